@@ -1,0 +1,1 @@
+"""Distributions and latent spaces on hyperspheres for variational auto-encoders."""

@@ -1,0 +1,36 @@
+# Sourced by the scripts beside it: enters the project folder and makes or reuses `.venv`.
+# Usage: . _environment.sh REQUIREMENTS_FILE. Afterwards $PY is the interpreter of the environment.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { printf '>> %s\n' "$*"; }
+stop() { printf '>> stopped: %s\n' "$*" >&2; exit 1; }
+
+requirements=$1
+base=${PYTHON:-python3}
+command -v "$base" >/dev/null || stop "no interpreter '$base' was found; name one with PYTHON=python3.12"
+wanted=$("$base" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || stop "'$base' does not run"
+case $wanted in
+    3.10 | 3.11 | 3.12) ;;
+    *) say "'$base' is Python $wanted; 3.10 to 3.12 are the tested ones" ;;
+esac
+
+PY=$PWD/.venv/bin/python
+if [ -x "$PY" ] && found=$("$PY" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null); then
+    if [ -n "${PYTHON:-}" ] && [ "$found" != "$wanted" ]; then
+        stop ".venv holds Python $found but PYTHON asks for $wanted; remove .venv or leave PYTHON unset"
+    fi
+    say "using the environment in .venv (Python $found)"
+else
+    say "making an environment in .venv with Python $wanted"
+    "$base" -m venv --clear .venv || stop "the environment could not be made; is the venv module of '$base' installed?"
+fi
+
+# The stamp makes a second start quick: pip is asked only when the requirements changed.
+stamp=.venv/installed-$requirements
+if ! cat requirements*.txt | cmp -s - "$stamp"; then
+    say "installing $requirements (a few GB the first time)"
+    "$PY" -m pip install --quiet --disable-pip-version-check -r "$requirements" \
+        || stop "pip could not install $requirements (its message is above)"
+    cat requirements*.txt >"$stamp"
+fi
