@@ -1,0 +1,181 @@
+"""Data files on disk: which ones belong to a data set, where they lie, and whether they are what they claim to be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """A data set cannot be used; the text says in full what is wrong and what to do."""
+
+
+class DataUsageError(DataError):
+    """The request itself is wrong (an unknown data set, an option that does not fit it)."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set.
+
+    Attributes:
+        path: Place relative to the data folder, with forward slashes.
+        size: Exact size in bytes; None where only the checksum is known.
+        checksum: ``kind:hex digest``; kinds: ``md5``, ``sha256``, ``git-blob`` (the id under which git stores it).
+        urls: Addresses, tried in this order.
+        limit: Most bytes that a file without a known size may have.
+        gzipped: The file is compressed by whoever stored it, so size and checksum are those of its content.
+        forms: Other files that hold the same data and are accepted in place of this one.
+        torchvision: Fetched with torchvision's downloader.
+    """
+
+    path: str
+    size: int | None
+    checksum: str
+    urls: tuple[str, ...] = ()
+    limit: int = 64 << 20
+    gzipped: bool = False
+    forms: tuple[DataFile, ...] = ()
+    torchvision: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.path.rsplit("/", 1)[-1]
+
+    @property
+    def max_size(self) -> int:
+        return self.limit if self.size is None else self.size
+
+    def describe(self) -> str:
+        content = "content: " if self.gzipped else ""
+        size = "" if self.size is None else f"{self.size:,} bytes, "
+        return f"{content}{size}{self.checksum}"
+
+
+@dataclass
+class DataRequest:
+    """What the user asked of a data set, and the notes to show after loading it."""
+
+    data_dir: Path
+    allow_unverified: bool = False
+    image_size: tuple[int, int] | None = None
+    grey: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def checksum(data: bytes, kind: str) -> str:
+    """Return ``kind:hex digest`` of `data`.
+
+    A git blob id is the SHA-1 of a short header with the length, followed by the content
+    (Pro Git, 2nd edition, section 10.2 "Git Objects").
+    """
+    if kind == "git-blob":
+        digest = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
+        digest.update(data)
+    else:
+        digest = hashlib.new(kind, data, usedforsecurity=False)
+    return f"{kind}:{digest.hexdigest()}"
+
+
+def mismatch(file: DataFile, data: bytes) -> str | None:
+    """Return how `data` differs from what `file` should hold, or None where it is the very same."""
+    found = checksum(data, file.checksum.split(":")[0])
+    if found == file.checksum and file.size in (None, len(data)):
+        return None
+    return f"expected {file.describe()}; found {len(data):,} bytes, {found}"
+
+
+def stored_forms(file: DataFile, data_dir: Path) -> list[DataFile]:
+    """Return the accepted forms of `file` that lie in the data folder, the preferred one first."""
+    return [form for form in (file, *file.forms) if (data_dir / form.path).exists()]
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """Read a whole file that may hold at most `limit` bytes.
+
+    Raises:
+        DataError: The file cannot be read, is empty, or is larger than `limit`.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not data:
+        raise DataError(f"{path} is empty; remove it and fetch it again")
+    if len(data) > limit:
+        raise DataError(f"{path} holds more than the {limit:,} bytes expected; remove it and fetch it again")
+    return data
+
+
+def refuse_or_note(path: Path, difference: str, request: DataRequest) -> None:
+    """Stop at a file that differs from the known one, or note that it is used on the user's word.
+
+    Raises:
+        DataError: Unverified files are not allowed.
+    """
+    if not request.allow_unverified:
+        raise DataError(
+            f"{path} is not the known file: {difference}. "
+            "Remove it to have it fetched again, or pass --allow_unverified to use it as it is"
+        )
+    request.notes.append(f"unverified: {path} is used although it is not the known file ({difference})")
+
+
+def read_file(file: DataFile, request: DataRequest) -> tuple[DataFile, bytes]:
+    """Read one file of a data set and verify the very bytes that are returned.
+
+    Where several forms lie in the folder the first intact one is taken, so that a broken unpacked copy beside a whole
+    archive does no harm.
+
+    Args:
+        file: The file to read; one of its forms must exist.
+        request: Where to look, and whether a file that differs is acceptable.
+
+    Returns:
+        The form that was read and its bytes (as stored: not decompressed).
+
+    Raises:
+        DataError: No form can be read, or none is the known file and unverified files are not allowed.
+    """
+    problem: DataError | None = None
+    for lenient in (False, True):
+        for form in stored_forms(file, request.data_dir):
+            path = request.data_dir / form.path
+            try:
+                data = read_bytes(path, form.max_size)
+                difference = None if form.gzipped else mismatch(form, data)
+                if difference is None:
+                    return form, data
+                if lenient:
+                    refuse_or_note(path, difference, request)
+                    return form, data
+            except DataError as error:
+                problem = problem or error
+    raise problem or DataError(missing_text([file], request.data_dir, "it is not there"))
+
+
+def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
+    """Say which files are missing, where they can be had, where to put them and what they must be."""
+    lines = [f"{len(files)} data file{'s' * (len(files) > 1)} missing ({reason}). Put in place by hand:"]
+    for file in files:
+        lines.append(f"  {(data_dir / file.path).absolute()}")
+        lines += [f"    from {url}" for url in file.urls]
+        lines.append(f"    {file.describe()}")
+        for form in file.forms:
+            lines.append(f"    or {form.path} ({form.describe()})")
+    return "\n".join(lines)
+
+
+def writable(folder: Path) -> bool:
+    """Whether files may be made in `folder`, or in the nearest existing folder above it.
+
+    The owner's write bit is asked too: the superuser could write into a folder that was marked read-only, but must not.
+    """
+    folder = folder.absolute()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o200)
