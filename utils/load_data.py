@@ -143,9 +143,7 @@ def load_digits(spec: DataSpec, request: DataRequest) -> Loaded:
     val = np.zeros_like(test)
     val[rest[_stratified(labels[rest], np.argsort(np.argsort(order)[rest]), n_val)]] = True
     train = ~(val | test)
-    return Loaded(
-        *((images[chosen], labels[chosen]) for chosen in (train, val, test)), class_names=tuple("0123456789")
-    )
+    return Loaded(*((images[chosen], labels[chosen]) for chosen in (train, val, test)), class_names=tuple("0123456789"))
 
 
 def load_mnist(spec: DataSpec, request: DataRequest) -> Loaded:

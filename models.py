@@ -1,0 +1,128 @@
+"""The variational auto-encoder: encoder, latent space, decoder and likelihood put together."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, NamedTuple
+
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from hyperspherical_vae.latents import LATENTS, Latent, ProductLatent
+from hyperspherical_vae.likelihoods import LIKELIHOODS, Likelihood
+from utils.model_utils import NETWORKS
+
+if TYPE_CHECKING:
+    from utils.config import Config
+    from utils.load_data import Data
+
+# The flag speaks of losses, as users of these models do; the model is made of likelihoods.
+LOSSES = {"bce": "bernoulli", "mse": "gaussian", "logistic": "logistic"}
+
+
+class ELBOTerms(NamedTuple):
+    """The evidence lower bound of each example, in nats.
+
+    Attributes:
+        log_px_z: log p(x | z) for one z ~ q(z | x), (B,).
+        kl: KL(q(z | x) || p(z)), (B,).
+        kl_factors: the KL of each factor of the latent space, (B, n); adds up to `kl`.
+    """
+
+    log_px_z: Tensor
+    kl: Tensor
+    kl_factors: Tensor
+
+    @property
+    def elbo(self) -> Tensor:
+        """log p(x|z) - KL, (B,): an unbiased estimate of a lower bound of log p(x)."""
+        return self.log_px_z - self.kl
+
+
+class VAE(nn.Module):
+    """One model for every latent space, network and likelihood.
+
+    Shapes: B images, K samples, D latent width, images (B, C, H, W).
+
+    Args:
+        encoder: images to features (B, F).
+        latent: features to a posterior over z.
+        decoder: z (..., D) to the likelihood's parameters.
+        likelihood: those parameters to log p(x | z).
+        shape: (C, H, W) of an image.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        latent: Latent,
+        decoder: nn.Module,
+        likelihood: Likelihood,
+        shape: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.latent = latent
+        self.decoder = decoder
+        self.likelihood = likelihood
+        self.shape = shape
+
+    def posterior(self, x: Tensor) -> Distribution:
+        """q(z | x) for images (B, C, H, W)."""
+        return self.latent.posterior(self.encoder(x))
+
+    def elbo_terms(self, x: Tensor) -> ELBOTerms:
+        """The terms of the ELBO for images (B, C, H, W), with one reparameterized sample per image."""
+        return self.elbo_terms_of(self.posterior(x), x)
+
+    def elbo_terms_of(self, q: Distribution, x: Tensor) -> ELBOTerms:
+        """The terms of the ELBO where the posterior q of x is at hand already."""
+        z = q.rsample()
+        kl_factors = self.latent.kl(q, z)
+        log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
+        kl = kl_factors.squeeze(-1) if kl_factors.shape[-1] == 1 else kl_factors.sum(-1)
+        return ELBOTerms(log_px_z, kl, kl_factors)
+
+    def log_weights(self, x: Tensor, q: Distribution, k: int) -> Tensor:
+        """log p(x | z) + log p(z) - log q(z | x) for k samples of q, (k, B): their logmeanexp estimates log p(x).
+
+        Args:
+            x: images (B, C, H, W).
+            q: their posterior.
+            k: samples per image.
+        """
+        z = q.sample((k,))
+        log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
+        return log_px_z + self.latent.prior().log_prob(z) - q.log_prob(z)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """E[x | z]: (..., D) to images (..., C, H, W) with pixel values in [0, 1]."""
+        return self.likelihood.mean(self.decoder(z)).unflatten(-1, self.shape)
+
+
+def build_model(config: Config, data: Data) -> VAE:
+    """The model that a configuration describes, for images of this data set.
+
+    Args:
+        config: the resolved configuration.
+        data: gives shape, grey levels and the default likelihood.
+    """
+    hidden = {kind: config.h_dims or NETWORKS[kind].hidden for kind in (config.encode_type, config.decode_type)}
+    encoder = NETWORKS[config.encode_type].encoder(data.shape, hidden[config.encode_type])
+    latent = build_latent(config, encoder.out_features)
+    likelihood = LIKELIHOODS[LOSSES[config.loss_function] if config.loss_function else data.likelihood](data.levels)
+    decoder = NETWORKS[config.decode_type].decoder(
+        latent.event_dim, data.shape, likelihood.params_per_pixel, hidden[config.decode_type]
+    )
+    return VAE(encoder, latent, decoder, likelihood, data.shape)
+
+
+def build_latent(config: Config, in_features: int) -> Latent:
+    """The latent space of a configuration, for an encoder of `in_features` features."""
+    settings = dataclasses.asdict(config)
+
+    def build(factor: tuple[str, int], count: int | None = None) -> Latent:
+        kind, dim = factor
+        return LATENTS[kind].from_settings(in_features, dim, {**settings, "distribution": kind}, count)
+
+    return ProductLatent(config.factors, build) if config.name == "productspace" else build(config.factors[0])

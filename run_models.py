@@ -1,0 +1,157 @@
+#!/usr/bin/env python3
+"""Train, evaluate and picture a variational auto-encoder; `--help` lists the flags."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from utils.checkpoints import CheckpointError
+from utils.command_line import parse
+from utils.config import Config
+from utils.console import Console
+from utils.flags import UsageError
+from utils.interrupts import Interrupted, StopRequest
+from utils.load_data import DataError, DataUsageError, load_data
+from utils.results import result_table
+from utils.run_dir import RunDir, read_metrics
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from models import VAE
+    from utils.load_data import Data
+
+DONE, FAILED, USAGE, DIVERGED = 0, 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what the command line describes and return the exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        config = parse(words)
+        run, console = RunDir(config), Console(config)
+        summary = run.result()
+        if summary is None:
+            summary = execute(config, run, console)
+        else:
+            console.say("this run is complete already")
+        print(result_table(summary, config.verbosity))
+        for path in sorted(run.figures.glob("*.png")):
+            console.say(str(path))
+        return DIVERGED if summary["status"] == "diverged" else DONE
+    except (UsageError, DataUsageError) as error:
+        print(f"run_models.py: {error}", file=sys.stderr)
+        return USAGE
+    except (DataError, CheckpointError) as error:
+        print(f"run_models.py: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        print(f"run_models.py: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
+        return FAILED
+    except Interrupted as interrupted:
+        print(
+            f"\nstopped by {interrupted}; to go on: {shlex.join(['python', 'run_models.py', *words])}", file=sys.stderr
+        )
+        return interrupted.exit_code
+
+
+def prepare(config: Config) -> tuple[Data, VAE, dict[str, Any]]:
+    """The data, the model with its initial weights, and how images are to be prepared for it.
+
+    Raises:
+        UsageError: the device is not there.
+        DataError: the data cannot be had.
+    """
+    import torch
+
+    from models import build_model
+    from utils.seeds import derive_seed
+
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; allowed here: auto, cpu")
+    device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+    data = load_data(config.dataset, config.data_dir)
+    torch.manual_seed(derive_seed(config.rs, "weights"))
+    model = build_model(config, data).to(device)
+    binary = model.likelihood.binary or config.binarize
+    return data, model, {"levels": data.levels, "binary": binary, "seed": config.rs, "device": device}
+
+
+def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
+    """Train (or go on training), evaluate and draw; what is done already is not done again.
+
+    Returns:
+        The summary, which is also written.
+
+    Raises:
+        UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
+    """
+    from utils.batches import TrainingImages, fixed_images
+    from utils.evaluation import evaluate_elbo
+    from utils.model_utils import count_parameters
+    from utils.training_utils import fit
+
+    data, model, how = prepare(config)
+    with run, StopRequest() as stop:
+        state = run.load_last() if run.started else None
+        console.head(
+            {
+                "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
+                "validate / test",
+                "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
+                "parameters": f"{count_parameters(model):,}",
+                "device": str(how["device"]),
+                "seed": str(config.rs),
+                "folder": str(run.path) + (f" (resuming after epoch {state['progress']['epoch']})" if state else ""),
+            }
+        )
+        run.write_start(str(how["device"]))
+        train = TrainingImages(data.train, once=config.binarize, batch_size=config.batch_size, **how)
+        val = fixed_images(data.val, purpose="val", **how)
+        progress, diverged = fit(
+            model,
+            train,
+            lambda: evaluate_elbo(model, val, config.rs).summary(),
+            config,
+            run,
+            console,
+            stop.check,
+            state,
+        )
+        test = fixed_images(data.test, purpose="test", **how)
+        summary = {
+            "status": "diverged" if diverged else "complete",
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "seconds": progress.seconds,
+            "restarts": progress.restarts,
+            "test": finish(config, run, console, stop, model, test) if progress.best_epoch else None,
+        }
+        run.write_result(summary)
+    return summary
+
+
+def finish(
+    config: Config, run: RunDir, console: Console, stop: StopRequest, model: VAE, test: Tensor
+) -> dict[str, Any]:
+    """Evaluate the best model on the test images and draw the figures; returns the test figures."""
+    from utils.evaluation import evaluate_test
+    from utils.figures import Subject, draw
+
+    def on_block(done: int, total: int) -> None:
+        stop.check()
+        console.counting("log p(x)", done, total)
+
+    best = run.load_best()
+    model.load_state_dict(best["model"])
+    result = evaluate_test(model, test, config.ll_sample, config.rs, on_block)
+    metrics = read_metrics(run.metrics_path)
+    draw(Subject(model, config, test, metrics, best["progress"]["best_epoch"]), run.figures)
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())

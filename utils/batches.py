@@ -1,0 +1,79 @@
+"""Images on the training device: batches for training, fixed images for validation and test.
+
+Shapes: N images of a split, B of a batch, images (., C, H, W). Splits hold grey levels 0..levels as bytes; models see
+floats in [0, 1]. Where the likelihood is of binary pixels, a grey level is the probability of a one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from utils.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from utils.load_data import Split
+
+
+def fixed_images(split: Split, levels: int, *, binary: bool, seed: int, purpose: str, device: torch.device) -> Tensor:
+    """The images of a split as floats, binarized once if need be.
+
+    The noise is drawn on the CPU and fixed by the seed alone, so that every model of that seed, on every device, is
+    validated and tested on the same images.
+
+    Args:
+        split: images as bytes, (N, C, H, W).
+        levels: highest grey level; 1 says that the images are binary already.
+        binary: whether the model needs binary images.
+        seed: of the run.
+        purpose: keeps the noise of two splits apart.
+        device: where the result goes.
+    """
+    images = split.images.float() / levels
+    if binary and levels > 1:
+        generator = torch.Generator().manual_seed(derive_seed(seed, "binarize", purpose))
+        images = torch.bernoulli(images, generator=generator)
+    return images.to(device)
+
+
+class TrainingImages:
+    """The training split on the device, given out in shuffled batches.
+
+    Args:
+        split: images as bytes, (N, C, H, W).
+        levels: highest grey level.
+        binary: whether the model needs binary images; grey ones are then binarized anew in every batch.
+        once: binarize once instead, with noise fixed by the seed.
+        batch_size: B; the last batch of an epoch may be smaller.
+        seed: of the run.
+        device: where to keep the images.
+    """
+
+    def __init__(
+        self, split: Split, levels: int, *, binary: bool, once: bool, batch_size: int, seed: int, device: torch.device
+    ) -> None:
+        self.images = split.images.to(device)
+        self.levels = levels
+        self.dynamic = binary and levels > 1 and not once
+        if binary and levels > 1 and once:
+            fixed = fixed_images(split, levels, binary=True, seed=seed, purpose="train", device=device)
+            self.images, self.levels = fixed.to(torch.uint8), 1
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        return -(-len(self.images) // self.batch_size)
+
+    def epoch(self, seed: int, start: int = 0) -> Iterator[Tensor]:
+        """The batches of one epoch in the order that the seed gives, from batch number `start` on.
+
+        Binarization noise comes from torch's global generator, which the caller seeds.
+        """
+        generator = torch.Generator(self.images.device).manual_seed(seed)
+        order = torch.randperm(len(self.images), generator=generator, device=self.images.device)
+        for indices in order.split(self.batch_size)[start:]:
+            grey = self.images[indices].float().div_(self.levels)
+            yield torch.bernoulli(grey) if self.dynamic else grey

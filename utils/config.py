@@ -1,0 +1,358 @@
+"""A run described in one frozen object, and the flags that fill it.
+
+`Config` is the only thing the rest of the program knows of the command line. Each field carries its own flag: spelling,
+help, allowed values. Importing this module and answering `--help` or a usage error costs milliseconds: nothing heavy is
+imported here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from utils.flags import UsageError, flag, flag_of, nearest
+
+SPHERICAL = ("vmf", "powerspherical")
+MODEL, OBJECTIVE, TRAINING = "model", "objective", "training"
+EVALUATION, DATA, RUN = "evaluation", "data", "run"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that defines a run. `None` means "implied by the rest"; `resolve` fills it in."""
+
+    name: str | None = flag(
+        "-n --name",
+        "str",
+        MODEL,
+        None,
+        "kind of model; implied by -dis or -zd, else vmf",
+        choices=("vmf", "normal", "powerspherical", "productspace"),
+    )
+    distribution: str | None = flag(
+        "-dis --distribution",
+        "str",
+        MODEL,
+        None,
+        "distribution of the latent, implied by -n; under productspace that of factors given as plain numbers (vmf)",
+        choices=("vmf", "normal", "powerspherical"),
+    )
+    z: int | None = flag(
+        "-z --z",
+        "int",
+        MODEL,
+        None,
+        "dimension of the latent space; 10 on a sphere is S^10 in R^11 (10)",
+        low=1,
+        high=10_000,
+    )
+    z_dims: tuple[str, ...] | None = flag(
+        "-zd --z_dims",
+        "strs",
+        MODEL,
+        None,
+        "decomposition of a product space: 4,4 under -dis vmf is S^4 x S^4; s4,s4,e2 is S^4 x S^4 x R^2",
+    )
+    h_dims: tuple[int, ...] | None = flag(
+        "-hd --h --h_dims",
+        "ints",
+        MODEL,
+        None,
+        "hidden units of the encoder, reversed for the decoder (mlp 256,128); channels of each halving for cnn (16,32)",
+        low=1,
+        high=100_000,
+    )
+    encode_type: str = flag("-et --encode_type", "str", MODEL, "mlp", "network of the encoder", choices=("mlp", "cnn"))
+    decode_type: str = flag("-dt --decode_type", "str", MODEL, "mlp", "network of the decoder", choices=("mlp", "cnn"))
+    covariance_matrix: str = flag(
+        "-cvm --covariance_matrix",
+        "str",
+        MODEL,
+        "diagonal",
+        "covariance of a normal latent",
+        choices=("single", "diagonal", "full"),
+    )
+    kappa: float | None = flag(
+        "--kappa",
+        "float",
+        MODEL,
+        None,
+        "fix the concentration of every sphere instead of learning it per input",
+        low=0,
+        high=1e8,
+    )
+    radius: float = flag("--radius", "float", MODEL, 1.0, "radius of every sphere", above=0, high=1e6)
+    loss_function: str | None = flag(
+        "-lf --loss_function",
+        "str",
+        MODEL,
+        None,
+        "likelihood of the pixels: bce Bernoulli, mse Gaussian, logistic discretized logistic; else the data set's own",
+        choices=("bce", "mse", "logistic"),
+    )
+
+    beta: float = flag("-b --beta", "float", OBJECTIVE, 1.0, "scale of the KL divergence", low=0, high=1e6)
+    kl_warmup: int = flag(
+        "-klw --kl_warmup",
+        "int",
+        OBJECTIVE,
+        100,
+        "epochs over which the KL is scaled linearly up to full weight (0: none)",
+        low=0,
+        high=10**7,
+    )
+    kl_freeze: int = flag(
+        "-klf --kl_freeze", "int", OBJECTIVE, 0, "epochs without KL before the warm-up begins", low=0, high=10**7
+    )
+    kl_target: float = flag(
+        "-klt --kl_target",
+        "float",
+        OBJECTIVE,
+        0.0,
+        "nats of KL to aim for: the weighted term is |KL - target|, 0 being the ordinary objective",
+        low=0,
+        high=1e6,
+    )
+
+    epochs: int = flag(
+        "-e --epochs",
+        "int",
+        TRAINING,
+        200,
+        "epochs to train at most; a finished run can be given more",
+        low=1,
+        high=10**7,
+        identity=False,
+    )
+    lr: float = flag("-lr --lr", "float", TRAINING, 1e-3, "learning rate of Adam", above=0, high=1e3)
+    batch_size: int = flag("-bs --batch_size", "int", TRAINING, 100, "images in a batch", low=1, high=10**6)
+    burn_in: int = flag(
+        "-bi --burn_in",
+        "int",
+        TRAINING,
+        0,
+        "epochs before the best model is recorded and patience counted",
+        low=0,
+        high=10**7,
+    )
+    look_ahead: int = flag(
+        "-la --look_ahead",
+        "int",
+        TRAINING,
+        50,
+        "epochs to go on without a better validation ELBO before stopping early",
+        low=1,
+        high=10**7,
+    )
+    min_improv: float = flag(
+        "-mi --min_improv",
+        "float",
+        TRAINING,
+        0.01,
+        "nats by which the validation ELBO must rise to count as better",
+        low=0,
+        high=1e6,
+    )
+    max_restarts: int = flag(
+        "-mr --max_restarts",
+        "int",
+        TRAINING,
+        20,
+        "reloads after a non-finite loss or gradient before giving up",
+        low=0,
+        high=10**6,
+    )
+    val_f: int = flag("-vf --val_f", "int", TRAINING, 1, "epochs from one validation to the next", low=1, high=10**7)
+    save_f: int = flag(
+        "-sf --save_f", "int", TRAINING, 1, "epochs from one checkpoint to the next", low=1, high=10**7, identity=False
+    )
+
+    ll_sample: int = flag(
+        "-lls --ll_sample",
+        "int",
+        EVALUATION,
+        500,
+        "importance samples K per image for log p(x)",
+        low=1,
+        high=10**7,
+        identity=False,
+    )
+    val_nll: bool = flag(
+        "-vll --val_nll", "bool", EVALUATION, False, "also estimate log p(x) at every validation, with 10 samples"
+    )
+
+    dataset: str = flag("-d --dataset", "str", DATA, "mnist", "data set to train on", choices=("digits", "mnist"))
+    data_dir: str = flag("--data_dir", "str", DATA, "data", "folder with the data sets", identity=False)
+    binarize: bool = flag(
+        "-bnz --binarize", "bool", DATA, False, "binarize the training images once instead of anew in every batch"
+    )
+
+    rs: int = flag("-rs --rs", "int", RUN, 1, "random seed", low=0, high=2**31 - 1)
+    device: str = flag(
+        "--device",
+        "str",
+        RUN,
+        "auto",
+        "where to compute; auto takes CUDA if there is a card",
+        choices=("auto", "cpu", "cuda"),
+    )
+    exp_name: str | None = flag(
+        "-en --exp_name", "str", RUN, None, "first part of the folder's name, in place of the model's", identity=False
+    )
+    log_dir: str = flag("-ld --log_dir", "str", RUN, "results", "folder that holds the runs", identity=False)
+    pf: int = flag(
+        "-pf --pf", "int", RUN, 1, "epochs from one printed line to the next", low=1, high=10**7, identity=False
+    )
+    verbosity: int = flag(
+        "-v --verbosity",
+        "int",
+        RUN,
+        1,
+        "0 prints the final table only, 1 also progress, 2 also the terms per factor",
+        low=0,
+        high=2,
+        identity=False,
+    )
+
+    @property
+    def factors(self) -> tuple[tuple[str, int], ...]:
+        """(distribution, dimension) of each factor of the latent space in order; one where there is no product."""
+        if self.z_dims is None:
+            assert self.distribution is not None
+            assert self.z is not None
+            return ((self.distribution, self.z),)
+        sphere = self.distribution if self.distribution in SPHERICAL else "vmf"
+        assert sphere is not None
+        return tuple((sphere if dim[0] == "s" else "normal", int(dim[1:])) for dim in self.z_dims)
+
+    @property
+    def space(self) -> str:
+        """The latent space in symbols, such as `S^4 x S^4 x R^2` or `S^10 in R^11`."""
+        parts = [f"R^{dim}" if kind == "normal" else f"S^{dim}" for kind, dim in self.factors]
+        kind, dim = self.factors[0]
+        return parts[0] + (f" in R^{dim + 1}" if kind != "normal" else "") if len(parts) == 1 else " x ".join(parts)
+
+    @property
+    def hash(self) -> str:
+        """Eight hexadecimal digits that name the run: of all that defines it and differs from the default.
+
+        Leaving out defaults keeps the name of an old run when a later version adds a flag.
+        """
+        chosen = {f.name: getattr(self, f.name) for f in identity_fields() if getattr(self, f.name) != f.default}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Config:
+        """Read what `to_json` wrote, by this version or an older one (absent fields take their defaults).
+
+        Raises:
+            UsageError: the text is no JSON object, names an unknown field, or a value is not allowed.
+        """
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise UsageError(f"the configuration is not valid JSON ({error})") from None
+        if not isinstance(values, dict):
+            raise UsageError(f"the configuration must be a JSON object, not {type(values).__name__}")
+        fields = {f.name: f for f in dataclasses.fields(cls)}
+        for key, value in values.items():
+            if key not in fields:
+                raise UsageError(f"{key}: unknown field in the configuration{nearest(key, fields)}")
+            if isinstance(value, list):
+                value = tuple(value)
+            if value != fields[key].default:
+                flag_of(fields[key]).check(key, value)
+            values[key] = float(value) if isinstance(value, int) and flag_of(fields[key]).kind == "float" else value
+        return resolve(cls(**values))
+
+
+def identity_fields() -> list[dataclasses.Field[Any]]:
+    """The fields that make two runs different ones."""
+    return [f for f in dataclasses.fields(Config) if flag_of(f).identity]
+
+
+def _factor(dim: str, distribution: str | None) -> str:
+    match = re.fullmatch(r"([se]?)([0-9]{1,5})", dim)
+    if not match or not 1 <= int(match[2]) <= 10_000:
+        raise UsageError(
+            f"-zd: {dim!r} is not a factor; write 4 or s4 for a sphere, e2 for a Euclidean one, each from 1 to 10000"
+        )
+    letter = match[1] or ("e" if distribution == "normal" else "s")
+    if letter == "s" and distribution == "normal":
+        raise UsageError(f"-zd: the sphere {dim!r} contradicts -dis normal; write e{match[2]}, or leave -dis out")
+    return f"{letter}{int(match[2])}"
+
+
+def resolve(config: Config) -> Config:
+    """Fill in what is implied, and refuse what contradicts itself.
+
+    Raises:
+        UsageError: two settings contradict each other.
+    """
+    name, distribution = config.name, config.distribution
+    if name is None:
+        name = "productspace" if config.z_dims is not None else distribution or "vmf"
+    if name == "productspace":
+        if config.z is not None:
+            raise UsageError(
+                f"-z {config.z}: is the dimension of a single latent space; a product space takes -zd, such as -zd 5,5"
+            )
+        if config.z_dims is None:
+            raise UsageError("-n productspace: needs its decomposition; add -zd, such as -zd 5,5 or -zd s5,e4")
+        distribution = distribution or "vmf"
+        config = dataclasses.replace(config, z_dims=tuple(_factor(dim, config.distribution) for dim in config.z_dims))
+    else:
+        if distribution not in (None, name):
+            raise UsageError(f"-dis {distribution}: contradicts -n {name}; leave -dis out or give -n {distribution}")
+        if config.z_dims is not None:
+            raise UsageError(
+                f"-zd {','.join(config.z_dims)}: is for -n productspace, but -n is {name}; use -z for one space"
+            )
+        distribution = name
+        config = dataclasses.replace(config, z=config.z or 10)
+    config = dataclasses.replace(config, name=name, distribution=distribution)
+
+    kinds = {kind for kind, _ in config.factors}
+    if not kinds & set(SPHERICAL):
+        if config.kappa is not None:
+            raise UsageError(
+                f"--kappa {config.kappa:g}: a latent space without a sphere ({config.space}) has no concentration"
+            )
+        if config.radius != 1.0:
+            raise UsageError(
+                f"--radius {config.radius:g}: a latent space without a sphere ({config.space}) has no radius"
+            )
+    if "normal" not in kinds and config.covariance_matrix != "diagonal":
+        raise UsageError(f"-cvm {config.covariance_matrix}: needs a normal latent; this one is {config.space}")
+    last_validation = config.epochs // config.val_f * config.val_f
+    if not last_validation:
+        raise UsageError(
+            f"-vf {config.val_f}: no validation would come, with -e {config.epochs}; it may be at most that"
+        )
+    if last_validation <= config.burn_in:
+        raise UsageError(
+            f"-bi {config.burn_in}: no validation would come after it, with -e {config.epochs} and -vf {config.val_f}; "
+            f"it must be below {last_validation}"
+        )
+    if config.look_ahead < config.val_f:
+        raise UsageError(
+            f"-la {config.look_ahead}: must be at least -vf, which is {config.val_f}; only a validation shows progress"
+        )
+    if config.kl_freeze >= config.epochs:
+        raise UsageError(f"-klf {config.kl_freeze}: must be below -e, which is {config.epochs}")
+    if config.exp_name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", config.exp_name):
+        raise UsageError(
+            f"-en: {config.exp_name!r} cannot name a folder; allowed: up to 80 letters, digits and . _ + -, "
+            "a letter or digit first"
+        )
+    for given, value in (("--data_dir", config.data_dir), ("-ld", config.log_dir)):
+        if not value or "\0" in value:
+            raise UsageError(f"{given}: {value!r} cannot be a folder; give a path")
+    return config

@@ -1,0 +1,149 @@
+"""Networks between images and features (encoders) and between latents and pixel parameters (decoders).
+
+An encoder maps images (B, C, H, W) to features (B, F); a decoder maps latents (..., D) to the P numbers per pixel value
+that the likelihood asks for, (..., P*C*H*W). Any image size fits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+Shape = tuple[int, int, int]
+
+
+class MLPEncoder(nn.Module):
+    """Fully connected layers with ReLU after each.
+
+    Args:
+        shape: (C, H, W) of an image.
+        hidden: units of the layers, first to last.
+    """
+
+    def __init__(self, shape: Shape, hidden: Sequence[int]) -> None:
+        super().__init__()
+        widths = [prod(shape), *hidden]
+        self.layers = nn.Sequential(nn.Flatten(), *_hidden_layers(widths))
+        self.out_features = widths[-1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layers(images)
+        return features
+
+
+class MLPDecoder(nn.Module):
+    """The mirror of `MLPEncoder`, with a linear last layer.
+
+    Args:
+        in_features: D, width of the latent.
+        shape: (C, H, W) of an image.
+        params_per_pixel: P.
+        hidden: units of the encoder's layers, which are taken in reverse.
+    """
+
+    def __init__(self, in_features: int, shape: Shape, params_per_pixel: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        widths = [in_features, *reversed(hidden)]
+        self.layers = nn.Sequential(*_hidden_layers(widths), nn.Linear(widths[-1], params_per_pixel * prod(shape)))
+
+    def forward(self, z: Tensor) -> Tensor:
+        params: Tensor = self.layers(z)
+        return params
+
+
+def _hidden_layers(widths: Sequence[int]) -> list[nn.Module]:
+    return [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
+
+
+class _Gate(nn.Module):
+    """Half of the channels times the sigmoid of the other half (Dauphin et al. 2017)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.glu(x, 1)
+
+
+def _halvings(shape: Shape, steps: int) -> list[tuple[int, int]]:
+    """(height, width) after 0, 1, ... `steps` halvings, rounded up."""
+    sizes = [shape[1:]]
+    for _ in range(steps):
+        sizes.append(((sizes[-1][0] + 1) // 2, (sizes[-1][1] + 1) // 2))
+    return sizes
+
+
+class ConvEncoder(nn.Module):
+    """Gated convolutions, each halving height and width (rounded up).
+
+    Args:
+        shape: (C, H, W) of an image.
+        hidden: channels after each halving.
+    """
+
+    def __init__(self, shape: Shape, hidden: Sequence[int]) -> None:
+        super().__init__()
+        channels = [shape[0], *hidden]
+        layers = [
+            layer
+            for before, after in pairwise(channels)
+            for layer in (nn.Conv2d(before, 2 * after, 3, stride=2, padding=1), _Gate())
+        ]
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.out_features = channels[-1] * prod(_halvings(shape, len(hidden))[-1])
+
+    def forward(self, images: Tensor) -> Tensor:
+        features: Tensor = self.layers(images)
+        return features
+
+
+class ConvDecoder(nn.Module):
+    """The mirror of `ConvEncoder`: a linear layer to the smallest map, then gated transposed convolutions.
+
+    Args:
+        in_features: D, width of the latent.
+        shape: (C, H, W) of an image.
+        params_per_pixel: P.
+        hidden: channels of the encoder's layers, which are taken in reverse.
+    """
+
+    def __init__(self, in_features: int, shape: Shape, params_per_pixel: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.sizes = _halvings(shape, len(hidden))[::-1]
+        self.first = nn.Linear(in_features, hidden[-1] * prod(self.sizes[0]))
+        channels = [*reversed(hidden), hidden[0]]
+        # A kernel of 4 covers a stride of 2 evenly, which a kernel of 3 does not (checkerboards).
+        self.layers = nn.ModuleList(
+            nn.ConvTranspose2d(before, 2 * after, 4, stride=2, padding=1) for before, after in pairwise(channels)
+        )
+        self.gate = _Gate()
+        self.last = nn.Conv2d(channels[-1], params_per_pixel * shape[0], 3, padding=1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        maps = self.first(z.flatten(0, -2)).unflatten(-1, (-1, *self.sizes[0]))
+        for layer, (height, width) in zip(self.layers, self.sizes[1:], strict=True):
+            # An odd size was rounded up on the way down; the surplus row or column goes here.
+            maps = self.gate(layer(maps)[..., :height, :width])
+        params: Tensor = self.last(maps).flatten(1)
+        return params.unflatten(0, z.shape[:-1])
+
+
+@dataclass(frozen=True)
+class Network:
+    """An encoder, its mirror image as a decoder, and the hidden layers that they have unless told otherwise."""
+
+    encoder: type[MLPEncoder] | type[ConvEncoder]
+    decoder: type[MLPDecoder] | type[ConvDecoder]
+    hidden: tuple[int, ...]
+
+
+NETWORKS: dict[str, Network] = {
+    "mlp": Network(MLPEncoder, MLPDecoder, (256, 128)),
+    "cnn": Network(ConvEncoder, ConvDecoder, (16, 32)),
+}
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of trainable numbers."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

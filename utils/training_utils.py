@@ -1,0 +1,292 @@
+"""Training: the loop, the KL schedule, early stopping, and what happens when numbers stop being finite.
+
+`fit` trains any module that offers `elbo_terms(x)`; where it is validated, what is saved and what is printed are the
+caller's.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from utils.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from utils.batches import TrainingImages
+    from utils.config import Config
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: epochs completed.
+        step: batches of the next epoch that are done already (after an interruption).
+        restarts: reloads after a non-finite loss or gradient.
+        best_elbo, best_epoch: best unweighted validation ELBO and when; epoch 0 where there is none yet.
+        seconds: time spent training and validating.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    restarts: int = 0
+    best_elbo: float = -math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+
+class Terms(Protocol):
+    """What is asked of the terms of an ELBO; see `models.ELBOTerms`."""
+
+    @property
+    def log_px_z(self) -> Tensor: ...
+
+    @property
+    def kl(self) -> Tensor: ...
+
+    @property
+    def kl_factors(self) -> Tensor: ...
+
+
+class Model(Protocol):
+    """What is asked of a model; see `models.VAE`."""
+
+    def elbo_terms(self, x: Tensor) -> Terms: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> Any: ...
+
+
+class Store(Protocol):
+    """Where `fit` keeps what must not be lost."""
+
+    def save_last(self, state: dict[str, Any]) -> None: ...
+
+    def save_best(self, state: dict[str, Any]) -> None: ...
+
+    def load_last(self) -> dict[str, Any]: ...
+
+    def log(self, line: dict[str, Any]) -> None: ...
+
+    def rewind(self, epoch: int) -> None: ...
+
+
+class Reporter(Protocol):
+    """Whom `fit` tells how it goes."""
+
+    def begin(self, first_epoch: int) -> None: ...
+
+    def epoch(self, line: dict[str, Any], progress: Progress) -> None: ...
+
+    def restart(self, progress: Progress) -> None: ...
+
+    def end(self) -> None: ...
+
+
+class NonFinite(Exception):
+    """A loss or gradient was not finite; no step was taken from it on."""
+
+
+def kl_weight(config: Config, epoch: int) -> float:
+    """Weight of the KL in epoch 1, 2, ...: beta times the warm-up fraction.
+
+    The fraction is 0 for the first `kl_freeze` epochs, rises linearly over the next `kl_warmup`, of which the last has
+    weight 1, and is 1 from there on.
+    """
+    if epoch <= config.kl_freeze:
+        return 0.0
+    fraction = 1.0 if config.kl_warmup == 0 else min((epoch - config.kl_freeze) / config.kl_warmup, 1.0)
+    return config.beta * fraction
+
+
+def objective(terms: Terms, weight: float, target: float) -> Tensor:
+    """The loss, a mean over the batch: weight * |KL - target| - log p(x|z) (Burgess et al. 2018)."""
+    if target:
+        return -terms.log_px_z.mean() + weight * (terms.kl.mean() - target).abs()
+    return (weight * terms.kl - terms.log_px_z).mean()
+
+
+def stops_early(config: Config, progress: Progress) -> bool:
+    """Whether the validation ELBO has not risen for `look_ahead` epochs, none of them in the burn-in."""
+    return progress.epoch - max(progress.best_epoch, config.burn_in) >= config.look_ahead
+
+
+def _is_better(elbo: float, config: Config, progress: Progress) -> bool:
+    if progress.epoch <= config.burn_in:
+        return False
+    return progress.best_epoch == 0 or elbo > progress.best_elbo + config.min_improv
+
+
+def build_optimizer(model: Model, lr: float) -> torch.optim.Adam:
+    """Adam in its fused form, which can also be told on the device to skip a step."""
+    return torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+
+
+def snapshot(model: Model, optimizer: torch.optim.Optimizer, progress: Progress, sums: Tensor | None) -> dict[str, Any]:
+    """Everything that resuming needs, as tensors and numbers."""
+    return {
+        "progress": asdict(progress),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "sums": sums,
+        "rng": torch.get_rng_state(),
+        "rng_cuda": torch.cuda.get_rng_state() if sums is not None and sums.is_cuda else None,
+    }
+
+
+def fit(
+    model: Model,
+    batches: TrainingImages,
+    validate: Callable[[], dict[str, Any]],
+    config: Config,
+    store: Store,
+    reporter: Reporter,
+    check_stop: Callable[[], None],
+    state: dict[str, Any] | None = None,
+) -> tuple[Progress, bool]:
+    """Train until the last epoch, early stopping or divergence.
+
+    Args:
+        model: offers `elbo_terms(x)`.
+        batches: the training images.
+        validate: measures the model as it is; its result has `elbo` and goes into the metrics.
+        config: the run.
+        store: keeps checkpoints and metrics.
+        reporter: is told of epochs and restarts.
+        check_stop: called between steps; raises to stop. The state is saved first.
+        state: a checkpoint to resume from; resuming equals never having stopped.
+
+    Returns:
+        How far it came, and whether it diverged: a non-finite loss or gradient came back after `max_restarts` reloads.
+    """
+    optimizer = build_optimizer(model, config.lr)
+    progress, sums = Progress(), None
+    if state is None:
+        store.save_last(snapshot(model, optimizer, progress, sums))
+    else:
+        progress, sums = _restore(state, model, optimizer)
+    store.rewind(progress.epoch)
+    reporter.begin(progress.epoch)
+
+    while progress.epoch < config.epochs and not stops_early(config, progress):
+        started = time.perf_counter()
+        weight = kl_weight(config, progress.epoch + 1)
+        try:
+            sums = train_epoch(model, optimizer, batches, weight, config, progress, sums, store, check_stop)
+            validated = validate() if (progress.epoch + 1) % config.val_f == 0 else None
+            if validated is not None and not math.isfinite(validated["elbo"]):
+                raise NonFinite
+        except NonFinite:
+            restarts = progress.restarts + 1
+            state = store.load_last()
+            progress, sums = _restore(state, model, optimizer)
+            progress = replace(progress, restarts=restarts, step=0)
+            sums = None
+            store.rewind(progress.epoch)
+            store.save_last(snapshot(model, optimizer, progress, sums))
+            reporter.restart(progress)
+            if restarts > config.max_restarts:
+                reporter.end()
+                return progress, True
+            continue
+
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.seconds += time.perf_counter() - started
+        line = {
+            "epoch": progress.epoch,
+            "kl_weight": weight,
+            "seconds": time.perf_counter() - started,
+            "train": _means(sums),
+            "val": validated,
+            "restarts": progress.restarts,
+        }
+        store.log(line)
+        sums = None
+        if validated is not None and _is_better(validated["elbo"], config, progress):
+            progress.best_elbo, progress.best_epoch = validated["elbo"], progress.epoch
+            store.save_best({"progress": asdict(progress), "model": model.state_dict()})
+        if progress.epoch % config.save_f == 0 or progress.epoch == config.epochs:
+            store.save_last(snapshot(model, optimizer, progress, sums))
+        reporter.epoch(line, progress)
+    reporter.end()
+    return progress, False
+
+
+def train_epoch(
+    model: Model,
+    optimizer: torch.optim.Adam,
+    batches: TrainingImages,
+    weight: float,
+    config: Config,
+    progress: Progress,
+    sums: Tensor | None,
+    store: Store,
+    check_stop: Callable[[], None],
+) -> Tensor:
+    """One pass over the training images, or the rest of one that was interrupted.
+
+    Nothing in a step waits for the device. Whether a loss or gradient was not finite is noted there, and Adam is told
+    there to skip that step and all later ones; the host asks once, at the end.
+
+    Returns:
+        Sums over the examples of the epoch: (examples, log p(x|z), KL of each factor), float64.
+
+    Raises:
+        NonFinite: a loss or gradient was not finite.
+    """
+    epoch = progress.epoch + 1
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if progress.step == 0:
+        torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
+    bad = torch.zeros((), device=parameters[0].device)
+    optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by the fused kernel, as for gradient scaling
+
+    for x in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
+        try:
+            check_stop()
+        except BaseException:
+            if not bool(bad):
+                store.save_last(snapshot(model, optimizer, progress, sums))
+            raise
+        terms = model.elbo_terms(x)
+        loss = objective(terms, weight, config.kl_target)
+        optimizer.zero_grad()
+        loss.backward()
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        largest = torch.nn.utils.get_total_norm(gradients, math.inf)
+        bad.copy_(torch.maximum(bad, (~(largest + loss.detach()).isfinite()).float()))
+        optimizer.step()
+        step_sums = torch.cat([terms.log_px_z.detach().sum(0, keepdim=True), terms.kl_factors.detach().sum(0)]).double()
+        step_sums = torch.cat([step_sums.new_full((1,), len(x)), step_sums])
+        sums = step_sums if sums is None else sums + step_sums
+        progress.step += 1
+    if bool(bad):
+        raise NonFinite
+    assert sums is not None
+    return sums
+
+
+def _restore(state: dict[str, Any], model: Model, optimizer: torch.optim.Optimizer) -> tuple[Progress, Tensor | None]:
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    torch.set_rng_state(state["rng"].cpu())
+    if state["rng_cuda"] is not None:
+        torch.cuda.set_rng_state(state["rng_cuda"].cpu())
+    return Progress(**state["progress"]), state["sums"]
+
+
+def _means(sums: Tensor) -> dict[str, Any]:
+    examples, log_px_z, *kl_factors = sums.tolist()
+    kl = [factor / examples for factor in kl_factors]
+    found: dict[str, Any] = {"elbo": log_px_z / examples - sum(kl), "log_px_z": log_px_z / examples, "kl": sum(kl)}
+    return {**found, "kl_factors": kl} if len(kl) > 1 else found
