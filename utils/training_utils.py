@@ -252,24 +252,24 @@ def train_epoch(
     optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by the fused kernel, as for gradient scaling
 
     for x in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
+        terms = model.elbo_terms(x)
+        loss = objective(terms, weight, config.kl_target)
+        optimizer.zero_grad()
+        loss.backward()
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        total = torch.nn.utils.get_total_norm(gradients) + loss.detach()
+        bad.copy_(torch.maximum(bad, (~total.isfinite()).float()))
+        optimizer.step()
+        step_sums = torch.cat([terms.log_px_z.detach().sum(0, keepdim=True), terms.kl_factors.detach().sum(0)]).double()
+        step_sums = torch.cat([step_sums.new_full((1,), len(x)), step_sums])
+        sums = step_sums if sums is None else sums + step_sums
+        progress.step += 1
         try:
             check_stop()
         except BaseException:
             if not bool(bad):
                 store.save_last(snapshot(model, optimizer, progress, sums))
             raise
-        terms = model.elbo_terms(x)
-        loss = objective(terms, weight, config.kl_target)
-        optimizer.zero_grad()
-        loss.backward()
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        largest = torch.nn.utils.get_total_norm(gradients, math.inf)
-        bad.copy_(torch.maximum(bad, (~(largest + loss.detach()).isfinite()).float()))
-        optimizer.step()
-        step_sums = torch.cat([terms.log_px_z.detach().sum(0, keepdim=True), terms.kl_factors.detach().sum(0)]).double()
-        step_sums = torch.cat([step_sums.new_full((1,), len(x)), step_sums])
-        sums = step_sums if sums is None else sums + step_sums
-        progress.step += 1
     if bool(bad):
         raise NonFinite
     assert sums is not None

@@ -83,11 +83,13 @@ def test_older_configuration_without_a_field_takes_its_default():
     assert Config.from_json(json.dumps(values)) == parse([])
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{", '{"nmae": "vmf"}', '{"epochs": "7"}', '{"epochs": true}', '{"lr": null}', '{"lr": -1}', '{"z_dims": []}',
-     '{"z_dims": [1]}', '{"h_dims": 5}', '{"name": "xxx"}', '{"binarize": 1}', '{"lr": NaN}'],
-)  # fmt: skip
+BAD = """
+[] ; { ; {"nmae": "vmf"} ; {"epochs": "7"} ; {"epochs": true} ; {"lr": null} ; {"lr": -1} ; {"lr": NaN} ;
+{"z_dims": []} ; {"z_dims": [1]} ; {"h_dims": 5} ; {"name": "xxx"} ; {"binarize": 1} ; 7 ; not JSON at all
+"""
+
+
+@pytest.mark.parametrize("text", ["", *BAD.split(";")])
 def test_bad_configuration_is_refused_in_one_line(text):
     with pytest.raises(UsageError) as caught:
         Config.from_json(text)

@@ -1,0 +1,79 @@
+"""Images on their way into a model: range, binarization, order."""
+
+import pytest
+import torch
+
+from utils.batches import TrainingImages, fixed_images
+from utils.load_data import Split
+
+CPU = torch.device("cpu")
+
+
+def split(n=1000, levels=255):
+    generator = torch.Generator().manual_seed(0)
+    return Split(torch.randint(0, levels + 1, (n, 1, 4, 5), dtype=torch.uint8, generator=generator), None)
+
+
+def training(images, levels=255, batch_size=64, **how):
+    how = {"binary": True, "once": False, "seed": 1, **how}
+    return TrainingImages(images, levels, batch_size=batch_size, device=CPU, **how)
+
+
+def test_grey_level_is_the_probability_of_a_one():
+    # Raw levels 0..255 taken for probabilities would turn every grey pixel into a one.
+    images = split(4000)
+    torch.manual_seed(0)
+    drawn = torch.cat(list(training(images).epoch(3)))
+    assert set(drawn.unique().tolist()) == {0.0, 1.0}
+    expected = images.images.float().mean() / 255
+    # 80,000 pixels: the standard error is below 0.0018; five of them.
+    assert abs(drawn.mean() - expected) < 0.009
+
+
+def test_noise_is_new_in_every_batch_unless_binarized_once():
+    images = split(64)
+    for once, same in ((False, False), (True, True)):
+        batches = training(images, once=once)
+        torch.manual_seed(0)
+        first, second = (next(batches.epoch(5)) for _ in range(2))
+        assert torch.equal(first, second) == same
+
+
+def test_grey_images_stay_grey_where_the_likelihood_is_not_binary():
+    images = split(64)
+    batch = next(training(images, binary=False).epoch(5))
+    assert batch.min() >= 0
+    assert batch.max() == 1
+    assert torch.equal(batch.sort(0).values, (images.images.float() / 255).sort(0).values)
+
+
+def test_binary_data_is_used_as_it_is():
+    images = split(64, levels=1)
+    batch = next(training(images, levels=1).epoch(5))
+    assert torch.equal(batch.sort(0).values, images.images.float().sort(0).values)
+
+
+@pytest.mark.parametrize(("n", "batch_size", "batches"), [(100, 10, 10), (101, 10, 11), (5, 10, 1)])
+def test_every_image_comes_once_an_epoch(n, batch_size, batches):
+    images = Split(torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1), None)
+    source = training(images, binary=False, batch_size=batch_size)
+    found = list(source.epoch(7))
+    assert len(found) == len(source) == batches
+    assert sorted((torch.cat(found).flatten() * 255).round().int().tolist()) == list(range(n))
+
+
+def test_order_depends_on_the_seed_and_an_epoch_can_begin_in_the_middle():
+    source = training(split(100), binary=False, batch_size=10)
+    whole = list(source.epoch(7))
+    assert all(torch.equal(a, b) for a, b in zip(whole[4:], source.epoch(7, start=4)))
+    assert not torch.equal(whole[0], next(source.epoch(8)))
+
+
+def test_test_noise_is_fixed_by_the_seed_alone():
+    images = split(200)
+    torch.manual_seed(1)
+    first = fixed_images(images, 255, binary=True, seed=3, purpose="test", device=CPU)
+    torch.manual_seed(2)
+    assert torch.equal(first, fixed_images(images, 255, binary=True, seed=3, purpose="test", device=CPU))
+    assert not torch.equal(first, fixed_images(images, 255, binary=True, seed=4, purpose="test", device=CPU))
+    assert not torch.equal(first, fixed_images(images, 255, binary=True, seed=3, purpose="val", device=CPU))

@@ -1,0 +1,39 @@
+"""Networks fit any image size and number of channels."""
+
+import pytest
+import torch
+
+from utils.model_utils import NETWORKS, count_parameters
+
+SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 5, 7), (1, 1, 1)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", sorted(NETWORKS))
+@pytest.mark.parametrize("hidden", [(6,), (6, 5), (7, 6, 5)])
+def test_shapes_and_gradients(kind, shape, hidden):
+    network = NETWORKS[kind]
+    encoder = network.encoder(shape, hidden)
+    decoder = network.decoder(4, shape, 2, hidden)
+    features = encoder(torch.rand(3, *shape))
+    assert features.shape == (3, encoder.out_features)
+    z = torch.randn(5, 3, 4)
+    params = decoder(z)
+    assert params.shape == (5, 3, 2 * shape[0] * shape[1] * shape[2])
+    (features.sum() + params.square().sum()).backward()
+    for module in (encoder, decoder):
+        assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("kind", sorted(NETWORKS))
+def test_latents_are_decoded_independently_of_their_neighbours(kind):
+    decoder = NETWORKS[kind].decoder(4, (1, 9, 6), 1, (6, 5))
+    z = torch.randn(2, 3, 4)
+    assert torch.allclose(decoder(z)[1, 2], decoder(z[1, 2:3])[0], atol=1e-6)
+
+
+def test_default_mlp_has_the_published_size():
+    # 784-256-128 and back: the network of Davidson et al. 2018.
+    network = NETWORKS["mlp"]
+    encoder = network.encoder((1, 28, 28), network.hidden)
+    assert count_parameters(encoder) == 784 * 256 + 256 + 256 * 128 + 128
