@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,9 +27,10 @@ class DataFile:
         size: Exact size in bytes; None where only the checksum is known.
         checksum: ``kind:hex digest``; kinds: ``md5``, ``sha256``, ``git-blob`` (the id under which git stores it).
         urls: Addresses, tried in this order.
-        limit: Most bytes that a file without a known size may have.
-        gzipped: The file is compressed by whoever stored it, so size and checksum are those of its content.
-        forms: Other files that hold the same data and are accepted in place of this one.
+        of_content: Whoever stored the file packed it in their own way, so that size and checksum can only be those of
+            what a reader takes out of it (the text in a gzip file, the pixels in a MAT file).
+        forms: Other files that hold the same data; any of them is accepted in place of this one.
+        parts: The files that this archive holds; all of them together are accepted in its place.
         torchvision: Fetched with torchvision's downloader.
     """
 
@@ -36,21 +38,18 @@ class DataFile:
     size: int | None
     checksum: str
     urls: tuple[str, ...] = ()
-    limit: int = 64 << 20
-    gzipped: bool = False
+    of_content: bool = False
     forms: tuple[DataFile, ...] = ()
+    parts: tuple[DataFile, ...] = ()
     torchvision: bool = False
 
     @property
-    def name(self) -> str:
-        return self.path.rsplit("/", 1)[-1]
-
-    @property
     def max_size(self) -> int:
-        return self.limit if self.size is None else self.size
+        """Most bytes that the file may have on disk."""
+        return 128 << 20 if self.size is None or self.of_content else self.size
 
     def describe(self) -> str:
-        content = "content: " if self.gzipped else ""
+        content = "content: " if self.of_content else ""
         size = "" if self.size is None else f"{self.size:,} bytes, "
         return f"{content}{size}{self.checksum}"
 
@@ -93,6 +92,16 @@ def stored_forms(file: DataFile, data_dir: Path) -> list[DataFile]:
     return [form for form in (file, *file.forms) if (data_dir / form.path).exists()]
 
 
+def stored_parts(file: DataFile, data_dir: Path) -> bool:
+    """Whether everything that the archive `file` holds lies unpacked in the data folder."""
+    return bool(file.parts) and all((data_dir / part.path).exists() for part in file.parts)
+
+
+def missing_files(files: Sequence[DataFile], data_dir: Path) -> list[DataFile]:
+    """Return the files that are in the data folder neither as they are, nor in another form, nor in parts."""
+    return [file for file in files if not stored_forms(file, data_dir) and not stored_parts(file, data_dir)]
+
+
 def read_bytes(path: Path, limit: int) -> bytes:
     """Read a whole file that may hold at most `limit` bytes.
 
@@ -105,9 +114,9 @@ def read_bytes(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
     if not data:
-        raise DataError(f"{path} is empty; remove it and fetch it again")
+        raise DataError(f"{path} is empty; remove it to have it fetched again")
     if len(data) > limit:
-        raise DataError(f"{path} holds more than the {limit:,} bytes expected; remove it and fetch it again")
+        raise DataError(f"{path} holds more than the {limit:,} bytes it may; remove it to have it fetched again")
     return data
 
 
@@ -129,44 +138,45 @@ def read_file(file: DataFile, request: DataRequest) -> tuple[DataFile, bytes]:
     """Read one file of a data set and verify the very bytes that are returned.
 
     Where several forms lie in the folder the first intact one is taken, so that a broken unpacked copy beside a whole
-    archive does no harm.
+    archive does no harm. A form whose checksum is that of its content is left for the caller to verify.
 
     Args:
         file: The file to read; one of its forms must exist.
         request: Where to look, and whether a file that differs is acceptable.
 
     Returns:
-        The form that was read and its bytes (as stored: not decompressed).
+        The form that was read and its bytes, as they are stored.
 
     Raises:
         DataError: No form can be read, or none is the known file and unverified files are not allowed.
     """
     problem: DataError | None = None
-    for lenient in (False, True):
-        for form in stored_forms(file, request.data_dir):
-            path = request.data_dir / form.path
-            try:
-                data = read_bytes(path, form.max_size)
-                difference = None if form.gzipped else mismatch(form, data)
-                if difference is None:
-                    return form, data
-                if lenient:
-                    refuse_or_note(path, difference, request)
-                    return form, data
-            except DataError as error:
-                problem = problem or error
-    raise problem or DataError(missing_text([file], request.data_dir, "it is not there"))
+    differing: tuple[DataFile, bytes, str] | None = None
+    for form in stored_forms(file, request.data_dir):
+        try:
+            data = read_bytes(request.data_dir / form.path, form.max_size)
+        except DataError as error:
+            problem = problem or error
+            continue
+        difference = None if form.of_content else mismatch(form, data)
+        if difference is None:
+            return form, data
+        differing = differing or (form, data, difference)
+    if differing:
+        form, data, difference = differing
+        refuse_or_note(request.data_dir / form.path, difference, request)
+        return form, data
+    raise problem or DataError(missing_text([file], request.data_dir, "not found"))
 
 
 def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
     """Say which files are missing, where they can be had, where to put them and what they must be."""
-    lines = [f"{len(files)} data file{'s' * (len(files) > 1)} missing ({reason}). Put in place by hand:"]
+    lines = [f"{len(files)} file{'s' * (len(files) > 1)} missing ({reason}). To put in place by hand:"]
     for file in files:
-        lines.append(f"  {(data_dir / file.path).absolute()}")
-        lines += [f"    from {url}" for url in file.urls]
-        lines.append(f"    {file.describe()}")
-        for form in file.forms:
-            lines.append(f"    or {form.path} ({form.describe()})")
+        for word, form in zip(["", *["or "] * len(file.forms)], (file, *file.forms), strict=True):
+            lines.append(f"  {word}{(data_dir / form.path).absolute()}")
+            lines += [f"      from {url}" for url in form.urls]
+            lines.append(f"      {form.describe()}")
     return "\n".join(lines)
 
 
@@ -179,3 +189,22 @@ def writable(folder: Path) -> bool:
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o200)
+
+
+def temporary_beside(target: Path) -> Path:
+    """Return a free name in the folder of `target`, to be filled and then renamed to it."""
+    return target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a file so that it is there either whole or not at all.
+
+    Raises:
+        OSError: It cannot be written; nothing is left behind.
+    """
+    temporary = temporary_beside(target)
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import pickle
+import tarfile
 import zlib
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
 
 from utils.data_files import DataError
 
@@ -30,7 +34,7 @@ def gunzip(data: bytes, limit: int, name: str) -> bytes:
             raise DataError(f"{name} is cut short: its gzip stream has no end")
         data = stream.unused_data
     if room <= 0:
-        raise DataError(f"{name} decompresses to more than the {limit:,} bytes expected")
+        raise DataError(f"{name} decompresses to more than the {limit:,} bytes it may hold")
     return b"".join(parts)
 
 
@@ -47,7 +51,7 @@ def read_idx(data: bytes, dims: int, limit: int, name: str) -> np.ndarray:
         name: For messages.
 
     Returns:
-        Array of uint8 with `dims` dimensions.
+        Array of uint8 with `dims` dimensions, a read-only view of the bytes.
 
     Raises:
         DataError: Anything else than a whole IDX file of that kind.
@@ -70,7 +74,172 @@ def read_idx(data: bytes, dims: int, limit: int, name: str) -> np.ndarray:
         promised *= length
     if promised != len(data) - header:
         raise DataError(
-            f"the header of {name} promises {promised:,} values ({'x'.join(map(str, shape))}) "
+            f"the header of {name} promises {promised:,} values ({' x '.join(map(str, shape))}) "
             f"but the file holds {len(data) - header:,}"
         )
     return np.frombuffer(data, np.uint8, offset=header).reshape(shape)
+
+
+def read_amat(text: bytes, columns: int, name: str) -> np.ndarray:
+    """Read a text matrix of zeros and ones: a line for each example, values set apart by blanks.
+
+    Args:
+        text: The file, decompressed.
+        columns: Values on a line.
+        name: For messages.
+
+    Returns:
+        Array of uint8, shape (lines, columns).
+
+    Raises:
+        DataError: Other characters than 0 and 1, or lines of another length.
+    """
+    import numpy as np
+
+    # Whole-buffer operations in place of a loop over 39 million numbers: drop the blanks, and every value is one byte.
+    values = np.frombuffer(text.translate(None, b" \t\r\n"), np.uint8) - ord("0")
+    if not values.size or values.max() > 1:
+        raise DataError(f"{name} is not a matrix of zeros and ones")
+    lines = text.strip().count(b"\n") + 1
+    if values.size != lines * columns:
+        raise DataError(
+            f"{name} holds {values.size:,} values on {lines:,} lines where {columns} a line are due; is it cut short?"
+        )
+    return values.reshape(lines, columns)
+
+
+def read_mat(data: bytes, shapes: Mapping[str, tuple[int | None, int | None]], name: str) -> dict[str, np.ndarray]:
+    """Read numeric matrices from a MAT file (version 4 to 7.2), after a look at what its headers promise.
+
+    Args:
+        data: The file.
+        shapes: The variables to read, with their shapes; None stands for any length up to 100,000. A name that ends in
+            ``?`` may be absent.
+        name: For messages.
+
+    Returns:
+        The matrices under their names.
+
+    Raises:
+        DataError: Not a MAT file, or a variable is missing, is not real and numeric, not finite, or has another shape.
+    """
+    import numpy as np
+    from scipy import io as scipy_io
+
+    def fits(found: tuple[int, ...], wanted: tuple[int | None, int | None]) -> bool:
+        return len(found) == 2 and all(
+            f == w or (w is None and 0 < f <= 100_000) for f, w in zip(found, wanted, strict=True)
+        )
+
+    numeric = {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
+    try:
+        headers = {variable: (shape, kind) for variable, shape, kind in scipy_io.whosmat(io.BytesIO(data))}
+    except Exception as error:  # Damaged bytes lead scipy to errors of a dozen kinds.
+        raise DataError(f"{name} is not a MAT file that can be read ({_in_one_line(error)})") from error
+    wanted: list[str] = []
+    for key, shape in shapes.items():
+        variable = key.rstrip("?")
+        if variable not in headers:
+            if key.endswith("?"):
+                continue
+            raise DataError(f"{name} holds no variable '{variable}'; it holds {', '.join(headers) or 'nothing'}")
+        found, kind = headers[variable]
+        if kind not in numeric or not fits(found, shape):
+            due = " x ".join("any" if length is None else str(length) for length in shape)
+            raise DataError(
+                f"variable '{variable}' of {name} is {kind} of shape {' x '.join(map(str, found))}; "
+                f"numbers of shape {due} are due"
+            )
+        wanted.append(variable)
+    try:
+        arrays = scipy_io.loadmat(io.BytesIO(data), variable_names=wanted)
+    except Exception as error:
+        raise DataError(f"{name} is a damaged MAT file ({_in_one_line(error)})") from error
+    result: dict[str, np.ndarray] = {}
+    for variable in wanted:
+        array = arrays.get(variable)
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif" or array.shape != headers[variable][0]:
+            raise DataError(f"variable '{variable}' of {name} is not the matrix that its header promises")
+        if not np.isfinite(array).all():
+            raise DataError(f"variable '{variable}' of {name} holds values that are not finite")
+        result[variable] = array
+    return result
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Admits plain Python values and numpy arrays; any other name in the stream is an error before it is looked up."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        import numpy as np
+
+        allowed: dict[tuple[str, str], Any] = {
+            ("numpy", "ndarray"): np.ndarray,
+            ("numpy", "dtype"): np.dtype,
+            # How Python 3 writes bytes in the protocols of Python 2.
+            ("_codecs", "encode"): lambda text, encoding: str.encode(text, "latin1"),
+        }
+        for package in ("numpy.core", "numpy._core"):
+            # The function moved between versions of numpy; an array says where it is.
+            allowed[f"{package}.multiarray", "_reconstruct"] = np.empty(0).__reduce__()[0]
+        try:
+            return allowed[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed") from None
+
+
+def read_array_pickle(data: bytes, name: str) -> Any:
+    """Unpickle what can only be numbers, strings, containers of them and numpy arrays.
+
+    Args:
+        data: The file; written by Python 2 or 3.
+        name: For messages.
+
+    Returns:
+        The object. Arrays in it are the caller's to check for type and shape.
+
+    Raises:
+        DataError: The stream is damaged, or asks for anything else; nothing in it is executed.
+    """
+    try:
+        return _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+    except Exception as error:  # Damaged bytes lead the unpickler to errors of a dozen kinds.
+        raise DataError(f"{name} is not a pickle of plain arrays: {_in_one_line(error)}") from error
+
+
+def read_tar_members(data: bytes, wanted: Collection[str], limit: int, name: str) -> dict[str, bytes]:
+    """Take named files out of a gzipped tar archive, in memory: nothing in it decides what is written where.
+
+    Args:
+        data: The archive.
+        wanted: Names of the members.
+        limit: Most bytes that the archive may hold when decompressed.
+        name: For messages.
+
+    Returns:
+        The content of each member.
+
+    Raises:
+        DataError: Not such an archive, cut short, too large, or a member is missing or no regular file.
+    """
+    plain = gunzip(data, limit, name)
+    members: dict[str, bytes] = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
+            for member in archive:
+                # A sparse member may claim any size without holding it.
+                if member.name in wanted and member.name not in members and member.isreg() and not member.issparse():
+                    stream = archive.extractfile(member)
+                    members[member.name] = stream.read() if stream else b""
+                    if len(members[member.name]) != member.size:
+                        raise DataError(f"{name} is cut short inside {member.name}")
+    except DataError:
+        raise
+    except Exception as error:  # Damaged headers lead tarfile to errors beyond its own.
+        raise DataError(f"{name} is not a sound tar archive ({_in_one_line(error)})") from error
+    if absent := [member for member in wanted if member not in members]:
+        raise DataError(f"{name} holds no file {', '.join(absent)}")
+    return members
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
