@@ -14,7 +14,7 @@ from utils.config import Config
 from utils.console import Console
 from utils.flags import UsageError
 from utils.interrupts import Interrupted, StopRequest
-from utils.load_data import DataError, DataUsageError, load_data
+from utils.load_data import DataError, DataUsageError, dataset_table, load_data
 from utils.results import result_table
 from utils.run_dir import RunDir, read_metrics
 
@@ -32,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         config = parse(words)
+        if config.list_datasets:
+            print(dataset_table(config.data_dir))
+            return DONE
         run, console = RunDir(config), Console(config)
         summary = run.result()
         if summary is None:
@@ -73,7 +76,13 @@ def prepare(config: Config) -> tuple[Data, VAE, dict[str, Any]]:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: this machine has no CUDA device that torch can use; allowed here: auto, cpu")
     device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
-    data = load_data(config.dataset, config.data_dir)
+    data = load_data(
+        config.dataset,
+        config.data_dir,
+        allow_unverified=config.allow_unverified,
+        image_size=config.image_size,
+        grey=config.grey,
+    )
     torch.manual_seed(derive_seed(config.rs, "weights"))
     model = build_model(config, data).to(device)
     binary = model.likelihood.binary or config.binarize
@@ -101,6 +110,7 @@ def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
             {
                 "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
                 "validate / test",
+                **{f"note {number}": note for number, note in enumerate(data.notes, 1)},
                 "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
                 "parameters": f"{count_parameters(model):,}",
                 "device": str(how["device"]),

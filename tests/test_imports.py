@@ -15,7 +15,7 @@ MAY = {
     "utils.evaluation": {"utils.seeds"},
     "utils.plotting_utils": set(),
     "utils.flags": set(),
-    "utils.config": {"utils.flags"},
+    "utils.config": {"utils.flags", "utils.data_catalogue"},
     "utils.seeds": set(),
     "utils.model_utils": set(),
 }

@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from utils.data_catalogue import DATASETS
 from utils.flags import UsageError, flag, flag_of, nearest
 
 SPHERICAL = ("vmf", "powerspherical")
@@ -185,10 +187,27 @@ class Config:
         "-vll --val_nll", "bool", EVALUATION, False, "also estimate log p(x) at every validation, with 10 samples"
     )
 
-    dataset: str = flag("-d --dataset", "str", DATA, "mnist", "data set to train on", choices=("digits", "mnist"))
-    data_dir: str = flag("--data_dir", "str", DATA, "data", "folder with the data sets", identity=False)
+    dataset: str = flag("-d --dataset", "str", DATA, "mnist", "data set to train on", choices=tuple(DATASETS))
+    data_dir: str = flag(
+        "--data_dir",
+        "str",
+        DATA,
+        "data",
+        "folder with the data sets, or with your images for -d folder",
+        identity=False,
+    )
     binarize: bool = flag(
         "-bnz --binarize", "bool", DATA, False, "binarize the training images once instead of anew in every batch"
+    )
+    image_size: tuple[int, int] | None = flag(
+        "--image_size", "ints", DATA, None, "height and width that -d folder scales images to (64,64)", low=1, high=4096
+    )
+    grey: bool = flag("--grey", "bool", DATA, False, "read the images of -d folder without colour")
+    allow_unverified: bool = flag(
+        "--allow_unverified", "bool", DATA, False, "use data files that differ from the known ones"
+    )
+    list_datasets: bool = flag(
+        "--list_datasets", "bool", DATA, False, "list the data sets and what is on disk, and stop", identity=False
     )
 
     rs: int = flag("-rs --rs", "int", RUN, 1, "random seed", low=0, high=2**31 - 1)
@@ -243,6 +262,8 @@ class Config:
         Leaving out defaults keeps the name of an old run when a later version adds a flag.
         """
         chosen = {f.name: getattr(self, f.name) for f in identity_fields() if getattr(self, f.name) != f.default}
+        if self.dataset == "folder":  # elsewhere the name says which images they are
+            chosen["data_dir"] = os.path.abspath(self.data_dir)
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
 
     def to_json(self) -> str:
@@ -352,6 +373,10 @@ def resolve(config: Config) -> Config:
             f"-en: {config.exp_name!r} cannot name a folder; allowed: up to 80 letters, digits and . _ + -, "
             "a letter or digit first"
         )
+    if config.image_size is not None and len(config.image_size) != 2:
+        raise UsageError(f"--image_size {','.join(map(str, config.image_size))}: needs height and width, such as 64,64")
+    if config.dataset != "folder" and (config.image_size is not None or config.grey):
+        raise UsageError(f"{'--grey' if config.grey else '--image_size'}: is for -d folder, but -d is {config.dataset}")
     for given, value in (("--data_dir", config.data_dir), ("-ld", config.log_dir)):
         if not value or "\0" in value:
             raise UsageError(f"{given}: {value!r} cannot be a folder; give a path")
