@@ -168,8 +168,8 @@ def _core(order: float, k: Tensor, curvature: bool = False) -> _Core:
         gain = torch.log1p(torch.stack(gains)).sum(0)
         growth = growth + gain
         excess = excess - gain
-    first = (x.reshape(shape) for x in (growth, excess, ratio, complement, slope))
-    return _Core(*first, curvature=None if curved is None else curved.reshape(shape))
+    growth, excess, ratio, complement, slope = (x.reshape(shape) for x in (growth, excess, ratio, complement, slope))
+    return _Core(growth, excess, ratio, complement, slope, None if curved is None else curved.reshape(shape))
 
 
 def _working_dtype(x: Tensor) -> torch.dtype:
