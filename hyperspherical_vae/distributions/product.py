@@ -1,0 +1,295 @@
+"""Products of independent distributions over concatenated coordinates."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, MultivariateNormal, constraints
+from torch.types import _size
+
+from .hyperspherical_uniform import HypersphericalUniform
+
+Group = tuple[Distribution, tuple[int, ...]]
+
+
+class _Run(NamedTuple):
+    """Neighbouring factors of a product that are also neighbours in one group."""
+
+    group: int
+    start: int
+    stop: int
+    dim: int
+
+
+@functools.lru_cache(maxsize=256)
+def _runs(positions: tuple[tuple[int, ...], ...], dims: tuple[int, ...]) -> tuple[_Run, ...]:
+    """The runs of a product in the order of its coordinates; the positions must be 0 .. n-1, in any order."""
+    owner = {where: (group, place) for group, places in enumerate(positions) for place, where in enumerate(places)}
+    if sorted(owner) != list(range(sum(map(len, positions)))):
+        raise ValueError(f"ProductDistribution: the positions {list(positions)} do not name each factor exactly once")
+    runs: list[_Run] = []
+    for where in range(len(owner)):
+        group, place = owner[where]
+        if runs and runs[-1].group == group and runs[-1].stop == place:
+            runs[-1] = runs[-1]._replace(stop=place + 1)
+        else:
+            runs.append(_Run(group, place, place + 1, dims[group]))
+    return tuple(runs)
+
+
+class _ProductSupport(constraints.Constraint):
+    """Values whose every factor is in its support."""
+
+    event_dim = 1
+
+    def __init__(self, product: ProductDistribution) -> None:
+        self.product = product
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        parts = zip(self.product.groups, self.product.split_groups(value), strict=True)
+        checks = [_support(group).check(part).all(-1) for (group, _), part in parts]
+        return torch.stack(torch.broadcast_tensors(*checks)).all(0)
+
+
+class ProductDistribution(Distribution):
+    """Independent factors z = (z_1, ..., z_n) over concatenated coordinates, in the order given.
+
+    Factors of the same kind, dimension and radius are held in one batched distribution, so that every quantity takes
+    one call per group whatever the number of factors.
+
+    Args:
+        factors: distributions with event shape (d_i,) whose batch shapes broadcast: those of this package,
+            `MultivariateNormal`, `Independent` over one dimension of a univariate distribution, and whatever else can
+            be made from the tensors that its `arg_constraints` name.
+        validate_args: whether values are checked; as the factors do unless given.
+
+    Raises:
+        ValueError: there is no factor, a factor does not have vectors as events, or its kind cannot be batched.
+
+    Attributes:
+        groups: (distribution, positions) of each group: batch shape (*batch_shape, n_g), event shape (d_g,), and the
+            places of its n_g factors in the product.
+        factor_dims: (d_1, ..., d_n).
+
+    Example:
+        >>> from hyperspherical_vae.distributions import HypersphericalUniform
+        >>> product = ProductDistribution([HypersphericalUniform(dim) for dim in (2, 3, 2)])
+        >>> product.factor_dims, product.rsample((5,)).shape, len(product.groups)
+        ((3, 4, 3), torch.Size([5, 10]), 2)
+    """
+
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+
+    def __init__(self, factors: Sequence[Distribution], validate_args: bool | None = None) -> None:
+        if not factors:
+            raise ValueError("ProductDistribution: a product needs at least one factor")
+        for position, factor in enumerate(factors):
+            if len(factor.event_shape) != 1:
+                raise ValueError(
+                    f"ProductDistribution: factor {position} is a {type(factor).__name__} of event shape "
+                    f"{tuple(factor.event_shape)}; it has to be (d,): wrap univariate ones in Independent(..., 1)"
+                )
+        try:
+            batch_shape = torch.broadcast_shapes(*(factor.batch_shape for factor in factors))
+        except RuntimeError:
+            shapes = ", ".join(str(tuple(factor.batch_shape)) for factor in factors)
+            raise ValueError(
+                f"ProductDistribution: the batch shapes {shapes} of the factors do not broadcast"
+            ) from None
+        places: dict[Any, list[int]] = {}
+        for position, factor in enumerate(factors):
+            places.setdefault(_kind(factor), []).append(position)
+        self._set_groups(
+            [(stack([factors[i].expand(batch_shape) for i in where]), tuple(where)) for where in places.values()],
+            validate_args,
+        )
+
+    @classmethod
+    def from_groups(cls, groups: Sequence[Group], validate_args: bool | None = None) -> ProductDistribution:
+        """Build a product from distributions that are batched over their factors already.
+
+        Args:
+            groups: pairs of a distribution with batch shape (..., n) and event shape (d,), and the places of its n
+                factors in the product.
+            validate_args: as for the class.
+
+        Raises:
+            ValueError: there is no group, or batch shapes, event shapes and positions do not fit together.
+
+        Example:
+            >>> spheres = HypersphericalUniform(2, batch_shape=(7, 3))
+            >>> ProductDistribution.from_groups([(spheres, (0, 1, 2))]).event_shape
+            torch.Size([9])
+        """
+        if not groups:
+            raise ValueError("ProductDistribution: a product needs at least one group")
+        new: ProductDistribution = cls.__new__(cls)
+        new._set_groups(groups, validate_args)
+        return new
+
+    def _set_groups(self, groups: Sequence[Group], validate_args: bool | None) -> None:
+        batch_shape = groups[0][0].batch_shape[:-1]
+        for group, positions in groups:
+            if len(group.event_shape) != 1 or group.batch_shape != (*batch_shape, len(positions)):
+                raise ValueError(
+                    f"ProductDistribution: a {type(group).__name__} for {len(positions)} factors has batch shape "
+                    f"{tuple(group.batch_shape)} and event shape {tuple(group.event_shape)}; they have to be "
+                    f"{(*batch_shape, len(positions))} and (d,)"
+                )
+        self.groups = list(groups)
+        self._runs = _runs(
+            tuple(positions for _, positions in groups), tuple(group.event_shape[0] for group, _ in groups)
+        )
+        self.factor_dims = tuple(run.dim for run in self._runs for _ in range(run.start, run.stop))
+        super().__init__(batch_shape, torch.Size((sum(self.factor_dims),)), validate_args=False)
+        if validate_args is None:
+            validate_args = any(group._validate_args for group, _ in groups)
+        self._validate_args = validate_args
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        return all(group.has_rsample for group, _ in self.groups)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        return _ProductSupport(self)
+
+    def split(self, value: Tensor) -> list[Tensor]:
+        """The factors' coordinates of values (..., D), in order: n tensors (..., d_i)."""
+        return list(value.split(self.factor_dims, -1))
+
+    def split_groups(self, value: Tensor) -> list[Tensor]:
+        """The groups' coordinates of values (..., D): a tensor (..., n_g, d_g) for each group."""
+        sizes = [(run.stop - run.start) * run.dim for run in self._runs]
+        pieces: list[list[tuple[int, Tensor]]] = [[] for _ in self.groups]
+        for run, part in zip(self._runs, value.split(sizes, -1), strict=True):
+            pieces[run.group].append((run.start, part.unflatten(-1, (run.stop - run.start, run.dim))))
+        return [
+            found[0][1] if len(found) == 1 else torch.cat([part for _, part in sorted(found, key=lambda x: x[0])], -2)
+            for found in pieces
+        ]
+
+    def _join(self, parts: Sequence[Tensor]) -> Tensor:
+        """Inverse of `split_groups`."""
+        columns = [parts[run.group][..., run.start : run.stop, :].flatten(-2) for run in self._runs]
+        return columns[0] if len(columns) == 1 else torch.cat(columns, -1)
+
+    def _sum(self, values: Sequence[Tensor]) -> Tensor:
+        """Total over the factors of values (..., n_g) for each group."""
+        total = values[0].sum(-1)
+        for value in values[1:]:
+            total = total + value.sum(-1)
+        return total
+
+    def rsample(self, sample_shape: _size = ()) -> Tensor:
+        """Samples of shape (*sample_shape, *batch_shape, D), reparameterized."""
+        return self._join([group.rsample(sample_shape) for group, _ in self.groups])
+
+    def sample(self, sample_shape: _size = ()) -> Tensor:
+        """Samples of shape (*sample_shape, *batch_shape, D)."""
+        return self._join([group.sample(sample_shape) for group, _ in self.groups])
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """Sum of the factors' log densities for values (..., D)."""
+        if value.shape[-1:] != self.event_shape:
+            raise ValueError(
+                f"ProductDistribution: the value has shape {tuple(value.shape)}; its last size has to be "
+                f"{self.event_shape[0]}"
+            )
+        parts = zip(self.groups, self.split_groups(value), strict=True)
+        return self._sum([group.log_prob(part) for (group, _), part in parts])
+
+    def entropy(self) -> Tensor:
+        """Sum of the factors' entropies in nats."""
+        return self._sum([group.entropy() for group, _ in self.groups])
+
+    @property
+    def mean(self) -> Tensor:
+        return self._join([group.mean for group, _ in self.groups])
+
+    @property
+    def mode(self) -> Tensor:
+        return self._join([group.mode for group, _ in self.groups])
+
+    @property
+    def variance(self) -> Tensor:
+        return self._join([group.variance for group, _ in self.groups])
+
+    def expand(self, batch_shape: _size, _instance: Any = None) -> ProductDistribution:
+        shape = torch.Size(batch_shape)
+        groups = [(group.expand((*shape, len(where))), where) for group, where in self.groups]
+        new: ProductDistribution = self._get_checked_instance(ProductDistribution, _instance)
+        new._set_groups(groups, self._validate_args)
+        return new
+
+    def __repr__(self) -> str:
+        parts = ", ".join(
+            f"{len(where)} x {type(group).__name__}({group.event_shape[0]})" for group, where in self.groups
+        )
+        return f"ProductDistribution({parts}, batch_shape={tuple(self.batch_shape)})"
+
+
+def _support(group: Distribution) -> constraints.Constraint:
+    return group.support or constraints.real_vector
+
+
+def _kind(factor: Distribution) -> Any:
+    """What factors must share to be held in one batched distribution."""
+    if isinstance(factor, Independent):
+        return Independent, factor.event_shape, _kind(factor.base_dist)
+    return type(factor), factor.event_shape, getattr(factor, "radius", None)
+
+
+def _map_arguments(
+    members: Sequence[Distribution], change: Callable[[list[Tensor], int], Tensor], shape: torch.Size, inner: int = 0
+) -> Distribution:
+    """A distribution of the same kind as `members` whose arguments are `change(arguments of the members, n)`.
+
+    Args:
+        members: distributions of one kind and batch shape.
+        change: takes the members' tensors for one argument and the number of its dimensions to the right of the batch.
+        shape: batch shape of the result.
+        inner: dimensions of the members' batch that belong to the event.
+    """
+    first = members[0]
+    validate = first._validate_args
+    if isinstance(first, HypersphericalUniform):
+        return first.expand(shape)
+    if isinstance(first, Independent):
+        bases = [member.base_dist for member in members if isinstance(member, Independent)]
+        base = _map_arguments(bases, change, shape, inner + first.reinterpreted_batch_ndims)
+        return Independent(base, first.reinterpreted_batch_ndims, validate_args=validate)
+    names = ["loc", "scale_tril"] if isinstance(first, MultivariateNormal) else list(first.arg_constraints)
+    if not names or not set(names) <= set(inspect.signature(type(first)).parameters):
+        raise ValueError(f"ProductDistribution: distributions of the kind {type(first).__name__} cannot be batched")
+    arguments: dict[str, Any] = {
+        name: change([getattr(member, name) for member in members], inner + first.arg_constraints[name].event_dim)
+        for name in names
+    }
+    if hasattr(first, "radius"):
+        arguments["radius"] = first.radius
+    return type(first)(**arguments, validate_args=validate)
+
+
+def stack(members: Sequence[Distribution]) -> Distribution:
+    """Distributions of one kind and batch shape (...) as one of batch shape (..., len(members))."""
+
+    def change(tensors: list[Tensor], inner: int) -> Tensor:
+        return torch.stack(tensors, -1 - inner)
+
+    return _map_arguments(members, change, torch.Size((*members[0].batch_shape, len(members))))
+
+
+def take(group: Distribution, places: Sequence[int]) -> Distribution:
+    """The part of a distribution of batch shape (..., n) at the given places of its last batch dimension."""
+
+    def change(tensors: list[Tensor], inner: int) -> Tensor:
+        return torch.stack([tensors[0].select(-1 - inner, place) for place in places], -1 - inner)
+
+    return _map_arguments([group], change, torch.Size((*group.batch_shape[:-1], len(places))))
