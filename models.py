@@ -91,7 +91,7 @@ class VAE(nn.Module):
             q: their posterior.
             k: samples per image.
         """
-        z = q.sample((k,))
+        z = q.rsample((k,))
         log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
         return log_px_z + self.latent.prior().log_prob(z) - q.log_prob(z)
 

@@ -1,0 +1,77 @@
+"""What every latent space offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.distributions import Distribution, kl_divergence
+
+
+class Latent(nn.Module):
+    """Turns the features of an encoder into a posterior over z, and knows the prior.
+
+    Shapes: B batch, F features, D = `event_dim`, n number of factors.
+
+    A latent may stand for `count` independent copies of itself that share one matrix product and one batched
+    distribution. `posterior` then has batch shape (B, count) and `prior` has batch shape (count,): that is how a
+    product of equal factors is built. With `count` None they are (B,) and ().
+
+    Args:
+        in_features: F.
+        outputs: numbers that the posterior of one copy needs.
+        count: number of copies, or None for a plain latent.
+
+    Attributes:
+        event_dim: width of z as a decoder sees it; S^m lives in R^(m+1), so its event_dim is m + 1.
+        has_density: whether prior and posterior have densities with respect to one measure, without which importance
+            sampling gives no log p(x).
+    """
+
+    event_dim: int
+    has_density: bool = True
+
+    def __init__(self, in_features: int, outputs: int, count: int | None = None) -> None:
+        super().__init__()
+        self.count = count
+        self.head = nn.Linear(in_features, outputs * (count or 1))
+
+    @classmethod
+    def from_settings(cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None) -> Latent:
+        """Build the latent for an encoder of `in_features` features.
+
+        Args:
+            in_features: F.
+            dim: intrinsic dimension of one copy.
+            settings: the other settings of a run by name; each latent reads those that concern it.
+            count: number of copies, or None for a plain latent.
+        """
+        raise NotImplementedError
+
+    def parameters_of(self, features: Tensor) -> Tensor:
+        """The head's output: (B, outputs), or (B, count, outputs) for several copies."""
+        output: Tensor = self.head(features)
+        return output if self.count is None else output.unflatten(-1, (self.count, -1))
+
+    def posterior(self, features: Tensor) -> Distribution:
+        """q(z | x) for features (B, F): batch shape (B,), event shape (D,)."""
+        raise NotImplementedError
+
+    def prior(self) -> Distribution:
+        """p(z): batch shape (), event shape (D,)."""
+        raise NotImplementedError
+
+    def kl(self, q: Distribution, z: Tensor) -> Tensor:
+        """KL(q || prior) of each factor in nats, (B, n).
+
+        Args:
+            q: what `posterior` returned.
+            z: a reparameterized sample of it, (B, D), for latents whose KL has no closed form.
+        """
+        kl = kl_divergence(q, self.prior())
+        return kl.unsqueeze(-1) if self.count is None else kl
+
+    def statistics(self, q: Distribution) -> dict[str, Tensor]:
+        """What is worth watching of a posterior, by name; each (B, n)."""
+        return {}

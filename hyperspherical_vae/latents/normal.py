@@ -1,0 +1,74 @@
+"""Euclidean latent space with a standard normal prior."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.nn import functional as F
+
+from .base import Latent
+
+COVARIANCES = ("single", "diagonal", "full")
+
+
+class NormalLatent(Latent):
+    """z in R^dim, q(z|x) = N(mu(x), Sigma(x)), p(z) = N(0, I).
+
+    Args:
+        in_features: F, the encoder's features.
+        dim: dimension of z.
+        covariance: `single` (one variance for all coordinates), `diagonal`, or `full` (through a Cholesky factor whose
+            diagonal is positive and whose other entries are free, so that correlations of either sign are possible).
+        count: number of independent copies, see `Latent`.
+
+    Raises:
+        ValueError: `covariance` is none of the three.
+
+    Example:
+        >>> latent = NormalLatent(in_features=128, dim=5)
+        >>> q = latent.posterior(torch.randn(3, 128))
+        >>> z = q.rsample()
+        >>> z.shape, latent.kl(q, z).shape
+        (torch.Size([3, 5]), torch.Size([3, 1]))
+    """
+
+    rows_columns: Tensor
+    identity: Tensor
+
+    def __init__(self, in_features: int, dim: int, covariance: str = "diagonal", count: int | None = None) -> None:
+        if covariance not in COVARIANCES:
+            raise ValueError(f"covariance is {covariance!r}; allowed: {', '.join(COVARIANCES)}")
+        scales = {"single": 1, "diagonal": dim, "full": dim * (dim + 1) // 2}[covariance]
+        super().__init__(in_features, dim + scales, count)
+        self.event_dim = dim
+        self.covariance = covariance
+        identity = torch.eye(dim) if covariance == "full" else torch.ones(dim)
+        self.register_buffer("identity", identity, persistent=False)
+        self.register_buffer("rows_columns", torch.tril_indices(dim, dim, -1), persistent=False)
+
+    @classmethod
+    def from_settings(
+        cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None
+    ) -> NormalLatent:
+        return cls(in_features, dim, settings["covariance_matrix"], count)
+
+    def posterior(self, features: Tensor) -> Distribution:
+        output = self.parameters_of(features)
+        loc, raw = output[..., : self.event_dim], output[..., self.event_dim :]
+        if self.covariance == "full":
+            tril = torch.diag_embed(F.softplus(raw[..., : self.event_dim]))
+            rows, columns = self.rows_columns
+            tril[..., rows, columns] = raw[..., self.event_dim :]
+            return MultivariateNormal(loc, scale_tril=tril, validate_args=False)
+        scale = F.softplus(raw).expand_as(loc)
+        return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
+
+    def prior(self) -> Distribution:
+        loc = self.identity.new_zeros((self.event_dim,) if self.count is None else (self.count, self.event_dim))
+        if self.covariance == "full":
+            return MultivariateNormal(loc, scale_tril=self.identity, validate_args=False)
+        return Independent(Normal(loc, self.identity.expand_as(loc), validate_args=False), 1, validate_args=False)

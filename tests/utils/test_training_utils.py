@@ -1,0 +1,259 @@
+"""The loop: schedule, early stopping, resume, and what happens when numbers stop being finite."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from hyperspherical_vae.latents import NormalLatent
+from hyperspherical_vae.likelihoods import Bernoulli
+from models import VAE, ELBOTerms
+from utils.batches import TrainingImages
+from utils.command_line import parse
+from utils.interrupts import Interrupted
+from utils.load_data import Split
+from utils.training_utils import Progress, build_optimizer, fit, kl_weight, objective, stops_early
+
+SHAPE = (1, 3, 3)
+
+
+class Memory:
+    """Keeps in memory what a run keeps on disk, and notes what it is told."""
+
+    def __init__(self):
+        self.last, self.best, self.lines, self.restarts = None, None, [], []
+
+    def save_last(self, state):
+        self.last = copied(state)
+
+    def save_best(self, state):
+        self.best = copied(state)
+
+    def load_last(self):
+        return copied(self.last)
+
+    def log(self, line):
+        self.lines.append({key: value for key, value in line.items() if key != "seconds"})
+
+    def rewind(self, epoch):
+        self.lines = [line for line in self.lines if line["epoch"] <= epoch]
+
+    def begin(self, first_epoch): ...
+
+    def epoch(self, line, progress): ...
+
+    def restart(self, progress):
+        self.restarts.append(progress.restarts)
+
+    def end(self): ...
+
+
+def copied(value):
+    if isinstance(value, torch.Tensor):
+        return value.clone()
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
+
+
+def setting(line="", images=None):
+    config = parse(f"-n normal -z 2 -bs 10 -e 4 -klw 2 {line}".split())
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(9, 8), nn.ReLU())
+    model = VAE(encoder, NormalLatent(8, 2), nn.Linear(2, 9), Bernoulli(), SHAPE)
+    if images is None:
+        images = torch.randint(0, 256, (45, *SHAPE), dtype=torch.uint8)
+    batches = TrainingImages(
+        Split(images, None), 255, binary=True, once=False, batch_size=10, seed=1, device=torch.device("cpu")
+    )
+    return config, model, batches
+
+
+def train(config, model, batches, memory=None, check_stop=lambda: None, state=None, validate=None):
+    memory = memory or Memory()
+    validate = validate or (lambda: {"elbo": -1.0})
+    progress, diverged = fit(model, batches, validate, config, memory, memory, check_stop, state)
+    return memory, progress, diverged
+
+
+@pytest.mark.parametrize(
+    ("line", "weights"),
+    [
+        ("-klw 0", [1, 1, 1, 1, 1]),
+        ("-klw 1", [1, 1, 1, 1, 1]),
+        ("-klw 4", [0.25, 0.5, 0.75, 1, 1]),
+        ("-klw 2 -klf 2", [0, 0, 0.5, 1, 1]),
+        ("-klw 0 -klf 1", [0, 1, 1, 1, 1]),
+        ("-klw 2 -b 4", [2, 4, 4, 4, 4]),
+        ("-b 0", [0, 0, 0, 0, 0]),
+    ],
+)
+def test_kl_weight_by_epoch(line, weights):
+    config = parse(f"-e 9 {line}".split())
+    assert [kl_weight(config, epoch) for epoch in range(1, 6)] == weights
+
+
+def test_objective_is_the_weighted_elbo_and_aims_at_a_target():
+    terms = ELBOTerms(torch.tensor([-1.0, -3.0]), torch.tensor([2.0, 6.0]), torch.tensor([[2.0], [6.0]]))
+    assert objective(terms, 0.5, 0.0).item() == pytest.approx(2 + 0.5 * 4)
+    assert objective(terms, 0.5, 3.0).item() == pytest.approx(2 + 0.5 * 1)
+    assert objective(terms, 0.5, 6.0).item() == pytest.approx(2 + 0.5 * 2)
+
+
+def test_early_stopping_counts_from_the_best_epoch_and_never_in_the_burn_in():
+    config = parse(["-la", "3", "-bi", "5", "-e", "50"])
+    assert not stops_early(config, Progress(epoch=7, best_epoch=0))
+    assert stops_early(config, Progress(epoch=8, best_epoch=0))
+    assert not stops_early(config, Progress(epoch=9, best_epoch=7))
+    assert stops_early(config, Progress(epoch=10, best_epoch=7))
+
+
+def test_training_stops_early_and_keeps_the_best():
+    elbos = iter([-5.0, -4.0, -3.995, -6.0, -6.0, -6.0, -6.0])
+    config, model, batches = setting("-e 40 -la 3 -mi 0.01")
+    memory, progress, diverged = train(config, model, batches, validate=lambda: {"elbo": next(elbos)})
+    # -3.995 is better than -4 by less than -mi, so epoch 2 stays the best and patience ends at epoch 5.
+    assert (progress.epoch, progress.best_epoch, progress.best_elbo, diverged) == (5, 2, -4.0, False)
+    assert memory.best["progress"]["epoch"] == 2
+
+
+def test_metrics_have_a_line_per_epoch_over_all_images():
+    config, model, batches = setting("-vf 2")
+    memory, _, _ = train(config, model, batches)
+    assert [line["epoch"] for line in memory.lines] == [1, 2, 3, 4]
+    assert [line["kl_weight"] for line in memory.lines] == [0.5, 1, 1, 1]
+    assert [line["val"] is None for line in memory.lines] == [True, False, True, False]
+    for line in memory.lines:
+        train_terms = line["train"]
+        assert train_terms["elbo"] == pytest.approx(train_terms["log_px_z"] - train_terms["kl"])
+
+
+def test_same_seed_gives_the_same_run_and_another_seed_another():
+    runs = [train(*setting(line))[0] for line in ("-rs 1", "-rs 1", "-rs 2")]
+    assert runs[0].lines == runs[1].lines
+    assert runs[0].lines != runs[2].lines
+    assert all(torch.equal(a, b) for a, b in zip(runs[0].last["model"].values(), runs[1].last["model"].values()))
+
+
+def assert_same(left, right):
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            if key != "seconds":
+                assert_same(left[key], right[key])
+    elif isinstance(left, list):
+        assert len(left) == len(right)
+        for pair in zip(left, right):
+            assert_same(*pair)
+    else:
+        assert left == right
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 7, 13, 19])
+def test_run_stopped_between_any_two_steps_resumes_exactly(steps):
+    whole, _, _ = train(*setting())
+    config, model, batches = setting()
+    memory = Memory()
+    count = iter(range(1000))
+
+    def stop():
+        if next(count) == steps:
+            raise Interrupted(15)
+
+    with pytest.raises(Interrupted):
+        train(config, model, batches, memory, stop)
+    torch.manual_seed(99)
+    config, model, batches = setting()
+    train(config, model, batches, memory, state=memory.load_last())
+    assert memory.lines == whole.lines
+    assert_same(memory.last, whole.last)
+
+
+def test_run_given_more_epochs_equals_the_long_run():
+    whole, _, _ = train(*setting("-e 6"))
+    memory, _, _ = train(*setting("-e 4"))
+    config, model, batches = setting("-e 6")
+    train(config, model, batches, memory, state=memory.load_last())
+    assert memory.lines == whole.lines
+    assert_same(memory.last, whole.last)
+
+
+class Poisoned(VAE):
+    """Gives NaN, in the loss or in a gradient alone, at chosen calls."""
+
+    def elbo_terms(self, x):
+        terms = super().elbo_terms(x)
+        self.calls = getattr(self, "calls", 0) + 1
+        if self.calls not in self.bad:
+            return terms
+        if self.where == "loss":
+            return terms._replace(log_px_z=terms.log_px_z * math.nan)
+        terms.log_px_z.register_hook(lambda gradient: gradient * math.inf)
+        return terms
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_non_finite_step_is_not_taken_and_training_goes_on(where):
+    config, model, batches = setting("-mr 2")
+    model.__class__, model.bad, model.where = Poisoned, {8}, where
+    memory, progress, diverged = train(config, model, batches)
+    assert not diverged
+    assert progress.restarts == 1
+    assert memory.restarts == [1]
+    assert [line["epoch"] for line in memory.lines] == [1, 2, 3, 4]
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_run_that_keeps_failing_ends_as_diverged_with_the_last_good_state():
+    config, model, batches = setting("-mr 3")
+    model.__class__, model.bad, model.where = Poisoned, set(range(8, 1000)), "loss"
+    memory, progress, diverged = train(config, model, batches)
+    assert diverged
+    assert memory.restarts == [1, 2, 3, 4]
+    assert progress.epoch == 1
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert memory.last["progress"]["restarts"] == 4
+
+
+def test_no_restart_is_allowed_with_zero():
+    config, model, batches = setting("-mr 0")
+    model.__class__, model.bad, model.where = Poisoned, {1}, "loss"
+    _, progress, diverged = train(config, model, batches)
+    assert diverged
+    assert progress.epoch == 0
+
+
+def test_restart_draws_fresh_noise():
+    config, model, batches = setting("-mr 5")
+    model.__class__, model.bad, model.where = Poisoned, {3}, "loss"
+    restarted, _, _ = train(config, model, batches)
+    plain, _, _ = train(*setting("-mr 5"))
+    assert restarted.lines[0]["train"] != plain.lines[0]["train"]
+
+
+def test_validation_that_is_not_finite_sends_the_run_back():
+    elbos = iter([-5.0, math.nan, -4.0, -4.0, -4.0])
+    config, model, batches = setting()
+    memory, progress, diverged = train(config, model, batches, validate=lambda: {"elbo": next(elbos)})
+    assert not diverged
+    assert progress.restarts == 1
+    assert [line["epoch"] for line in memory.lines] == [1, 2, 3, 4]
+
+
+def test_skipped_step_leaves_weights_and_moments_untouched():
+    _, model, _ = setting()
+    optimizer = build_optimizer(model, 0.1)
+    optimizer.found_inf = torch.zeros(())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    before = copied({"model": model.state_dict(), "optimizer": optimizer.state_dict()["state"]})
+    optimizer.found_inf = torch.ones(())
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, math.nan)
+    optimizer.step()
+    after = copied({"model": model.state_dict(), "optimizer": optimizer.state_dict()["state"]})
+    assert_same(before, after)
