@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -14,10 +14,25 @@ from utils.model_utils import NETWORKS
 
 if TYPE_CHECKING:
     from utils.config import Config
-    from utils.load_data import Data
 
 # The flag speaks of losses, as users of these models do; the model is made of likelihoods.
 LOSSES = {"bce": "bernoulli", "mse": "gaussian", "logistic": "logistic"}
+
+
+class Images(Protocol):
+    """What a model has to know of its images; a loaded data set knows it.
+
+    Attributes:
+        shape: (C, H, W).
+        levels: highest grey level.
+        likelihood: the likelihood that suits them unless the configuration names another.
+        classes: number of classes, 0 without labels.
+    """
+
+    shape: tuple[int, int, int]
+    levels: int
+    likelihood: str
+    classes: int
 
 
 class ELBOTerms(NamedTuple):
@@ -100,21 +115,21 @@ class VAE(nn.Module):
         return self.likelihood.mean(self.decoder(z)).unflatten(-1, self.shape)
 
 
-def build_model(config: Config, data: Data) -> VAE:
+def build_model(config: Config, images: Images) -> VAE:
     """The model that a configuration describes, for images of this data set.
 
     Args:
         config: the resolved configuration.
-        data: gives shape, grey levels and the default likelihood.
+        images: what they are.
     """
     hidden = {kind: config.h_dims or NETWORKS[kind].hidden for kind in (config.encode_type, config.decode_type)}
-    encoder = NETWORKS[config.encode_type].encoder(data.shape, hidden[config.encode_type])
+    encoder = NETWORKS[config.encode_type].encoder(images.shape, hidden[config.encode_type])
     latent = build_latent(config, encoder.out_features)
-    likelihood = LIKELIHOODS[LOSSES[config.loss_function] if config.loss_function else data.likelihood](data.levels)
+    likelihood = LIKELIHOODS[LOSSES[config.loss_function] if config.loss_function else images.likelihood](images.levels)
     decoder = NETWORKS[config.decode_type].decoder(
-        latent.event_dim, data.shape, likelihood.params_per_pixel, hidden[config.decode_type]
+        latent.event_dim, images.shape, likelihood.params_per_pixel, hidden[config.decode_type]
     )
-    return VAE(encoder, latent, decoder, likelihood, data.shape)
+    return VAE(encoder, latent, decoder, likelihood, images.shape)
 
 
 def build_latent(config: Config, in_features: int) -> Latent:

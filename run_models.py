@@ -6,9 +6,10 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.checkpoints import CheckpointError
+from utils.checkpoints import CheckpointError, load_newest
 from utils.command_line import parse
 from utils.config import Config
 from utils.console import Console
@@ -16,13 +17,16 @@ from utils.flags import UsageError
 from utils.interrupts import Interrupted, StopRequest
 from utils.load_data import DataError, DataUsageError, dataset_table, load_data
 from utils.results import result_table
-from utils.run_dir import RunDir, read_metrics
+from utils.run_dir import RunDir, read_json, read_metrics
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from models import VAE
     from utils.load_data import Data
+
+# What `models.Images` asks for; kept with a run, so that its model can be rebuilt without the images.
+IMAGE_FACTS = ("shape", "levels", "likelihood", "classes", "class_names")
 
 DONE, FAILED, USAGE, DIVERGED = 0, 1, 2, 3
 
@@ -118,7 +122,7 @@ def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
                 "folder": str(run.path) + (f" (resuming after epoch {state['progress']['epoch']})" if state else ""),
             }
         )
-        run.write_start(str(how["device"]))
+        run.write_start(str(how["device"]), {name: getattr(data, name) for name in IMAGE_FACTS})
         train = TrainingImages(data.train, once=config.binarize, batch_size=config.batch_size, **how)
         val = fixed_images(data.val, purpose="val", **how)
         progress, diverged = fit(
@@ -161,6 +165,35 @@ def finish(
     metrics = read_metrics(run.metrics_path)
     draw(Subject(model, config, test, metrics, best["progress"]["best_epoch"]), run.figures)
     return result
+
+
+def load_run(folder: str | Path) -> tuple[VAE, Config]:
+    """The best model of a run, ready to use, and its configuration.
+
+    Args:
+        folder: of the run, such as `results/mnist/vmf__s1__f9d2c5f4`.
+
+    Returns:
+        The model on the CPU in evaluation mode, and the configuration.
+
+    Raises:
+        UsageError: the folder holds no run.
+        CheckpointError: its best model cannot be read.
+    """
+    from types import SimpleNamespace
+
+    from models import build_model
+
+    path = Path(folder)
+    env = read_json(path / "env.json")
+    if env is None or not (path / "config.json").exists():
+        raise UsageError(f"{path}: holds no run; give the folder that contains config.json")
+    config = Config.from_json((path / "config.json").read_text())
+    images = SimpleNamespace(**env["images"])
+    images.shape = tuple(images.shape)
+    model = build_model(config, images)
+    model.load_state_dict(load_newest(path / "checkpoints" / "best.pt")[0]["model"])
+    return model.eval(), config
 
 
 if __name__ == "__main__":

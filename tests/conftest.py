@@ -1,13 +1,14 @@
 """Shared by all tests."""
 
 import os
-import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
 
 # The suite runs in several processes; more threads than cores only slow each other down.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -19,13 +20,27 @@ def pytest_configure(config):
     torch.set_num_threads(1)
 
 
-@pytest.fixture
-def run_models(tmp_path):
-    """Run `run_models.py` with results in a fresh folder: `run_models("-n normal -e 2")` gives the finished process."""
+@dataclass
+class Finished:
+    """A run that has ended: what the shell would see of it."""
 
-    def run(line, **how):
-        words = [sys.executable, str(ROOT / "run_models.py"), "-ld", str(tmp_path / "results"), *line.split()]
-        return subprocess.run(words, capture_output=True, text=True, timeout=300, **how)
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run_models(tmp_path, capfd):
+    """Run the program in this process, results in a fresh folder: `run_models("-e 2")` is what came of it.
+
+    Starting Python takes far longer than a small run; tests of processes and signals start their own.
+    """
+    import run_models as program
+
+    def run(line):
+        capfd.readouterr()
+        returncode = program.main(["-ld", str(tmp_path / "results"), *line.split()])
+        return Finished(returncode, *capfd.readouterr())
 
     return run
 

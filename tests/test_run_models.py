@@ -260,6 +260,18 @@ def test_results_command_compares_runs(run_models, tmp_path):
     assert failed.stderr.count("\n") == 1
 
 
+def test_saved_run_is_a_model(run_models, tmp_path):
+    from run_models import load_run
+
+    assert run_models(f"{SMALL} -zd s2,e1").returncode == 0
+    model, config = load_run(only_run(tmp_path))
+    assert config.space == "S^2 x R^1"
+    images = model.decode(model.latent.prior().sample((5,)))
+    assert images.shape == (5, 1, 8, 8)
+    assert images.min() >= 0
+    assert images.max() <= 1
+
+
 @pytest.mark.slow
 def test_vmf_on_mnist_learns(run_models, tmp_path, real_data):
     done = run_models(f"-n vmf -z 5 -d mnist --data_dir {real_data} -e 2 -klw 0 -lls 10")

@@ -2,7 +2,7 @@
 
 results/<dataset>/<name>__s<seed>__<hash>/
     config.json     what defines the run
-    env.json        versions, device, command
+    env.json        versions, device, command, kind of images
     metrics.jsonl   one line per epoch
     checkpoints/    last.pt and best.pt, each with the one before it
     figures/        pictures
@@ -112,8 +112,13 @@ class RunDir:
         """Write a JSON file whole or not at all; numbers that are not finite become null."""
         write_atomically(self.path / name, (json.dumps(finite(content), indent=2) + "\n").encode())
 
-    def write_start(self, device: str) -> None:
-        """Write `config.json` and `env.json`; a run that is to be trained further is no longer complete."""
+    def write_start(self, device: str, images: dict[str, Any]) -> None:
+        """Write `config.json` and `env.json`; a run that is to be trained further is no longer complete.
+
+        Args:
+            device: where the run computes.
+            images: what the model has to know of its images, so that it can be rebuilt without them.
+        """
         import numpy
         import scipy
         import torch
@@ -134,6 +139,7 @@ class RunDir:
                 "numpy": numpy.__version__,
                 "scipy": scipy.__version__,
                 "threads": torch.get_num_threads(),
+                "images": images,
             },
         )
 
