@@ -1,23 +1,26 @@
-"""Modified Bessel functions of the first kind and the von Mises-Fisher terms built on them.
+"""Modified Bessel functions of the first kind and the von Mises-Fisher scalars built on them.
 
-Everything follows from one function of the order ``v`` and the argument ``k``,
+Everything follows from one function of the order v and the argument k,
 
     G = log 0F1(; v + 1; k^2 / 4) = log I_v(k) - v log(k / 2) + lgamma(v + 1),
 
-its derivative ``A = I_{v+1}(k) / I_v(k)`` and the derivatives of ``A``. No Bessel value is ever formed, so nothing
-underflows or overflows. The order is shifted up to ``w = v + N >= 12``, where the logarithm of the uniform (Debye)
-expansion, DLMF 10.41(ii), is accurate to the last bit for every ``k >= 0``; recurrences that only add positive numbers
-lead back down. Notation: ``z = k / w``, ``q = sqrt(1 + z^2)``, ``t = 1 / q``, ``s = q - 1``.
+its derivative A = I_{v+1}(k) / I_v(k) and the derivative of A. None of them needs a Bessel value, so nothing
+underflows or overflows, and what is small (1 - A, k - G, the KL divergence) has a form of its own instead of being a
+difference of large numbers. ``_expansion.py`` states the formulas; this module evaluates them on tensors.
+
+Computation is in float64, whatever the dtype of the argument, except on devices without it (MPS). Arguments of any
+shape are mapped elementwise. NaN and infinity give NaN. All functions can be differentiated twice, and used under
+``torch.func.vmap`` and ``torch.compile``.
 """
 
 import math
-from enum import Enum
-from fractions import Fraction
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from hyperspherical_vae.ops._expansion import expansion
 
 __all__ = [
     "VMFTerms",
@@ -33,143 +36,113 @@ __all__ = [
     "vmf_terms",
 ]
 
-_MIN_ORDER = 12.0  # from here on the expansion below is exact to double precision
-_NUM_TERMS = 15
-_BLOCK = 7  # a polynomial of 49 coefficients is summed as 7 Horner steps in t^7 of blocks of 7 powers
+_Quantity = Literal["kl", "growth", "excess", "ratio", "log_iv", "log_ive"]
+_MATRIX_LENGTH = 4096  # up to here powers of u times coefficients, beyond it Horner's rule, which needs less memory
 
 
-@lru_cache(maxsize=1)
-def _debye_slopes() -> tuple[list[Fraction], ...]:
-    """Coefficients of D_k'(t), k = 1..15, where log sum_k U_k(t) w^-k = sum_k D_k(t) w^-k.
+class _Series(NamedTuple):
+    """Some of the series of one order and its constants, ready for one dtype and device."""
 
-    From the differential recurrence of the Debye polynomials U_k (DLMF 10.41.9), rewritten for the logarithm:
-    D_{k+1}' = (t - 2 t^3) D_k' + (t^2 - t^4) / 2 (D_k'' + sum_{i+j=k} D_i' D_j').
-    """
-    slopes = [[Fraction(1, 8), Fraction(0), Fraction(-5, 8)]]
-    while len(slopes) < _NUM_TERMS:
-        k = len(slopes)
-        last = slopes[-1]
-        inner = [Fraction(0)] * (3 * k)
-        for power in range(1, len(last)):
-            inner[power - 1] += power * last[power]
-        for i in range(k - 1):
-            for a, x in enumerate(slopes[i]):
-                if x:
-                    for b, y in enumerate(slopes[k - 2 - i]):
-                        inner[a + b] += x * y
-        following = [Fraction(0)] * (3 * k + 3)
-        for power, x in enumerate(last):
-            following[power + 1] += x
-            following[power + 3] -= 2 * x
-        for power, x in enumerate(inner):
-            if x:
-                following[power + 2] += x / 2
-                following[power + 4] -= x / 2
-        slopes.append(following)
-    return tuple(slopes)
+    a: Tensor
+    b: Tensor
+    inverse_b: Tensor
+    inverse_sum: Tensor  # 1 / (a + b)
+    log_offset: Tensor
+    scaled_log_offset: Tensor
+    two: Tensor
+    minus_one: Tensor
+    constant: Tensor  # (number of series, 1)
+    powers: Tensor  # (number of series, degree)
 
 
-def _shift(order: float) -> int:
-    return max(0, math.ceil(_MIN_ORDER - order))
+@torch.compiler.assume_constant_result
+@lru_cache(maxsize=1024)
+def _series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:
+    e = expansion(order, torch.finfo(dtype).eps / 10)
+    scalars = (e.a, e.b, 1 / e.b, 1 / (e.a + e.b), e.log_offset, e.scaled_log_offset, 2.0, -1.0)
+    matrix = torch.tensor([e.series[name] for name in names], dtype=torch.float64)
+    return _Series(
+        *torch.tensor(scalars, dtype=torch.float64).to(device=device, dtype=dtype).unbind(),
+        *(x.to(device=device, dtype=dtype).contiguous() for x in matrix.tensor_split([1], dim=1)),
+    )
 
 
-@lru_cache(maxsize=256)
-def _polynomials(order: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Coefficients, in powers of t, of the four polynomials that the expansion at a fixed order w needs.
+class _Point:
+    """The variables of ``_expansion.py`` at each k of a vector, and the values there of the series asked for."""
 
-    With R(t) = sum_k (D_k(t) - D_k(1)) / w^k they are Q = R / (1 - t), H / t^2 with H = t^2 / 2 + t^3 R',
-    F / t^2 with F = H - (t - t^3) H', and F' / t. Shape (7 blocks, 4 polynomials, 7 powers).
-    """
-    slope = [0.0] * (3 * _NUM_TERMS)
-    quotient = [0.0] * (3 * _NUM_TERMS)
-    for k, coefficients in enumerate(_debye_slopes(), start=1):
-        remaining = Fraction(0)  # R = (1 - t) Q: the coefficients of Q are tail sums of those of -R
-        for power in reversed(range(len(coefficients))):
-            remaining -= coefficients[power] / (power + 1)
-            slope[power] += float(coefficients[power]) / order**k
-            quotient[power] += float(remaining) / order**k
-    h = [0.0] * (3 * _NUM_TERMS + 3)
-    h[2] = 0.5
-    for power, x in enumerate(slope):
-        h[power + 3] += x
-    f = [*h, 0.0, 0.0]
-    for power, x in enumerate(h):
-        f[power] -= power * x
-        if power:
-            f[power + 2] += power * x
-    curvature = [power * x for power, x in enumerate(f)][1:]
-    table = torch.zeros(4, _BLOCK * _BLOCK, dtype=torch.float64)
-    for row, values in zip(table, (quotient, h[2:], f[2:], curvature[1:]), strict=True):
-        row[: len(values)] = torch.tensor(values, dtype=torch.float64)
-    return table.reshape(4, _BLOCK, _BLOCK).transpose(0, 1).to(dtype).contiguous().to(device)
+    def __init__(self, order: float, k: Tensor, *names: str) -> None:
+        self.c = c = _series(order, names, k.dtype, k.device)
+        self.k = k
+        self.r = torch.hypot(k, c.b)
+        self.t = c.b / self.r
+        self.p = k * (k / (self.r + c.b))
+        u = torch.addcmul(c.minus_one, self.t, c.two)
+        if len(u) <= _MATRIX_LENGTH:
+            powers = torch.cumprod(u.expand(c.powers.shape[1], -1), 0)
+            self.series = torch.addmm(c.constant, c.powers, powers).unbind(0)
+        else:
+            first, *others = torch.cat((c.constant, c.powers), dim=1).unsqueeze(-1).flip(1).unbind(1)
+            total = first.expand(-1, len(u))
+            for coefficient in others:
+                total = torch.addcmul(coefficient, total, u)
+            self.series = total.unbind(0)
 
+    def log(self) -> Tensor:
+        """log((a + r) / (a + b))."""
+        return torch.log1p(self.p * self.c.inverse_sum)
 
-class _Core(NamedTuple):
-    growth: Tensor  # G
-    excess: Tensor  # k - G
-    ratio: Tensor  # A
-    complement: Tensor  # 1 - A
-    slope: Tensor  # A'
-    curvature: Tensor | None  # A''
+    def tail(self) -> Tensor:
+        """(1 - t) times the first series."""
+        return self.p / self.r * self.series[0]
+
+    def ratio(self, deficit: Tensor) -> Tensor:
+        return self.k * self.t * (self.c.inverse_b - self.t * deficit)
+
+    def complement(self, deficit: Tensor) -> Tensor:
+        """1 - A."""
+        return self.t * (self.c.b / (self.r + self.k) + self.k * self.t * deficit)
 
 
-def _core(order: float, k: Tensor, curvature: bool = False) -> _Core:
-    """G, k - G, A, 1 - A, A' and, if asked for, A'' at order > -1, in the dtype of k."""
-    steps = _shift(order)
-    w = order + steps
-    shape = k.shape
-    k = k.reshape(-1)
-    z = k / w
-    q = torch.hypot(z, torch.ones_like(z))
-    t = q.reciprocal()
-    q1 = q + 1
-    s = z * (z / q1)
-    t2 = t * t
-    t3 = t2 * t
-    powers = torch.stack([torch.ones_like(t), t, t2, t3, t2 * t2, t2 * t3, t3 * t3])
-    blocks = _polynomials(w, k.dtype, k.device)[:, : 4 if curvature else 3]
-    sums = torch.matmul(blocks, powers)
-    t7 = powers[6] * t
-    total = sums[-1]
-    for block in sums.flip(0)[1:]:
-        total = total * t7 + block
-    quotient, h, f = total[0], total[1] * t2, total[2] * t2
+def _value_and_slope(quantity: _Quantity, order: float, k: Tensor) -> tuple[Tensor, Tensor]:
+    """One of the quantities at each k of a vector and its derivative there; ``order`` is v = m/2 - 1."""
+    if quantity == "kl":
+        x = _Point(order, k, "divergence", "slope")
+        return torch.addcmul(x.tail(), x.log(), x.c.a), x.t * x.t * k * x.series[1]
+    if quantity == "ratio":
+        x = _Point(order, k, "deficit", "slope")
+        return x.ratio(x.series[0]), x.t * x.t * x.series[1]
+    x = _Point(order, k, "growth", "scaled_excess" if quantity == "log_ive" else "deficit")
+    second = x.series[1]
+    if quantity == "growth":
+        return x.p - x.log() * x.c.a + x.tail(), x.ratio(second)
+    rk = x.r + k
+    if quantity == "excess":
+        return x.c.b * ((k + x.p) / rk) + x.log() * x.c.a - x.tail(), x.complement(second)
+    gap = x.c.b * (x.c.b / rk)  # r - k
+    ar = x.r + x.c.a
+    lead = k / ar
+    shared = x.tail() + order * torch.where(lead < 0.5, torch.log(lead), torch.log1p(-(gap + x.c.a) / ar))
+    if quantity == "log_iv":
+        return shared + x.p - x.log() / 2 + x.c.log_offset, x.ratio(second) + order / k
+    slope = x.t * ((order * x.t - x.c.b) / rk + k * x.t * second) + order * gap / x.r / k
+    if order < 1:  # keeps the relative precision of what vanishes with the order and x
+        return shared - x.c.b * ((k + x.p) / rk) - x.log() / 2 + x.c.log_offset, slope
+    return shared + gap - torch.log(ar) / 2 + x.c.scaled_log_offset, slope
 
-    remainder = s * t * quotient
-    half_log_q = torch.log1p(s) / 2
-    bend = torch.log1p(s / 2)
-    growth = w * (s - bend) - half_log_q + remainder
-    qz = q + z
-    excess = w * ((s + z) / qz + bend) + half_log_q - remainder
-    correction = z * h / w
-    ratio = z / q1 - correction
-    complement = (1 + 1 / qz) / q1 + correction
-    slope = (t / q1 - f / w) / w
-    curved = None
-    if curvature:
-        curved = (total[3] * t2 * t2 / w - t2 * (t + 1 / q1) / q1) * z / w**2
 
-    if steps:
-        k2 = k * k
-        gains = []
-        for j in reversed(range(steps)):
-            c = 2 * (order + j + 1)
-            d = k * ratio
-            gains.append(d / c)
-            d = d + c
-            numerator = c - k2 * slope
-            inverse = 1 / (d * d)
-            if curved is not None:
-                growth_of_d = ratio + k * slope
-                curved = -(2 * k * slope + k2 * curved + 2 * numerator / d * growth_of_d) * inverse
-            slope = numerator * inverse
-            complement = (c - k * complement) / d
-            ratio = k / d
-        gain = torch.log1p(torch.stack(gains)).sum(0)
-        growth = growth + gain
-        excess = excess - gain
-    growth, excess, ratio, complement, slope = (x.reshape(shape) for x in (growth, excess, ratio, complement, slope))
-    return _Core(growth, excess, ratio, complement, slope, None if curved is None else curved.reshape(shape))
+def _second_derivative(quantity: _Quantity, order: float, k: Tensor) -> Tensor:
+    if quantity in ("kl", "ratio"):
+        x = _Point(order, k, "slope", "curvature")
+        t2 = x.t * x.t
+        curvature = -k * t2 * t2 * x.series[1]
+        return curvature if quantity == "ratio" else t2 * x.series[0] + k * curvature
+    x = _Point(order, k, "slope")
+    slope = x.t * x.t * x.series[0]
+    if quantity == "growth":
+        return slope
+    if quantity == "excess":
+        return -slope
+    return slope - order / k / k
 
 
 def _working_dtype(x: Tensor) -> torch.dtype:
@@ -177,82 +150,8 @@ def _working_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.device.type == "mps" else torch.float64
 
 
-class VMFTerms(NamedTuple):
-    """The scalars of a von Mises-Fisher distribution at each concentration, all in working precision."""
-
-    log_norm_growth: Tensor
-    mean_resultant: Tensor
-    one_minus_mean_resultant: Tensor
-    derivative: Tensor
-
-
-def vmf_terms(dim: int, kappa: Tensor) -> VMFTerms:
-    """The scalars of vMF(kappa) on the unit sphere of R^dim, without autograd, float64 where the device has it.
-
-    Args:
-        dim: ambient dimension m >= 2.
-        kappa: concentrations >= 0, any shape.
-
-    Returns:
-        G = log 0F1(; m/2; kappa^2/4), A = G' = E[mu.z], 1 - A and A', each of the shape of ``kappa``.
-    """
-    with torch.no_grad():
-        core = _core(dim / 2 - 1, kappa.detach().to(_working_dtype(kappa)))
-    return VMFTerms(core.growth, core.ratio, core.complement, core.slope)
-
-
-def log_sphere_area(dim: int) -> float:
-    """Logarithm of the surface area 2 pi^(m/2) / Gamma(m/2) of the unit sphere in R^m, m = ``dim``.
-
-    >>> round(math.exp(log_sphere_area(3)) / math.pi, 12)
-    4.0
-    """
-    return math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
-
-
-class _Quantity(Enum):
-    """What to return as a function of k; ``order`` is v = m/2 - 1 throughout."""
-
-    KL = "vMF || uniform"
-    GROWTH = "G"
-    EXCESS = "k - G"
-    RATIO = "A"
-    LOG_IV = "log I_v"
-    LOG_IVE = "log I_v - k"
-
-
-def _value_and_slope(quantity: _Quantity, order: float, k: Tensor) -> tuple[Tensor, Tensor]:
-    core = _core(order, k)
-    if quantity is _Quantity.KL:
-        small = k <= max(order, 1.0)
-        kl = torch.where(small, k * core.ratio - core.growth, core.excess - k * core.complement)
-        return kl, k * core.slope
-    if quantity is _Quantity.GROWTH:
-        return core.growth, core.ratio
-    if quantity is _Quantity.EXCESS:
-        return core.excess, core.complement
-    if quantity is _Quantity.RATIO:
-        return core.ratio, core.slope
-    power = torch.xlogy(torch.full_like(k, order), k / 2) - math.lgamma(order + 1)
-    pole = order / k if order else torch.zeros_like(k)
-    if quantity is _Quantity.LOG_IV:
-        return power + core.growth, pole + core.ratio
-    return power - core.excess, pole - core.complement
-
-
-def _second_derivative(quantity: _Quantity, order: float, k: Tensor) -> Tensor:
-    core = _core(order, k, curvature=quantity in (_Quantity.KL, _Quantity.RATIO))
-    if core.curvature is not None:
-        return core.curvature if quantity is _Quantity.RATIO else core.slope + k * core.curvature
-    if quantity is _Quantity.GROWTH:
-        return core.slope
-    if quantity is _Quantity.EXCESS:
-        return -core.slope
-    return core.slope - order / k**2 if order else core.slope
-
-
 class _Slope(torch.autograd.Function):
-    """The known first derivative of a quantity, given the means to differentiate it once more."""
+    """Hands on the derivative of a quantity that is known already, with the means to differentiate it once more."""
 
     @staticmethod
     def forward(k: Tensor, slope: Tensor, quantity: _Quantity, order: float) -> Tensor:
@@ -267,8 +166,8 @@ class _Slope(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         (k,) = ctx.saved_tensors
-        second = _second_derivative(ctx.quantity, ctx.order, k.to(_working_dtype(k)))
-        return grad * second.to(k.dtype), None, None, None
+        second = _second_derivative(ctx.quantity, ctx.order, k.reshape(-1).to(_working_dtype(k)))
+        return grad * second.to(k.dtype).reshape(k.shape), None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, k: Tensor, slope: Tensor, quantity: _Quantity, order: float) -> Any:
@@ -280,8 +179,8 @@ class _Evaluate(torch.autograd.Function):
 
     @staticmethod
     def forward(k: Tensor, quantity: _Quantity, order: float) -> tuple[Tensor, Tensor]:
-        value, slope = _value_and_slope(quantity, order, k.to(_working_dtype(k)))
-        return value.to(k.dtype), slope.to(k.dtype)
+        value, slope = _value_and_slope(quantity, order, k.reshape(-1).to(_working_dtype(k)))
+        return value.to(k.dtype).reshape(k.shape), slope.to(k.dtype).reshape(k.shape)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -301,6 +200,41 @@ class _Evaluate(torch.autograd.Function):
         return _Evaluate.apply(k, quantity, order), (in_dims[0], in_dims[0])
 
 
+class VMFTerms(NamedTuple):
+    """The scalars of vMF(kappa), each of the shape of kappa."""
+
+    log_norm_growth: Tensor
+    mean_resultant: Tensor
+    one_minus_mean_resultant: Tensor
+    derivative: Tensor
+
+
+def vmf_terms(dim: int, kappa: Tensor) -> VMFTerms:
+    """The scalars of vMF(kappa) on the unit sphere of R^dim, outside autograd, float64 where the device has it.
+
+    Args:
+        dim: ambient dimension m >= 2.
+        kappa: concentrations >= 0, any shape.
+
+    Returns:
+        G = log 0F1(; m/2; kappa^2/4), A = G' = E[mu.z], 1 - A and A'.
+    """
+    with torch.no_grad():
+        x = _Point(dim / 2 - 1, kappa.reshape(-1).to(_working_dtype(kappa)), "growth", "deficit", "slope")
+        growth = x.p - x.log() * x.c.a + x.tail()
+        terms = growth, x.ratio(x.series[1]), x.complement(x.series[1]), x.t * x.t * x.series[2]
+        return VMFTerms(*(term.reshape(kappa.shape) for term in terms))
+
+
+def log_sphere_area(dim: int) -> float:
+    """Logarithm of the surface area 2 pi^(m/2) / Gamma(m/2) of the unit sphere in R^m, m = ``dim``.
+
+    >>> round(math.exp(log_sphere_area(3)) / math.pi, 12)
+    4.0
+    """
+    return math.log(2) + dim / 2 * math.log(math.pi) - math.lgamma(dim / 2)
+
+
 def mean_resultant_length(dim: int, kappa: Tensor) -> Tensor:
     """A(kappa) = I_{m/2}(kappa) / I_{m/2-1}(kappa) = E[mu.z] under vMF(mu, kappa) on the unit sphere of R^m.
 
@@ -311,12 +245,20 @@ def mean_resultant_length(dim: int, kappa: Tensor) -> Tensor:
     >>> mean_resultant_length(3, torch.tensor([0.0, 1.0], dtype=torch.float64))  # coth(k) - 1/k
     tensor([0.0000, 0.3130], dtype=torch.float64)
     """
-    return _Evaluate.apply(kappa, _Quantity.RATIO, dim / 2 - 1)[0]
+    return _Evaluate.apply(kappa, "ratio", dim / 2 - 1)[0]
 
 
 def vmf_kl_uniform(dim: int, kappa: Tensor) -> Tensor:
-    """KL(vMF(., kappa) || uniform) = kappa A - G on the sphere of R^dim, for any radius; gradient kappa A'."""
-    return _Evaluate.apply(kappa, _Quantity.KL, dim / 2 - 1)[0]
+    """KL(vMF(., kappa) || uniform) = kappa A - G on the sphere of R^dim, for any radius; its derivative is kappa A'.
+
+    Args:
+        dim: ambient dimension m >= 2.
+        kappa: concentrations >= 0, any shape.
+
+    >>> vmf_kl_uniform(3, torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.1516])
+    """
+    return _Evaluate.apply(kappa, "kl", dim / 2 - 1)[0]
 
 
 def vmf_entropy(dim: int, kappa: Tensor) -> Tensor:
@@ -326,12 +268,12 @@ def vmf_entropy(dim: int, kappa: Tensor) -> Tensor:
 
 def vmf_log_norm(dim: int, kappa: Tensor) -> Tensor:
     """log C_m(kappa) = -log area - G, so that log p(z) = log C_m(kappa) + kappa mu.z on the unit sphere of R^dim."""
-    return -log_sphere_area(dim) - _Evaluate.apply(kappa, _Quantity.GROWTH, dim / 2 - 1)[0]
+    return -log_sphere_area(dim) - _Evaluate.apply(kappa, "growth", dim / 2 - 1)[0]
 
 
 def vmf_log_mode_density(dim: int, kappa: Tensor) -> Tensor:
-    """log p(mu) = log C_m(kappa) + kappa, free of cancellation: log p(z) = this - kappa (1 - mu.z)."""
-    return _Evaluate.apply(kappa, _Quantity.EXCESS, dim / 2 - 1)[0] - log_sphere_area(dim)
+    """log p(mu) = log C_m(kappa) + kappa, free of cancellation, so that log p(z) = log p(mu) - kappa (1 - mu.z)."""
+    return _Evaluate.apply(kappa, "excess", dim / 2 - 1)[0] - log_sphere_area(dim)
 
 
 def _checked_order(order: float) -> float:
@@ -341,17 +283,54 @@ def _checked_order(order: float) -> float:
 
 
 def log_iv(order: float, x: Tensor) -> Tensor:
-    """log I_order(x)."""
-    return _Evaluate.apply(x, _Quantity.LOG_IV, _checked_order(order))[0]
+    """Logarithm of the modified Bessel function of the first kind, log I_order(x).
+
+    Args:
+        order: any real number >= 0.
+        x: arguments >= 0, any shape.
+
+    Raises:
+        ValueError: if the order is negative or not finite.
+
+    >>> log_iv(0, torch.tensor([0.0, 1.0, 1e6], dtype=torch.float64))
+    tensor([0.0000e+00, 2.3591e-01, 9.9999e+05], dtype=torch.float64)
+    """
+    order = _checked_order(order)
+    return _Evaluate.apply(x, "log_iv" if order else "growth", order)[0]
 
 
 def log_ive(order: float, x: Tensor) -> Tensor:
-    """log I_order(x) - x."""
-    return _Evaluate.apply(x, _Quantity.LOG_IVE, _checked_order(order))[0]
+    """Logarithm of the exponentially scaled function, log(exp(-x) I_order(x)), without cancellation at large x.
+
+    Args:
+        order: any real number >= 0.
+        x: arguments >= 0, any shape.
+
+    Raises:
+        ValueError: if the order is negative or not finite.
+
+    >>> log_ive(150, torch.tensor([1e-3, 1e3], dtype=torch.float64))  # scipy.special.ive is 0.0 at the first
+    tensor([-1745.1565,   -15.6073], dtype=torch.float64)
+    """
+    order = _checked_order(order)
+    return _Evaluate.apply(x, "log_ive", order)[0] if order else -_Evaluate.apply(x, "excess", order)[0]
 
 
 def bessel_ratio(order: float, x: Tensor) -> Tensor:
-    """I_order(x) / I_{order-1}(x)."""
-    if _checked_order(order) == 0:
-        return bessel_ratio(1.0, x).reciprocal()
-    return _Evaluate.apply(x, _Quantity.RATIO, order - 1)[0]
+    """Ratio of modified Bessel functions of the first kind, I_order(x) / I_{order-1}(x).
+
+    Args:
+        order: any real number >= 0.
+        x: arguments >= 0, any shape.
+
+    Raises:
+        ValueError: if the order is negative or not finite.
+
+    >>> bessel_ratio(0.5, torch.tensor(1.0))  # tanh(1)
+    tensor(0.7616)
+    """
+    order = _checked_order(order)
+    if order >= 1:
+        return _Evaluate.apply(x, "ratio", order - 1)[0]
+    above = _Evaluate.apply(x, "ratio", order)[0]
+    return x / (2 * order + x * above) if order else above.reciprocal()
