@@ -177,6 +177,8 @@ def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
             lines.append(f"  {word}{(data_dir / form.path).absolute()}")
             lines += [f"      from {url}" for url in form.urls]
             lines.append(f"      {form.describe()}")
+        if file.parts:
+            lines.append(f"  or, unpacked, {', '.join(str(data_dir / part.path) for part in file.parts)}")
     return "\n".join(lines)
 
 

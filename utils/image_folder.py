@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,6 +155,8 @@ def _read_all(
     candidates: list[_Candidate], size: tuple[int, int], grey: bool, skipped: dict[str, list[str]]
 ) -> tuple[np.ndarray, list[_Candidate]]:
     """Decode all images, side by side: Pillow lets other threads run meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
     channels = 1 if grey else 3
