@@ -1,20 +1,24 @@
 """Small files in the formats of the real data sets, for the tests of what reads them."""
 
 import contextlib
+import dataclasses
 import gzip
+import hashlib
 import io
 import os
 import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import strategies as st
 from scipy import io as scipy_io
 
-from utils.data_files import DataError
+from utils.data_catalogue import DATASETS
+from utils.data_files import DataError, checksum
 
 REAL_DATA = os.environ.get("HSVAE_DATA")
 needs_real_data = pytest.mark.skipif(not REAL_DATA, reason="HSVAE_DATA names no folder of real data sets")
@@ -23,7 +27,7 @@ needs_real_data = pytest.mark.skipif(not REAL_DATA, reason="HSVAE_DATA names no 
 class Canary:
     """An object whose unpickling makes a file: if the file is there, the pickle was executed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self.path = path
 
     def __reduce__(self):
@@ -79,11 +83,19 @@ def write_mnist(folder: Path, n_train: int = 60, n_test: int = 10, gz: bool = Tr
     return arrays
 
 
-def write_static_mnist(folder: Path, rows: tuple[int, int, int] = (12, 5, 6)) -> list[np.ndarray]:
+def static_mnist(monkeypatch: pytest.MonkeyPatch, rows: tuple[int, int, int] = (12, 5, 6)) -> dict[str, np.ndarray]:
+    """Let a small static MNIST be the known one; return its matrices by the place of their text in the data folder."""
+    spec = DATASETS["static_mnist"]
     matrices = [random_images(n, 784, high=1, seed=n) for n in rows]
-    for part, matrix in zip(("train", "valid", "test"), matrices, strict=True):
-        write(folder / "MNIST_static" / f"binarized_mnist_{part}.amat.gz", gzip.compress(amat(matrix)))
-    return matrices
+    files = []
+    for file, matrix in zip(spec.files, matrices, strict=True):
+        text = amat(matrix)
+        sums: dict[str, Any] = {"size": len(text), "checksum": checksum(text, "sha256")}
+        parsed = hashlib.sha256(np.packbits(matrix, axis=1).tobytes()).hexdigest()
+        forms = tuple(dataclasses.replace(form, **sums) for form in file.forms)
+        files.append(dataclasses.replace(file, **sums, parsed=parsed, forms=forms))
+    monkeypatch.setitem(DATASETS, spec.name, dataclasses.replace(spec, files=tuple(files), splits=rows))
+    return {file.path: matrix for file, matrix in zip(files, matrices, strict=True)}
 
 
 def cifar_batches(per_batch: int = 20) -> dict[str, bytes]:

@@ -36,11 +36,12 @@ def big_endian(data: np.ndarray) -> bytes:
     return b"MATLAB 5.0 MAT-file".ljust(124) + b"\x01\x00MI" + element(14, b"".join(element(*part) for part in parts))
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("dtype", ["f8", "f4", "i4", "i2", "u2", "u1", "i1", "u4", "i8", "u8"])
+TYPES = [(layout, dtype) for layout in LAYOUTS for dtype in ("f8", "f4", "i4", "i2", "u2", "u1")]
+TYPES += [(layout, dtype) for layout in LAYOUTS if layout != "4" for dtype in ("i1", "u4", "i8", "u8")]
+
+
+@pytest.mark.parametrize(("layout", "dtype"), TYPES)
 def test_matrices_of_every_type_equal_those_that_scipy_reads(layout, dtype):
-    if layout == "4" and dtype in ("i1", "u4", "i8", "u8"):
-        pytest.skip("version 4 knows no such type")
     matrix = (MATRIX * 20).clip(0).astype(dtype)
     data = LAYOUTS[layout](first=np.ones((2, 2)), data=matrix, last="text")
     found = read_mat(data, SHAPES, "x.mat")
