@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,48 +21,53 @@ def user_cache() -> Path:
 
 
 def _places(source: Path, key: str) -> list[Path]:
-    name = f"{source.name}.{key[:16]}.npz"
+    name = f"{source.name}.{key[:16]}.bits"
     return [source.parent / name, user_cache() / name]
 
 
-def load_bits(source: Path, key: str, columns: int) -> tuple[np.ndarray, str] | None:
-    """Return what `store_bits` kept for this source, or None where there is nothing sound.
+def load_bits(source: Path, key: str, columns: int, digest: str) -> np.ndarray | None:
+    """Return what `store_bits` kept for this source.
 
     Args:
         source: The file that was parsed.
         key: Hex digest of the bytes in it; another content has another key.
         columns: Values in a row.
+        digest: SHA-256 that the packed bits are known to have, so that a cache is verified like any other file.
 
     Returns:
-        The matrix, uint8 of shape (N, columns), and the checksum of the text it was parsed from.
+        The matrix, uint8 of shape (N, columns), or None where there is none that is sound.
     """
     import numpy as np
 
     for place in _places(source, key):
-        # Whatever is wrong with a cache (the checksums of the zip format tell), the source is still there to parse.
-        with contextlib.suppress(Exception), np.load(io.BytesIO(place.read_bytes()), allow_pickle=False) as archive:
-            bits, text_checksum, full_key = archive["bits"], str(archive["text_checksum"]), str(archive["key"])
-            if bits.dtype == np.uint8 and bits.ndim == 2 and bits.shape[1] == -(-columns // 8) and full_key == key:
-                return np.unpackbits(bits, axis=1, count=columns), text_checksum
+        with contextlib.suppress(OSError):
+            packed = place.read_bytes()
+            if hashlib.sha256(packed).hexdigest() == digest:
+                rows = np.frombuffer(packed, np.uint8).reshape(-1, -(-columns // 8))
+                return np.unpackbits(rows, axis=1, count=columns)
     return None
 
 
-def store_bits(source: Path, key: str, matrix: np.ndarray, text_checksum: str) -> None:
-    """Keep a matrix of zeros and ones for `load_bits`; do nothing where no folder can be written to.
+def store_bits(source: Path, key: str, matrix: np.ndarray, digest: str) -> None:
+    """Keep a matrix of zeros and ones for `load_bits`.
+
+    Nothing is kept where no folder can be written to, nor of a matrix that is not the known one, which could not be
+    verified when it is read again.
 
     Args:
         source: The file that was parsed.
         key: Hex digest of the bytes in it.
         matrix: Shape (N, columns).
-        text_checksum: Checksum of the text that the matrix was parsed from.
+        digest: SHA-256 that the packed bits are known to have.
     """
     import numpy as np
 
-    stream = io.BytesIO()
-    np.savez(stream, bits=np.packbits(matrix, axis=1), text_checksum=np.array(text_checksum), key=np.array(key))
+    packed = np.packbits(matrix, axis=1).tobytes()
+    if hashlib.sha256(packed).hexdigest() != digest:
+        return
     for place in _places(source, key):
         if writable(place.parent):
             with contextlib.suppress(OSError):
                 place.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(place, stream.getvalue())
+                write_whole(place, packed)
                 return

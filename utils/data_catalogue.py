@@ -66,7 +66,7 @@ def _idx_files(folder: str, mirrors: tuple[str, ...], sums: tuple[tuple[int, str
     )
 
 
-def _amat_file(part: str, size: int, sha256: str) -> DataFile:
+def _amat_file(part: str, size: int, sha256: str, parsed: str) -> DataFile:
     """One text matrix of the static binarization, with its gzipped form."""
     name = f"binarized_mnist_{part}.amat"
     return DataFile(
@@ -78,6 +78,7 @@ def _amat_file(part: str, size: int, sha256: str) -> DataFile:
             f"https://raw.githubusercontent.com/riannevdberg/sylvester-flows/master/data/MNIST_static/{name}",
         ),
         forms=(DataFile(f"MNIST_static/{name}.gz", size, f"sha256:{sha256}", of_content=True),),
+        parsed=parsed,
     )
 
 
@@ -129,9 +130,24 @@ _SPECS = (
         classes=0,
         levels=1,
         files=(
-            _amat_file("train", 78400000, "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"),
-            _amat_file("valid", 15680000, "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2"),
-            _amat_file("test", 15680000, "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c"),
+            _amat_file(
+                "train",
+                78400000,
+                "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
+                parsed="727146c35424b019f3e350e1e69faa05644a0abaf787e3f4e1a9632220a13906",
+            ),
+            _amat_file(
+                "valid",
+                15680000,
+                "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
+                parsed="a256ac44ae26be720fad8616a05ed6ecfd1619930d9a208379bb2a4405df5b6d",
+            ),
+            _amat_file(
+                "test",
+                15680000,
+                "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
+                parsed="9fcd8da6f0fdf09b2ba30fe63a0bb784042a0de82563172530229b983e294ff2",
+            ),
         ),
         source="http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist (Larochelle and Murray 2011)",
         licence="not stated; made from MNIST",

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+MAX_FILE = 1 << 30  # bytes; no file of a data set is nearly as large
+
 
 class DataError(ValueError):
     """A data set cannot be used; the text says in full what is wrong and what to do."""
@@ -31,6 +33,7 @@ class DataFile:
             what a reader takes out of it (the text in a gzip file, the pixels in a MAT file).
         forms: Other files that hold the same data; any of them is accepted in place of this one.
         parts: The files that this archive holds; all of them together are accepted in its place.
+        parsed: SHA-256 of the bits, packed by row, of the matrix that a text file holds; for the cache of parsed files.
         torchvision: Fetched with torchvision's downloader.
     """
 
@@ -41,12 +44,13 @@ class DataFile:
     of_content: bool = False
     forms: tuple[DataFile, ...] = ()
     parts: tuple[DataFile, ...] = ()
+    parsed: str = ""
     torchvision: bool = False
 
     @property
     def max_size(self) -> int:
-        """Most bytes that the file may have on disk."""
-        return 128 << 20 if self.size is None or self.of_content else self.size
+        """Most bytes that a download may have."""
+        return 128 << 20 if self.size is None else self.size
 
     def describe(self) -> str:
         content = "content: " if self.of_content else ""
@@ -89,12 +93,12 @@ def mismatch(file: DataFile, data: bytes) -> str | None:
 
 def stored_forms(file: DataFile, data_dir: Path) -> list[DataFile]:
     """Return the accepted forms of `file` that lie in the data folder, the preferred one first."""
-    return [form for form in (file, *file.forms) if (data_dir / form.path).exists()]
+    return [form for form in (file, *file.forms) if os.path.exists(data_dir / form.path)]
 
 
 def stored_parts(file: DataFile, data_dir: Path) -> bool:
     """Whether everything that the archive `file` holds lies unpacked in the data folder."""
-    return bool(file.parts) and all((data_dir / part.path).exists() for part in file.parts)
+    return bool(file.parts) and all(os.path.exists(data_dir / part.path) for part in file.parts)
 
 
 def missing_files(files: Sequence[DataFile], data_dir: Path) -> list[DataFile]:
@@ -102,11 +106,11 @@ def missing_files(files: Sequence[DataFile], data_dir: Path) -> list[DataFile]:
     return [file for file in files if not stored_forms(file, data_dir) and not stored_parts(file, data_dir)]
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
-    """Read a whole file that may hold at most `limit` bytes.
+def read_bytes(path: Path, limit: int = MAX_FILE) -> bytes:
+    """Read a whole file.
 
     Raises:
-        DataError: The file cannot be read, is empty, or is larger than `limit`.
+        DataError: The file cannot be read, is empty, or holds more than `limit` bytes.
     """
     try:
         with path.open("rb") as stream:
@@ -154,7 +158,7 @@ def read_file(file: DataFile, request: DataRequest) -> tuple[DataFile, bytes]:
     differing: tuple[DataFile, bytes, str] | None = None
     for form in stored_forms(file, request.data_dir):
         try:
-            data = read_bytes(request.data_dir / form.path, form.max_size)
+            data = read_bytes(request.data_dir / form.path)
         except DataError as error:
             problem = problem or error
             continue
@@ -177,6 +181,8 @@ def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
             lines.append(f"  {word}{(data_dir / form.path).absolute()}")
             lines += [f"      from {url}" for url in form.urls]
             lines.append(f"      {form.describe()}")
+        if file.parts:
+            lines.append(f"  or, unpacked, {', '.join(str(data_dir / part.path) for part in file.parts)}")
     return "\n".join(lines)
 
 
@@ -186,9 +192,9 @@ def writable(folder: Path) -> bool:
     The owner's write bit is asked too: the superuser could write into a folder that was marked read-only, but must not.
     """
     folder = folder.absolute()
-    while not folder.exists() and folder != folder.parent:
+    while not os.path.exists(folder) and folder != folder.parent:
         folder = folder.parent
-    return folder.is_dir() and os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o200)
+    return os.path.isdir(folder) and os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o200)
 
 
 def temporary_beside(target: Path) -> Path:

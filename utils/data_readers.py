@@ -6,8 +6,8 @@ import io
 import pickle
 import tarfile
 import zlib
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from utils.data_files import DataError
 
@@ -108,81 +108,58 @@ def read_amat(text: bytes, columns: int, name: str) -> np.ndarray:
     return values.reshape(lines, columns)
 
 
-def read_mat(data: bytes, shapes: Mapping[str, tuple[int | None, int | None]], name: str) -> dict[str, np.ndarray]:
-    """Read numeric matrices from a MAT file (version 4 to 7.2), after a look at what its headers promise.
-
-    Args:
-        data: The file.
-        shapes: The variables to read, with their shapes; None stands for any length up to 100,000. A name that ends in
-            ``?`` may be absent.
-        name: For messages.
-
-    Returns:
-        The matrices under their names.
-
-    Raises:
-        DataError: Not a MAT file, or a variable is missing, is not real and numeric, not finite, or has another shape.
-    """
-    import numpy as np
-    from scipy import io as scipy_io
-
-    def fits(found: tuple[int, ...], wanted: tuple[int | None, int | None]) -> bool:
-        return len(found) == 2 and all(
-            f == w or (w is None and 0 < f <= 100_000) for f, w in zip(found, wanted, strict=True)
-        )
-
-    numeric = {"double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))}
-    try:
-        headers = {variable: (shape, kind) for variable, shape, kind in scipy_io.whosmat(io.BytesIO(data))}
-    except Exception as error:  # Damaged bytes lead scipy to errors of a dozen kinds.
-        raise DataError(f"{name} is not a MAT file that can be read ({_in_one_line(error)})") from error
-    wanted: list[str] = []
-    for key, shape in shapes.items():
-        variable = key.rstrip("?")
-        if variable not in headers:
-            if key.endswith("?"):
-                continue
-            raise DataError(f"{name} holds no variable '{variable}'; it holds {', '.join(headers) or 'nothing'}")
-        found, kind = headers[variable]
-        if kind not in numeric or not fits(found, shape):
-            due = " x ".join("any" if length is None else str(length) for length in shape)
-            raise DataError(
-                f"variable '{variable}' of {name} is {kind} of shape {' x '.join(map(str, found))}; "
-                f"numbers of shape {due} are due"
-            )
-        wanted.append(variable)
-    try:
-        arrays = scipy_io.loadmat(io.BytesIO(data), variable_names=wanted)
-    except Exception as error:
-        raise DataError(f"{name} is a damaged MAT file ({_in_one_line(error)})") from error
-    result: dict[str, np.ndarray] = {}
-    for variable in wanted:
-        array = arrays.get(variable)
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "buif" or array.shape != headers[variable][0]:
-            raise DataError(f"variable '{variable}' of {name} is not the matrix that its header promises")
-        if not np.isfinite(array).all():
-            raise DataError(f"variable '{variable}' of {name} holds values that are not finite")
-        result[variable] = array
-    return result
+BYTEARRAY = pickle.BYTEARRAY8[0]
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Admits plain Python values and numpy arrays; any other name in the stream is an error before it is looked up."""
+class _Dtype:
+    """What a pickle says of an array's type. numpy's own dtype believes flags that crash it later."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def __init__(self, code: str, *_: object) -> None:
+        if code not in ("b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"):
+            raise pickle.UnpicklingError("an array holds something else than numbers")
+        self.code = code
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        self.code = f"{'>' if state[1] == '>' else '<'}{self.code}"
+
+
+class _Array:
+    """What a pickle says of an array: checked, then made from the bytes, without numpy's own unpickling."""
+
+    def __init__(self, *_: object) -> None:
+        self.array: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], _Dtype, bool, bytes | str]) -> None:
         import numpy as np
 
-        allowed: dict[tuple[str, str], Any] = {
-            ("numpy", "ndarray"): np.ndarray,
-            ("numpy", "dtype"): np.dtype,
-            # How Python 3 writes bytes in the protocols of Python 2.
-            ("_codecs", "encode"): lambda text, encoding: str.encode(text, "latin1"),
-        }
-        for package in ("numpy.core", "numpy._core"):
-            # The function moved between versions of numpy; an array says where it is.
-            allowed[f"{package}.multiarray", "_reconstruct"] = np.empty(0).__reduce__()[0]
+        _, shape, dtype, column_major, raw = state
+        if isinstance(raw, str):  # as Python 2 wrote it
+            raw = raw.encode("latin1")
+        self.array = np.frombuffer(raw, dtype.code).reshape(shape, order="F" if column_major else "C")
+
+
+class _ArrayUnpickler(pickle._Unpickler):
+    """Admits plain Python values and arrays; any other name in the stream is an error before it is looked up.
+
+    The base is the unpickler in Python: the one in C makes a table as long as the largest number that a stream gives to
+    an object, so that ten bytes can take gigabytes.
+    """
+
+    # A bytearray, too, would be made as long as the stream says before its bytes are looked for.
+    dispatch: ClassVar = {
+        code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]
+    }
+    _allowed: ClassVar[dict[tuple[str, str], object]] = {
+        ("numpy.core.multiarray", "_reconstruct"): _Array,
+        ("numpy._core.multiarray", "_reconstruct"): _Array,
+        ("numpy", "ndarray"): None,  # no more than the first argument of _reconstruct
+        ("numpy", "dtype"): _Dtype,
+        ("_codecs", "encode"): str.encode,  # how Python 3 writes bytes in the protocols of Python 2
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
         try:
-            return allowed[module, name]
+            return self._allowed[module, name]
         except KeyError:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed") from None
 
@@ -191,19 +168,29 @@ def read_array_pickle(data: bytes, name: str) -> Any:
     """Unpickle what can only be numbers, strings, containers of them and numpy arrays.
 
     Args:
-        data: The file; written by Python 2 or 3.
+        data: The file; written by Python 2 or 3, up to protocol 4.
         name: For messages.
 
     Returns:
-        The object. Arrays in it are the caller's to check for type and shape.
+        The object: an array, or a list or dictionary that may hold arrays. They are the caller's to check for type and
+        shape.
 
     Raises:
         DataError: The stream is damaged, or asks for anything else; nothing in it is executed.
     """
     try:
-        return _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+        content = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
     except Exception as error:  # Damaged bytes lead the unpickler to errors of a dozen kinds.
         raise DataError(f"{name} is not a pickle of plain arrays: {_in_one_line(error)}") from error
+    if isinstance(content, list):
+        return [_unwrap(value) for value in content]
+    if isinstance(content, dict):
+        return {key: _unwrap(value) for key, value in content.items()}
+    return _unwrap(content)
+
+
+def _unwrap(value: Any) -> Any:
+    return value.array if isinstance(value, _Array) else value
 
 
 def read_tar_members(data: bytes, wanted: Collection[str], limit: int, name: str) -> dict[str, bytes]:
@@ -242,4 +229,6 @@ def read_tar_members(data: bytes, wanted: Collection[str], limit: int, name: str
 
 
 def _in_one_line(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())
+    """Name an error whose text may quote the file: on one line, printable and short."""
+    text = ascii(f"{type(error).__name__}: {error}")[1:-1]
+    return text if len(text) <= 160 else f"{text[:160]} ..."

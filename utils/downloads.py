@@ -16,7 +16,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from utils.data_files import DataError, DataFile, mismatch, missing_text, read_bytes, temporary_beside, writable
+from utils.data_files import DataError, DataFile, mismatch, missing_text, temporary_beside, writable
 
 CHUNK = 1 << 18
 
@@ -63,7 +63,20 @@ def _fetch(file: DataFile, target: Path, timeout: float, attempts: int, pause: f
         _Failure: None has it.
         OSError: The target's folder cannot be written to.
     """
+    made = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
+    print(f"fetching {file.path}", file=sys.stderr)
+    try:
+        _try_addresses(file, target, timeout, attempts, pause)
+    except BaseException:
+        for folder in made:
+            with contextlib.suppress(OSError):  # another run may have put its files there meanwhile
+                folder.rmdir()
+        raise
+
+
+def _try_addresses(file: DataFile, target: Path, timeout: float, attempts: int, pause: float) -> None:
+    """Go through the addresses until one has given the file, and move it into place."""
     transfer = _by_torchvision if file.torchvision else _by_stream
     alive = list(file.urls)
     failures: dict[str, str] = {}
@@ -71,12 +84,13 @@ def _fetch(file: DataFile, target: Path, timeout: float, attempts: int, pause: f
         if attempt and alive:
             time.sleep(pause * 2 ** (attempt - 1))
         for url in list(alive):
-            print(f"fetching {file.path} from {urlsplit(url).netloc}", file=sys.stderr)
             temporary = temporary_beside(target)
             try:
                 with _network_errors():
                     transfer(file, url, temporary, timeout)
-                if difference := mismatch(file, read_bytes(temporary, file.max_size)):
+                if (size := temporary.stat().st_size) > file.max_size:
+                    raise _Failure(f"it sent {size:,} bytes where {file.max_size:,} are due", lasting=True)
+                if difference := mismatch(file, temporary.read_bytes()):
                     raise _Failure(f"not the known file: {difference}")
                 os.replace(temporary, target)
                 return
@@ -84,8 +98,6 @@ def _fetch(file: DataFile, target: Path, timeout: float, attempts: int, pause: f
                 failures[url] = str(error)
                 if error.lasting:
                     alive.remove(url)
-            except DataError as error:
-                failures[url] = str(error)
             finally:
                 temporary.unlink(missing_ok=True)
     raise _Failure("; ".join(f"{urlsplit(url).netloc}: {text}" for url, text in failures.items()))

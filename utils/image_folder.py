@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,7 +82,7 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _find(root: Path, skipped: dict[str, list[str]]) -> list[_Candidate]:
     """List the image files under `root` with their split and class, in an order that does not depend on the machine."""
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"{root} is not a folder; give the folder of your images with --data_dir")
     try:
         folders = _subfolders(root)
@@ -156,6 +155,8 @@ def _read_all(
     candidates: list[_Candidate], size: tuple[int, int], grey: bool, skipped: dict[str, list[str]]
 ) -> tuple[np.ndarray, list[_Candidate]]:
     """Decode all images, side by side: Pillow lets other threads run meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
     import numpy as np
 
     channels = 1 if grey else 3
@@ -210,7 +211,7 @@ def _split(
     lacking = [split for split in ("val", "test") if not len(indices[split])]
     pool = indices["train"]
     if len(pool) <= len(lacking):
-        raise DataError(f"{len(pool)} training images are too few to take {' and '.join(lacking)} images out of them")
+        raise DataError(f"too few training images ({len(pool)}) to take {' and '.join(lacking)} images out of them")
     order = order_by_hash([kept[i].key for i in pool])
     share = max(1, round(HELD_OUT * len(pool)))
     parts = stratified_split(labels[pool], order, [share] * len(lacking))

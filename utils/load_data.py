@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from utils.data_catalogue import DATASETS, DataSpec
 from utils.data_files import DataError, DataRequest, DataUsageError, missing_files, missing_text, stored_forms
-from utils.downloads import fetch_missing
 
 if TYPE_CHECKING:
     import torch
@@ -97,6 +96,8 @@ def load_data(
         try:
             if not download:
                 raise DataError(missing_text(missing, request.data_dir, "and downloading is off"))
+            from utils.downloads import fetch_missing  # brings half the network library, for what is rarely needed
+
             fetch_missing(missing, request.data_dir)
         except DataError as error:
             raise DataError(f"data set '{name}': {error}") from error
