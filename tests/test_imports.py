@@ -11,11 +11,12 @@ OURS = {"hyperspherical_vae", "models", "utils", "run_models"}
 # What each part may import of ours when it runs. Imports for the type checker alone do not count.
 MAY = {
     "models": {"hyperspherical_vae", "utils.model_utils"},
-    "utils.training_utils": {"utils.seeds"},
+    "utils.training_utils": {"utils.seeds", "utils.adam"},
     "utils.evaluation": {"utils.seeds"},
     "utils.plotting_utils": set(),
     "utils.flags": set(),
     "utils.config": {"utils.flags", "utils.data_catalogue"},
+    "utils.adam": set(),
     "utils.seeds": set(),
     "utils.model_utils": set(),
 }

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from utils.adam import Adam
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -116,6 +117,13 @@ def objective(terms: Terms, weight: float, target: float) -> Tensor:
     return (weight * terms.kl - terms.log_px_z).mean()
 
 
+def note_nonfinite(bad: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Set the float32 scalar `bad` to 1 if a number in the tensors is not finite; nothing waits for the device."""
+    # A sum hands on what is not finite, and costs half of a norm. x - x is 0, or NaN, which differs from everything.
+    total = torch.stack([tensor.sum() for tensor in tensors]).sum()
+    torch.maximum(bad, (total - total).ne_(0), out=bad)
+
+
 def stops_early(config: Config, progress: Progress) -> bool:
     """Whether the validation ELBO has not risen for `look_ahead` epochs, none of them in the burn-in."""
     return progress.epoch - max(progress.best_epoch, config.burn_in) >= config.look_ahead
@@ -127,12 +135,7 @@ def _is_better(elbo: float, config: Config, progress: Progress) -> bool:
     return progress.best_epoch == 0 or elbo > progress.best_elbo + config.min_improv
 
 
-def build_optimizer(model: Model, lr: float) -> torch.optim.Adam:
-    """Adam in its fused form, which can also be told on the device to skip a step."""
-    return torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-
-
-def snapshot(model: Model, optimizer: torch.optim.Optimizer, progress: Progress, sums: Tensor | None) -> dict[str, Any]:
+def snapshot(model: Model, optimizer: Adam, progress: Progress, sums: Tensor | None) -> dict[str, Any]:
     """Everything that resuming needs, as tensors and numbers."""
     return {
         "progress": asdict(progress),
@@ -169,7 +172,7 @@ def fit(
     Returns:
         How far it came, and whether it diverged: a non-finite loss or gradient came back after `max_restarts` reloads.
     """
-    optimizer = build_optimizer(model, config.lr)
+    optimizer = Adam(model.parameters(), config.lr)
     progress, sums = Progress(), None
     if state is None:
         store.save_last(snapshot(model, optimizer, progress, sums))
@@ -224,7 +227,7 @@ def fit(
 
 def train_epoch(
     model: Model,
-    optimizer: torch.optim.Adam,
+    optimizer: Adam,
     batches: TrainingImages,
     weight: float,
     config: Config,
@@ -245,24 +248,22 @@ def train_epoch(
         NonFinite: a loss or gradient was not finite.
     """
     epoch = progress.epoch + 1
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if progress.step == 0:
         torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
-    bad = torch.zeros((), device=parameters[0].device)
-    optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by the fused kernel, as for gradient scaling
+    bad = optimizer.skip.zero_()
 
     for x in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
         terms = model.elbo_terms(x)
         loss = objective(terms, weight, config.kl_target)
         optimizer.zero_grad()
         loss.backward()
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        total = torch.nn.utils.get_total_norm(gradients) + loss.detach()
-        bad.copy_(torch.maximum(bad, (~total.isfinite()).float()))
+        note_nonfinite(bad, [loss.detach(), *optimizer.gradients()])
         optimizer.step()
-        step_sums = torch.cat([terms.log_px_z.detach().sum(0, keepdim=True), terms.kl_factors.detach().sum(0)]).double()
-        step_sums = torch.cat([step_sums.new_full((1,), len(x)), step_sums])
-        sums = step_sums if sums is None else sums + step_sums
+        columns = torch.cat([terms.log_px_z.detach().unsqueeze(-1), terms.kl_factors.detach()], -1)
+        if sums is None:
+            sums = columns.new_zeros(1 + columns.shape[-1], dtype=torch.float64)
+        sums[0] += len(x)
+        sums[1:] += columns.sum(0, dtype=torch.float64)
         progress.step += 1
         try:
             check_stop()
@@ -276,7 +277,7 @@ def train_epoch(
     return sums
 
 
-def _restore(state: dict[str, Any], model: Model, optimizer: torch.optim.Optimizer) -> tuple[Progress, Tensor | None]:
+def _restore(state: dict[str, Any], model: Model, optimizer: Adam) -> tuple[Progress, Tensor | None]:
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["rng"].cpu())

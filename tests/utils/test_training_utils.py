@@ -13,7 +13,7 @@ from utils.batches import TrainingImages
 from utils.command_line import parse
 from utils.interrupts import Interrupted
 from utils.load_data import Split
-from utils.training_utils import Progress, build_optimizer, fit, kl_weight, objective, stops_early
+from utils.training_utils import Progress, fit, kl_weight, note_nonfinite, objective, stops_early
 
 SHAPE = (1, 3, 3)
 
@@ -243,17 +243,21 @@ def test_validation_that_is_not_finite_sends_the_run_back():
     assert [line["epoch"] for line in memory.lines] == [1, 2, 3, 4]
 
 
-def test_skipped_step_leaves_weights_and_moments_untouched():
-    _, model, _ = setting()
-    optimizer = build_optimizer(model, 0.1)
-    optimizer.found_inf = torch.zeros(())
-    for parameter in model.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    optimizer.step()
-    before = copied({"model": model.state_dict(), "optimizer": optimizer.state_dict()["state"]})
-    optimizer.found_inf = torch.ones(())
-    for parameter in model.parameters():
-        parameter.grad = torch.full_like(parameter, math.nan)
-    optimizer.step()
-    after = copied({"model": model.state_dict(), "optimizer": optimizer.state_dict()["state"]})
-    assert_same(before, after)
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_number_that_is_not_finite_is_noted_for_good(value, place):
+    tensors = [torch.tensor(3.0), torch.randn(40, 50)]
+    bad = torch.zeros(())
+    note_nonfinite(bad, tensors)
+    assert bad == 0
+    tensors[place].view(-1)[-1] = value
+    note_nonfinite(bad, tensors)
+    assert bad == 1
+    note_nonfinite(bad, [torch.tensor(3.0)])
+    assert bad == 1
+
+
+def test_infinities_of_both_signs_do_not_cancel():
+    bad = torch.zeros(())
+    note_nonfinite(bad, [torch.tensor([math.inf, 1.0]), torch.tensor([-math.inf])])
+    assert bad == 1
