@@ -36,7 +36,7 @@ __all__ = [
     "vmf_terms",
 ]
 
-_Quantity = Literal["kl", "growth", "excess", "ratio", "log_iv", "log_ive"]
+_Quantity = Literal["kl", "entropy", "log_norm", "log_mode_density", "ratio", "log_iv", "log_ive"]
 # Up to this length the series are one product of a matrix of powers, beyond it sums by Horner's rule, which take more
 # operations and less memory. In float32 they always are: autocast and TF32 would round the factors of a product.
 _MATRIX_LENGTH = 4096
@@ -66,7 +66,9 @@ def _table(order: float, names: tuple[str, ...], dtype: torch.dtype, device: tor
 
 
 def _unpacked(table: Tensor) -> _Series:
-    return _Series(*table[0].unbind()[:8], table[1:, :1], table[1:, 1:].contiguous())
+    a, b, inverse_b, inverse_sum, log_offset, scaled_log_offset, two, minus_one = table[0, :8].unbind()
+    series = table[1:, :1], table[1:, 1:].contiguous()
+    return _Series(a, b, inverse_b, inverse_sum, log_offset, scaled_log_offset, two, minus_one, *series)
 
 
 @lru_cache(maxsize=1024)
@@ -111,7 +113,16 @@ class _Point:
         """(1 - t) times the first series."""
         return self.p / self.r * self.series[0]
 
+    def growth(self) -> Tensor:
+        """G, from the first series "growth"."""
+        return self.p - self.log() * self.c.a + self.tail()
+
+    def excess(self) -> Tensor:
+        """k - G, from the first series "growth"."""
+        return self.c.b * ((self.k + self.p) / (self.r + self.k)) + self.log() * self.c.a - self.tail()
+
     def ratio(self, deficit: Tensor) -> Tensor:
+        """A."""
         return self.k * self.t * (self.c.inverse_b - self.t * deficit)
 
     def complement(self, deficit: Tensor) -> Tensor:
@@ -121,44 +132,50 @@ class _Point:
 
 def _value_and_slope(quantity: _Quantity, order: float, k: Tensor) -> tuple[Tensor, Tensor]:
     """One of the quantities at each k of a vector and its derivative there; ``order`` is v = m/2 - 1."""
-    if quantity == "kl":
+    if quantity in ("kl", "entropy"):
         x = _Point(order, k, "divergence", "slope")
-        return torch.addcmul(x.tail(), x.log(), x.c.a), x.t * (k * x.t) * x.series[1]
+        kl, slope = torch.addcmul(x.tail(), x.log(), x.c.a), x.t * (k * x.t) * x.series[1]
+        return (kl, slope) if quantity == "kl" else (log_sphere_area(2 * order + 2) - kl, -slope)
     if quantity == "ratio":
         x = _Point(order, k, "deficit", "slope")
         return x.ratio(x.series[0]), x.t * x.t * x.series[1]
-    x = _Point(order, k, "growth", "scaled_excess" if quantity == "log_ive" else "deficit")
-    second = x.series[1]
-    if quantity == "growth":
-        return x.p - x.log() * x.c.a + x.tail(), x.ratio(second)
+    if quantity == "log_norm" or (quantity == "log_iv" and not order):
+        x = _Point(order, k, "growth", "deficit")
+        growth, ratio = x.growth(), x.ratio(x.series[1])
+        return (growth, ratio) if quantity == "log_iv" else (-growth - log_sphere_area(2 * order + 2), -ratio)
+    if quantity == "log_mode_density" or not order:
+        x = _Point(order, k, "growth", "deficit")
+        excess, complement = x.excess(), x.complement(x.series[1])
+        return (
+            (-excess, -complement) if quantity == "log_ive" else (excess - log_sphere_area(2 * order + 2), complement)
+        )
+    x = _Point(order, k, "growth", "deficit" if quantity == "log_iv" else "scaled_excess")
     rk = x.r + k
-    if quantity == "excess":
-        return x.c.b * ((k + x.p) / rk) + x.log() * x.c.a - x.tail(), x.complement(second)
     gap = x.c.b * (x.c.b / rk)  # r - k
     ar = x.r + x.c.a
     lead = k / ar
     shared = x.tail() + order * torch.where(lead < 0.5, torch.log(lead), torch.log1p(-(gap + x.c.a) / ar))
     if quantity == "log_iv":
-        return shared + x.p - x.log() / 2 + x.c.log_offset, x.ratio(second) + order / k
-    slope = x.t * ((order * x.t - x.c.b) / rk + k * x.t * second) + order * gap / x.r / k
+        return shared + x.p - x.log() / 2 + x.c.log_offset, x.ratio(x.series[1]) + order / k
+    slope = x.t * ((order * x.t - x.c.b) / rk + k * x.t * x.series[1]) + order * gap / x.r / k
     if order < 1:  # keeps the relative precision of what vanishes with the order and x
         return shared - x.c.b * ((k + x.p) / rk) - x.log() / 2 + x.c.log_offset, slope
     return shared + gap - torch.log(ar) / 2 + x.c.scaled_log_offset, slope
 
 
 def _second_derivative(quantity: _Quantity, order: float, k: Tensor) -> Tensor:
-    if quantity in ("kl", "ratio"):
-        x = _Point(order, k, "slope", "curvature")
-        t2 = x.t * x.t
-        curvature = -k * t2 * t2 * x.series[1]
-        return curvature if quantity == "ratio" else t2 * x.series[0] + k * curvature
-    x = _Point(order, k, "slope")
-    slope = x.t * x.t * x.series[0]
-    if quantity == "growth":
-        return slope
-    if quantity == "excess":
+    x = _Point(order, k, "slope", "curvature")
+    t2 = x.t * x.t
+    slope = t2 * x.series[0]
+    curvature = -k * t2 * t2 * x.series[1]
+    if quantity == "ratio":
+        return curvature
+    if quantity in ("kl", "entropy"):
+        second = slope + k * curvature
+        return second if quantity == "kl" else -second
+    if quantity in ("log_norm", "log_mode_density"):
         return -slope
-    return slope - order / k / k
+    return slope - order / k / k if order else slope
 
 
 def _working_dtype(x: Tensor) -> torch.dtype:
@@ -166,28 +183,32 @@ def _working_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.is_mps else torch.float64
 
 
-class _Slope(torch.autograd.Function):
-    """Hands on the derivative of a quantity that is known already, with the means to differentiate it once more."""
+class _Derivative(torch.autograd.Function):
+    """Hands on a derivative that is known already; the first can be differentiated once more."""
 
     @staticmethod
-    def forward(k: Tensor, slope: Tensor, quantity: _Quantity, order: float) -> Tensor:
-        return slope.clone()
+    def forward(k: Tensor, known: Tensor, quantity: _Quantity, order: float, degree: int) -> Tensor:
+        return known.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        k, _, ctx.quantity, ctx.order = inputs
+        k, _, ctx.quantity, ctx.order, ctx.degree = inputs
         ctx.save_for_backward(k)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if ctx.degree > 1:
+            raise NotImplementedError("Bessel functions and vMF scalars can be differentiated twice, not three times")
         (k,) = ctx.saved_tensors
-        second = _second_derivative(ctx.quantity, ctx.order, k.reshape(-1).to(_working_dtype(k)))
-        return grad * second.to(k.dtype).reshape(k.shape), None, None, None
+        flat = k.detach().reshape(-1).to(_working_dtype(k))
+        second = _second_derivative(ctx.quantity, ctx.order, flat).to(k.dtype).reshape(k.shape)
+        if torch.is_grad_enabled():
+            second = _Derivative.apply(k, second, ctx.quantity, ctx.order, 2)
+        return grad * second, None, None, None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, k: Tensor, slope: Tensor, quantity: _Quantity, order: float) -> Any:
-        return _Slope.apply(k, slope, quantity, order), in_dims[0]
+    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
+        return _Derivative.apply(*inputs), in_dims[0]
 
 
 def _evaluate_flat(k: Tensor, quantity: _Quantity, order: float) -> tuple[Tensor, Tensor]:
@@ -209,7 +230,7 @@ class _Evaluate(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         k, slope = ctx.saved_tensors
         if torch.is_grad_enabled():
-            slope = _Slope.apply(k, slope, ctx.quantity, ctx.order)
+            slope = _Derivative.apply(k, slope, ctx.quantity, ctx.order, 1)
         return grad * slope, None, None
 
 
@@ -235,6 +256,8 @@ class _EvaluateTransformed(torch.autograd.Function):
 
 
 def _evaluate(k: Tensor, quantity: _Quantity, order: float) -> Tensor:
+    if not k.is_floating_point():
+        k = k.to(torch.get_default_dtype())
     if torch._C._are_functorch_transforms_active():
         return _EvaluateTransformed.apply(k, quantity, order)[0]
     return _Evaluate.apply(k, quantity, order)
@@ -259,14 +282,14 @@ def vmf_terms(dim: int, kappa: Tensor) -> VMFTerms:
     Returns:
         G = log 0F1(; m/2; kappa^2/4), A = G' = E[mu.z], 1 - A and A'.
     """
-    with torch.no_grad():
-        x = _Point(dim / 2 - 1, kappa.reshape(-1).to(_working_dtype(kappa)), "growth", "deficit", "slope")
-        growth = x.p - x.log() * x.c.a + x.tail()
-        terms = growth, x.ratio(x.series[1]), x.complement(x.series[1]), x.t * x.t * x.series[2]
-        return VMFTerms(*(term.reshape(kappa.shape) for term in terms))
+    k = kappa.detach().reshape(-1).to(_working_dtype(kappa))
+    x = _Point(dim / 2 - 1, k, "growth", "deficit", "slope")
+    _, deficit, slope = x.series
+    terms = x.growth(), x.ratio(deficit), x.complement(deficit), x.t * x.t * slope
+    return VMFTerms(*(term.reshape(kappa.shape) for term in terms))
 
 
-def log_sphere_area(dim: int) -> float:
+def log_sphere_area(dim: float) -> float:
     """Logarithm of the surface area 2 pi^(m/2) / Gamma(m/2) of the unit sphere in R^m, m = ``dim``.
 
     >>> round(math.exp(log_sphere_area(3)) / math.pi, 12)
@@ -303,17 +326,17 @@ def vmf_kl_uniform(dim: int, kappa: Tensor) -> Tensor:
 
 def vmf_entropy(dim: int, kappa: Tensor) -> Tensor:
     """Differential entropy of vMF(., kappa) on the unit sphere of R^dim: log area - KL to the uniform."""
-    return log_sphere_area(dim) - vmf_kl_uniform(dim, kappa)
+    return _evaluate(kappa, "entropy", dim / 2 - 1)
 
 
 def vmf_log_norm(dim: int, kappa: Tensor) -> Tensor:
     """log C_m(kappa) = -log area - G, so that log p(z) = log C_m(kappa) + kappa mu.z on the unit sphere of R^dim."""
-    return -log_sphere_area(dim) - _evaluate(kappa, "growth", dim / 2 - 1)
+    return _evaluate(kappa, "log_norm", dim / 2 - 1)
 
 
 def vmf_log_mode_density(dim: int, kappa: Tensor) -> Tensor:
     """log p(mu) = log C_m(kappa) + kappa, free of cancellation, so that log p(z) = log p(mu) - kappa (1 - mu.z)."""
-    return _evaluate(kappa, "excess", dim / 2 - 1) - log_sphere_area(dim)
+    return _evaluate(kappa, "log_mode_density", dim / 2 - 1)
 
 
 def _checked_order(order: float) -> float:
@@ -335,8 +358,7 @@ def log_iv(order: float, x: Tensor) -> Tensor:
     >>> log_iv(0, torch.tensor([0.0, 1.0, 1e6], dtype=torch.float64))
     tensor([0.0000e+00, 2.3591e-01, 9.9999e+05], dtype=torch.float64)
     """
-    order = _checked_order(order)
-    return _evaluate(x, "log_iv" if order else "growth", order)
+    return _evaluate(x, "log_iv", _checked_order(order))
 
 
 def log_ive(order: float, x: Tensor) -> Tensor:
@@ -352,8 +374,7 @@ def log_ive(order: float, x: Tensor) -> Tensor:
     >>> log_ive(150, torch.tensor([1e-3, 1e3], dtype=torch.float64))  # scipy.special.ive is 0.0 at the first
     tensor([-1745.1565,   -15.6073], dtype=torch.float64)
     """
-    order = _checked_order(order)
-    return _evaluate(x, "log_ive", order) if order else -_evaluate(x, "excess", order)
+    return _evaluate(x, "log_ive", _checked_order(order))
 
 
 def bessel_ratio(order: float, x: Tensor) -> Tensor:
