@@ -65,8 +65,12 @@ class _Derivative(torch.autograd.Function):
         return grad * second, None, None, None, None
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, *inputs: Any) -> Any:
-        return _Derivative.apply(*inputs), in_dims[0]
+    def vmap(info: Any, in_dims: Any, k: Tensor, known: Tensor, *others: Any) -> Any:
+        pair = (  # the two may come with their batches in different places
+            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
+            for x, dim in zip((k, known), in_dims[:2], strict=True)
+        )
+        return _Derivative.apply(*pair, *others), 0
 
 
 def _evaluate_flat(k: Tensor, quantity: str, order: float) -> tuple[Tensor, Tensor]:

@@ -178,6 +178,21 @@ def test_vmap_and_grad_transforms(function):
     torch.testing.assert_close(twice, second.flatten(), rtol=1e-13, atol=0.0)
 
 
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_nested_transforms_over_any_dimension(dim):
+    k = torch.linspace(0.1, 20, 24, dtype=torch.float64).reshape(2, 3, 4)
+
+    def squared_slopes(k: Tensor) -> Tensor:
+        return torch.func.grad(lambda k: bessel.vmf_kl_uniform(5, k).sum())(k).square().sum()
+
+    expected = torch.func.grad(squared_slopes)(k)
+    inner = torch.func.vmap(torch.func.grad(squared_slopes), in_dims=-1, out_dims=-1)
+    torch.testing.assert_close(torch.func.vmap(inner, in_dims=dim, out_dims=dim)(k), expected, rtol=1e-13, atol=0.0)
+    hessian = torch.func.jacrev(torch.func.jacrev(lambda k: bessel.vmf_kl_uniform(5, k).sum()))(k[0, 0])
+    curvature = derivatives(lambda k: bessel.vmf_kl_uniform(5, k), k[0, 0])[2]
+    torch.testing.assert_close(hessian, torch.diag(curvature), rtol=1e-13, atol=0.0)
+
+
 @pytest.mark.parametrize("name", ["vmf_kl_uniform", "vmf_log_mode_density", "log_ive 0.3", "bessel_ratio 0.4"])
 def test_compiles_to_one_graph(name):
     function = FUNCTIONS[name]
