@@ -18,7 +18,7 @@ from utils.failures import explain
 from utils.flags import UsageError
 from utils.interrupts import Interrupted, StopRequest
 from utils.load_data import DataUsageError, dataset_table, load_data
-from utils.results import result_table
+from utils.results import result_table, seeds_table
 from utils.run_dir import RunDir, read_config, read_json, read_metrics
 
 if TYPE_CHECKING:
@@ -64,20 +64,31 @@ def run_as_described(config: Config, stop: StopRequest) -> int:
     if config.list_datasets:
         print(dataset_table(config.data_dir))
         return DONE
-    run, console = RunDir(config), Console(config)
-    summary = run.result()
-    if summary is None:
-        summary = execute(config, run, console, stop)
-    else:
-        console.say("this run is complete already")
-    print(result_table(summary, config.verbosity))
-    for path in sorted(run.figures.glob("*.png")):
-        console.say(str(path))
-    return DIVERGED if summary["status"] == "diverged" else DONE
+    summaries, data = {}, None
+    for one in config.runs:
+        run, console = RunDir(one), Console(one)
+        summary = run.result()
+        if summary is None:
+            data, model, how = prepare(one, data)
+            summary = execute(one, run, console, stop, data, model, how)
+        else:
+            console.say("this run is complete already")
+        summaries[one.rs] = summary
+        if config.seeds == 1 or config.verbosity:
+            print(result_table(summary, config.verbosity))
+        for path in sorted(run.figures.glob("*.png")):
+            console.say(str(path))
+    if config.seeds > 1:
+        print(seeds_table(summaries))
+    return DIVERGED if any(summary["status"] == "diverged" for summary in summaries.values()) else DONE
 
 
-def prepare(config: Config) -> tuple[Data, VAE, dict[str, Any]]:
+def prepare(config: Config, data: Data | None = None) -> tuple[Data, VAE, dict[str, Any]]:
     """The data, the model with its initial weights, and how images are to be prepared for it.
+
+    Args:
+        config: the run.
+        data: its data set, where it is loaded already.
 
     Raises:
         UsageError: the device is not there.
@@ -91,21 +102,31 @@ def prepare(config: Config) -> tuple[Data, VAE, dict[str, Any]]:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: this machine has no CUDA device that torch can use; allowed here: auto, cpu")
     device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
-    data = load_data(
-        config.dataset,
-        config.data_dir,
-        allow_unverified=config.allow_unverified,
-        image_size=config.image_size,
-        grey=config.grey,
-    )
+    if data is None:
+        data = load_data(
+            config.dataset,
+            config.data_dir,
+            allow_unverified=config.allow_unverified,
+            image_size=config.image_size,
+            grey=config.grey,
+        )
     torch.manual_seed(derive_seed(config.rs, "weights"))
     model = build_model(config, data).to(device)
     binary = model.likelihood.binary or config.binarize
     return data, model, {"levels": data.levels, "binary": binary, "seed": config.rs, "device": device}
 
 
-def execute(config: Config, run: RunDir, console: Console, stop: StopRequest) -> dict[str, Any]:
+def execute(
+    config: Config, run: RunDir, console: Console, stop: StopRequest, data: Data, model: VAE, how: dict[str, Any]
+) -> dict[str, Any]:
     """Train (or go on training), evaluate and draw; what is done already is not done again.
+
+    Args:
+        config: the run.
+        run: its folder.
+        console: where to report.
+        stop: what signals ask for.
+        data, model, how: what `prepare` returned.
 
     Returns:
         The summary, which is also written.
@@ -118,7 +139,6 @@ def execute(config: Config, run: RunDir, console: Console, stop: StopRequest) ->
     from utils.model_utils import count_parameters
     from utils.training_utils import fit
 
-    data, model, how = prepare(config)
     with run:
         if (summary := run.result()) is not None:  # another process did it while this one was preparing
             return summary

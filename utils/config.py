@@ -211,6 +211,16 @@ class Config:
     )
 
     rs: int = flag("-rs --rs", "int", RUN, 1, "random seed", low=0, high=2**31 - 1)
+    seeds: int = flag(
+        "--seeds",
+        "int",
+        RUN,
+        1,
+        "runs to do one after the other, with the seeds from -rs on; their mean and standard deviation come last",
+        low=1,
+        high=10_000,
+        identity=False,
+    )
     device: str = flag(
         "--device",
         "str",
@@ -250,6 +260,11 @@ class Config:
         sphere = self.distribution if self.distribution in SPHERICAL else "vmf"
         assert sphere is not None
         return tuple((sphere if dim[0] == "s" else "normal", int(dim[1:])) for dim in self.z_dims)
+
+    @property
+    def runs(self) -> tuple[Config, ...]:
+        """The configuration of each run that is asked for: one for each seed."""
+        return tuple(dataclasses.replace(self, rs=self.rs + number, seeds=1) for number in range(self.seeds))
 
     @property
     def space(self) -> str:
@@ -364,6 +379,11 @@ def resolve(config: Config) -> Config:
             )
     if "normal" not in kinds and config.covariance_matrix != "diagonal":
         raise UsageError(f"-cvm {config.covariance_matrix}: needs a normal latent; this one is {config.space}")
+    if config.rs + config.seeds > 2**31:
+        raise UsageError(
+            f"--seeds {config.seeds}: with -rs {config.rs} the last seed would be {config.rs + config.seeds - 1}; "
+            f"{2**31 - 1} is the highest"
+        )
     last_validation = config.epochs // config.val_f * config.val_f
     if not last_validation:
         raise UsageError(
