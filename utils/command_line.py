@@ -1,4 +1,4 @@
-"""From the words of a command line to a `Config`. argparse is used for `--help`; the words are checked here.
+"""From the words of a command line to checked settings. argparse is used for `--help`; the words are checked here.
 
 argparse accepts what a user did not mean: `-di x` for `-dis x`, `-zd5` for `-z d5`, `nan` for a number. So every word
 that begins with a dash has to be a flag in full before argparse's formatting is even imported.
@@ -9,17 +9,43 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from utils.config import Config, resolve
 from utils.flags import Flag, UsageError, flag_of, nearest
 
 _HELP = ("-h", "--help")
 _METAVARS = {"int": "N", "float": "X", "str": "TEXT", "ints": "N,N,...", "strs": "S,S,..."}
+_DESCRIPTION = (
+    "Train, evaluate and picture a variational auto-encoder with a normal, hyperspherical or product latent space."
+)
+_EPILOG = (
+    "Repeating a command prints the table of a finished run and resumes an unfinished one. "
+    "Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 or 143 interrupted."
+)
+
+Settings = TypeVar("Settings")
 
 
-def _spellings() -> dict[str, tuple[str, Flag]]:
-    return {word: (f.name, flag_of(f)) for f in dataclasses.fields(Config) for word in flag_of(f).names}
+class Given(NamedTuple):
+    """A flag of a command line with the words that follow it, each checked.
+
+    Attributes:
+        word: the flag as it was spelled.
+        field: the setting that it fills.
+        flag: what it allows.
+        texts: its words; none for a switch.
+    """
+
+    word: str
+    field: str
+    flag: Flag
+    texts: tuple[str, ...]
+
+    @property
+    def value(self) -> Any:
+        """What the (first) word means; True for a switch."""
+        return self.flag.parse(self.word, self.texts[0]) if self.texts else True
 
 
 def parse(arguments: Sequence[str]) -> Config:
@@ -29,30 +55,85 @@ def parse(arguments: Sequence[str]) -> Config:
         UsageError: a word is no flag, a value is missing, malformed, out of range, or contradicts another.
         SystemExit: `--help` was asked for and printed.
     """
-    known = _spellings()
-    values: dict[str, Any] = {}
+    if asks_for_help(arguments):
+        print_help(Config, "run_models.py", _DESCRIPTION, _EPILOG)
+    return resolve(Config(**{given.field: given.value for given in read_flags(arguments, Config)}))
+
+
+def parse_options(
+    arguments: Sequence[str], settings: type[Settings], program: str, description: str, epilog: str
+) -> tuple[Settings, list[str]]:
+    """The settings of another program, and the words that come before its first flag or after a switch.
+
+    Args:
+        arguments: the words.
+        settings: a dataclass whose fields `flags.flag` made.
+        program, description, epilog: for `--help`.
+
+    Raises:
+        UsageError, SystemExit: as `parse`.
+    """
+    if asks_for_help(arguments):
+        print_help(settings, program, description, epilog)
+    loose: list[str] = []
+    values = {}
+    for given in read_flags(arguments, settings, loose=loose):
+        # A list may be written with blanks too: `--metric log_px elbo` is `--metric log_px,elbo`.
+        whole = given._replace(texts=(",".join(given.texts),)) if given.texts else given
+        values[given.field] = whole.value
+    return settings(**values), loose
+
+
+def asks_for_help(arguments: Sequence[str]) -> bool:
+    """Whether `-h` or `--help` is among the words."""
+    return any(word in _HELP for word in arguments)
+
+
+def read_flags(
+    arguments: Sequence[str], settings: type, *, several: bool = False, loose: list[str] | None = None
+) -> list[Given]:
+    """The flags of a command line, every word checked.
+
+    Args:
+        arguments: the words.
+        settings: a dataclass whose fields `flags.flag` made.
+        several: let every flag take several words; otherwise only those whose kind is a list may, outside `Config`.
+        loose: takes the words that belong to no flag; None refuses them.
+
+    Raises:
+        UsageError: a word is no flag, a value is missing, malformed or out of range.
+    """
+    known = {word: (f.name, flag_of(f)) for f in dataclasses.fields(settings) for word in flag_of(f).names}
+    found: list[Given] = []
     words = list(arguments)
-    if any(word in _HELP for word in words):
-        print_help()
     while words:
         word = words.pop(0)
-        given, equals, text = word.partition("=")
-        if given not in known:
+        name, equals, text = word.partition("=")
+        if name not in known:
+            if loose is not None and not word.startswith("-"):
+                loose.append(word)
+                continue
             kind = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
-            raise UsageError(f"{given or word!r}: {kind}{nearest(given, known)} (--help lists all)")
-        field, spec = known[given]
+            raise UsageError(f"{name or word!r}: {kind}{nearest(name, known)} (--help lists all)")
+        field, spec = known[name]
         if spec.kind == "bool":
             if equals:
-                raise UsageError(f"{given}: is a switch and takes no value; {text!r} was given")
-            values[field] = True
+                raise UsageError(f"{name}: is a switch and takes no value; {text!r} was given")
+            found.append(Given(name, field, spec, ()))
             continue
-        if not equals:
-            if not words or _is_flag(words[0], known):
-                what = f"before {words[0]!r}" if words else "at the end of the line"
-                raise UsageError(f"{given}: its value is missing {what}; allowed: {spec.allowed}")
-            text = words.pop(0)
-        values[field] = spec.parse(given, text)
-    return resolve(Config(**values))
+        if equals:
+            texts = [text]
+        elif not words or _is_flag(words[0], known):
+            what = f"before {words[0]!r}" if words else "at the end of the line"
+            raise UsageError(f"{name}: its value is missing {what}; allowed: {spec.allowed}")
+        else:
+            texts = [words.pop(0)]
+            while (several or (loose is not None and spec.kind == "strs")) and words and not _is_flag(words[0], known):
+                texts.append(words.pop(0))
+        for part in texts:
+            spec.parse(name, part)
+        found.append(Given(name, field, spec, tuple(texts)))
+    return found
 
 
 def _is_flag(word: str, known: dict[str, tuple[str, Flag]]) -> bool:
@@ -60,20 +141,14 @@ def _is_flag(word: str, known: dict[str, tuple[str, Flag]]) -> bool:
     return word in known or (word.startswith("-") and not re.match(r"-[0-9.]", word))
 
 
-def print_help() -> NoReturn:
+def print_help(settings: type, program: str, description: str, epilog: str) -> NoReturn:
     """Print the flags in their groups, with defaults, and leave with exit code 0."""
     import argparse
 
-    parser = argparse.ArgumentParser(
-        prog="run_models.py",
-        description="Train, evaluate and picture a variational auto-encoder with a normal, hyperspherical or "
-        "product latent space.",
-        epilog="Repeating a command prints the table of a finished run and resumes an unfinished one. "
-        "Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 or 143 interrupted.",
-    )
-    headings = dict.fromkeys(flag_of(f).group for f in dataclasses.fields(Config))
+    parser = argparse.ArgumentParser(prog=program, description=description, epilog=epilog)
+    headings = dict.fromkeys(flag_of(f).group for f in dataclasses.fields(settings))
     groups = {heading: parser.add_argument_group(heading) for heading in headings}
-    for f in dataclasses.fields(Config):
+    for f in dataclasses.fields(settings):
         spec = flag_of(f)
         group = groups[spec.group]
         text = spec.help + ("" if f.default is None or spec.kind == "bool" else f" (default: {f.default})")

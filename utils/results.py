@@ -1,14 +1,14 @@
-"""Results in words and tables: `python -m utils.results RUN_FOLDER...` compares finished runs."""
+"""Results in words: the table of one run, and `python -m utils.results FOLDER...`, which compares finished runs."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.config import Config
+from utils.flags import UsageError, flag
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -67,39 +67,62 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
     return table([["nats per image", "value"], *rows])
 
 
-def comparison(folders: Sequence[Path]) -> str:
-    """One line per finished run.
+@dataclass(frozen=True)
+class Options:
+    """The flags of `python -m utils.results`."""
 
-    Raises:
-        ValueError: a folder holds no finished run.
-    """
-    rows = [["model", "space", "data", "log p(x)", "ELBO", "reconstruction", "KL", "epochs"]]
-    for folder in folders:
-        try:
-            config = Config.from_json((folder / "config.json").read_text())
-            summary = json.loads((folder / "summary.json").read_text())
-        except FileNotFoundError as error:
-            raise ValueError(f"{folder}: holds no finished run ({Path(error.filename).name} is missing)") from None
-        test = summary["test"]
-        figures = (
-            [log_px_text(test), *(number(test[key]) for key in ("elbo", "log_px_z", "kl"))]
-            if test
-            else ["diverged", "", "", ""]
-        )
-        rows.append([str(config.name), config.space, config.dataset, *figures, str(summary["epochs"])])
-    return table(rows)
+    by: tuple[str, ...] | None = flag(
+        "--by",
+        "strs",
+        "table",
+        None,
+        "settings that make a row, such as dataset,name,z; default: data set, model, latent space and what differs",
+    )
+    metric: tuple[str, ...] | None = flag(
+        "--metric",
+        "strs",
+        "table",
+        None,
+        "metrics of summary.json to compare, such as log_px elbo kappa.mean seconds; default: log_px elbo log_px_z kl",
+    )
+    against: tuple[str, ...] | None = flag(
+        "--against", "strs", "table", None, "rows to hold the others against with Welch's t-test, such as name=normal"
+    )
+    format: str = flag(
+        "--format", "str", "table", "text", "how to write it", choices=("text", "markdown", "latex", "csv")
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the comparison of the runs whose folders are given."""
-    if not arguments:
-        print("utils.results: no run folder was given; name one or more, such as results/digits/*", file=sys.stderr)
-        return 2
+    """Print the comparison of the runs in the folders that are given; returns the exit code."""
+    from utils.command_line import parse_options
+    from utils.comparison import compare, find_records
+    from utils.tables import FORMATS
+
     try:
-        print(comparison([Path(argument) for argument in arguments]))
-    except ValueError as error:
+        options, places = parse_options(
+            arguments,
+            Options,
+            "python -m utils.results FOLDER...",
+            "Compare finished runs: mean and standard deviation over seeds, and the published figures beside them. "
+            "A folder is that of a run, or one that holds such folders at any depth.",
+            "Exit codes: 0 done, 1 there is no finished run, 2 usage.",
+        )
+        if not places:
+            raise UsageError("no run folder was given; name one or more, such as results/digits/*")
+        try:
+            records, notes = find_records([Path(place) for place in places])
+        except UsageError as error:
+            print(f"utils.results: {error}", file=sys.stderr)
+            return 1
+        found = compare(records, options.metric or (), options.by or (), options.against or (), notes)
+    except UsageError as error:
         print(f"utils.results: {error}", file=sys.stderr)
-        return 1
+        return 2
+    print(FORMATS[options.format](found))
+    if options.format == "csv":
+        for note in found.notes:
+            print(note, file=sys.stderr)
     return 0
 
 
