@@ -304,6 +304,7 @@ def _factor(dim: str, distribution: str | None) -> str:
     if not match or not 1 <= int(match[2]) <= 10_000:
         raise UsageError(
             f"-zd: {dim!r} is not a factor; write 4 or s4 for a sphere, e2 for a Euclidean one, each from 1 to 10000"
+            + ("; auto:... stands for several runs, see python -m utils.sweep --help" if dim[:4] == "auto" else "")
         )
     letter = match[1] or ("e" if distribution == "normal" else "s")
     if letter == "s" and distribution == "normal":

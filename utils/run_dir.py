@@ -26,6 +26,8 @@ from utils.checkpoints import load_newest, previous, save_checkpoint, write_atom
 from utils.config import Config, identity_fields
 from utils.flags import UsageError
 
+HOLDER = "held_by.txt"
+
 
 class RunDir:
     """One run's folder.
@@ -47,7 +49,7 @@ class RunDir:
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
         self.figures = self.path / "figures"
-        self._holder = self.path / "held_by.txt"
+        self._holder = self.path / HOLDER
 
     def __enter__(self) -> RunDir:
         from filelock import FileLock, Timeout
@@ -58,11 +60,9 @@ class RunDir:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            try:
-                holder = self._holder.read_text().strip()
-            except OSError:
-                holder = "another process"
-            raise UsageError(f"{self.path}: is in use by {holder}; wait for it, or change a flag or the seed") from None
+            raise UsageError(
+                f"{self.path}: is in use by {_name_in(self._holder)}; wait for it, or change a flag or the seed"
+            ) from None
         self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         return self
 
@@ -187,6 +187,26 @@ class RunDir:
         """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained anew."""
         lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
         write_atomically(self.metrics_path, "".join(lines).encode())
+
+
+def holder_of(folder: Path) -> str | None:
+    """The process that holds the folder of a run just now, in words, or None."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / HOLDER).exists():
+        return None  # most often; the lock itself is left alone, for somebody may want it at this moment
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return None
+    except Timeout:
+        return _name_in(folder / HOLDER)
+
+
+def _name_in(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return "another process"
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
