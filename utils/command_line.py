@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from utils.config import Config, resolve
-from utils.flags import Flag, UsageError, flag_of, nearest
+from utils.flags import Flag, UsageError, bare, flag_of, nearest, shown
 
 _HELP = ("-h", "--help")
 _METAVARS = {"int": "N", "float": "X", "str": "TEXT", "ints": "N,N,...", "strs": "S,S,..."}
@@ -114,17 +114,17 @@ def read_flags(
                 loose.append(word)
                 continue
             kind = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
-            raise UsageError(f"{name or word!r}: {kind}{nearest(name, known)} (--help lists all)")
+            raise UsageError(f"{bare(name)}: {kind}{nearest(name, known)} (--help lists all)")
         field, spec = known[name]
         if spec.kind == "bool":
             if equals:
-                raise UsageError(f"{name}: is a switch and takes no value; {text!r} was given")
+                raise UsageError(f"{name}: is a switch and takes no value; {shown(text)} was given")
             found.append(Given(name, field, spec, ()))
             continue
         if equals:
             texts = [text]
         elif not words or _is_flag(words[0], known):
-            what = f"before {words[0]!r}" if words else "at the end of the line"
+            what = f"before {shown(words[0])}" if words else "at the end of the line"
             raise UsageError(f"{name}: its value is missing {what}; allowed: {spec.allowed}")
         else:
             texts = [words.pop(0)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from utils.config import Config, identity_fields
 from utils.flags import UsageError, nearest
 from utils.published import Published, natural_order, protocol_notes, published_for
-from utils.run_dir import read_json
+from utils.run_dir import read_config, read_summary
 
 # Averaged over, as a column of their own of no interest, or told by the latent space already.
 NOT_COMPARED = {"rs", "device", "allow_unverified", "distribution", "z", "z_dims"}
@@ -133,6 +134,8 @@ def find_records(places: Iterable[Path]) -> tuple[list[Record], list[str]]:
     for place in places:
         empty = True
         for path in sorted(place.rglob("config.json")):
+            if path.parent != place and re.search(r"\.old\d+$", path.parent.name):
+                continue  # moved aside by --overwrite
             records = read_run(path.parent)
             unfinished += not records
             empty = empty and not records
@@ -157,13 +160,12 @@ def read_run(folder: Path) -> list[Record]:
     Raises:
         UsageError: its configuration cannot be read.
     """
-    try:
-        config = Config.from_json((folder / "config.json").read_text())
-    except (UsageError, UnicodeDecodeError) as error:
-        raise UsageError(f"{folder / 'config.json'}: {error}") from None
+    config = read_config(folder)
+    if config is None:
+        return []
     records = []
-    for path in sorted(folder.glob("summary*.json")):
-        summary = read_json(path)
+    for path in (folder / "summary.json", *sorted(folder.glob("summary_k*.json"))):
+        summary = read_summary(path)
         if summary is None:
             continue
         test = summary.get("test") or {}

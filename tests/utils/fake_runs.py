@@ -15,7 +15,13 @@ def finished(folder, line, **figures):
     (path / "config.json").write_text(config.to_json())
     diverged = figures.pop("diverged", False)
     test = {"n": 10, "elbo": -2.0, "log_px_z": -1.5, "kl": 0.5, "log_px": -1.0, "k": config.ll_sample, **figures}
-    summary = {"status": "complete", "epochs": config.epochs, "seconds": 1.5, "test": None if diverged else test}
+    summary = {
+        "status": "complete",
+        "epochs": config.epochs,
+        "best_epoch": 1,
+        "seconds": 1.5,
+        "test": None if diverged else test,
+    }
     name = f"summary_k{config.ll_sample}.json" if (path / "summary.json").exists() else "summary.json"
     (path / name).write_text(json.dumps(summary))
     return Path(path)

@@ -51,6 +51,7 @@ def test_same_run_is_there_once_and_other_k_is_another_result():
         ("-z 2 5 -rs 1 2 3", True, ["--zip", "-z has 2", "-rs has 3"]),
         ("-zd auto:0", False, ["-zd auto:0"]),
         ("--list_datasets", False, ["--list_datasets"]),
+        ("--overwrite", False, ["--overwrite", "-ld"]),
     ],
 )
 def test_mistake_is_refused_before_anything_runs(words, pairs, parts):
@@ -115,5 +116,5 @@ def test_state_tells_how_far_a_run_is(tmp_path):
     (run / "summary.json").unlink()
     (run / "checkpoints").mkdir()
     (run / "checkpoints" / "last.pt").touch()
-    (run / "metrics.jsonl").write_text('{"epoch": 7}\n')
+    (run / "metrics.jsonl").write_text('{"epoch": 7, "train": {}, "val": null, "kl_weight": 1.0}\n')
     assert unit.state == "at epoch 7 of 200"
