@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from utils.checkpoints import load_newest
 from utils.command_line import parse
 from utils.config import Config
 from utils.console import Console
-from utils.failures import explain
+from utils.failures import drop_output, explain
 from utils.flags import UsageError
 from utils.interrupts import Interrupted, StopRequest
 from utils.load_data import DataUsageError, dataset_table, load_data
@@ -47,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as stopped:
         again = shlex.join(["python", "run_models.py", *(word for word in words if word != "--overwrite")])
         code, line = stopped.exit_code, f"stopped by {stopped}; to go on: {again}"
-    except BrokenPipeError:  # nobody reads the output any more; Python must not fail at flushing it either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:
+        drop_output()
         code, line = FAILED, "standard output was closed; repeating the command goes on"
     except Exception as error:
         explained = explain(error)

@@ -16,15 +16,13 @@ from typing import Any
 
 from utils.config import Config, identity_fields
 from utils.flags import UsageError, nearest
+from utils.metrics import METRICS, Metric
 from utils.published import Published, natural_order, protocol_notes, published_for
 from utils.run_dir import read_config, read_summary
 
 # Averaged over, as a column of their own of no interest, or told by the latent space already.
 NOT_COMPARED = {"rs", "device", "allow_unverified", "distribution", "z", "z_dims"}
 FIRST = ("dataset", "name", "space")
-METRICS = ("log_px", "elbo", "log_px_z", "kl")
-# Metrics of which more, or less, is better; the KL is neither.
-BETTER: Mapping[str, int] = {"log_px": 1, "elbo": 1, "log_px_z": 1, "accuracy": 1, "seconds": -1}
 
 
 @dataclass(frozen=True)
@@ -178,12 +176,19 @@ def read_run(folder: Path) -> list[Record]:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float | None]]:
-    """(path, number) of every number in nested mappings; a list of numbers counts as their mean."""
+    """(path, number) of every number in nested mappings.
+
+    A list of numbers counts as their mean; of a list of mappings with `labels`, that number is part of the path.
+    """
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{name}.")
         elif isinstance(value, list) and value and all(isinstance(item, (int, float)) for item in value):
             yield prefix + name, statistics.fmean(value)
+        elif isinstance(value, list):
+            for item in value:
+                if isinstance(item, Mapping) and "labels" in item:
+                    yield from flatten(item, f"{prefix}{name}.{item['labels']}.")
         elif value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
             yield prefix + name, value
 
@@ -199,7 +204,7 @@ def compare(
 
     Args:
         records: the runs, at least one.
-        metrics: keys of `Record.figures`; by default those of the ELBO and log p(x), where there is one.
+        metrics: keys of `Record.figures`; by default those of `METRICS` that the runs have.
         by: fields of `Config`, or `space` or `k`; by default data set, model, latent space and every setting in which
             the runs differ, but for the seed.
         against: settings that make a row a baseline, such as `name=normal`.
@@ -228,18 +233,18 @@ def compare(
         kept.append(f"log p(x) is estimated with K = {min(ks)} importance samples; nats per image")
     rows, held = [], []
     for key in keys:
-        published = _published(groups[key])
+        published = {metric: _published(groups[key], metric) for metric in metrics}
         other = _base_of(key, columns, baseline, groups)
         rows.append(
             Row(
                 key,
                 len(groups[key]),
                 sum(record.diverged for record in groups[key]),
-                {metric: _cell(metric, groups[key], other, published) for metric in metrics},
+                {metric: _cell(metric, groups[key], other, published[metric]) for metric in metrics},
             )
         )
-        if published and any(metric in published.figures for metric in metrics):
-            held += [(published.protocol, record.config, record.k) for record in groups[key]]
+        protocols = {id(entry.protocol): entry.protocol for entry in published.values() if entry}
+        held += [(protocol, r.config, r.k) for protocol in protocols.values() for r in groups[key]]
     return Comparison(columns, tuple(metrics), tuple(rows), baseline, (*kept, *protocol_notes(held)))
 
 
@@ -281,7 +286,7 @@ def _cell(metric: str, records: Sequence[Record], base: Sequence[Record] | None,
         mean,
         statistics.stdev(values) if mean is not None and len(values) > 1 else None,
         not_finite,
-        published=published.figures.get(metric) if published else None,
+        published=published.figures[metric] if published else None,
     )
     if base is None or mean is None:
         return cell
@@ -290,7 +295,7 @@ def _cell(metric: str, records: Sequence[Record], base: Sequence[Record] | None,
         return cell
     difference = mean - statistics.fmean(others)
     test = welch(values, others)
-    better = test.p is not None and test.p < 0.05 and BETTER.get(metric.split(".")[-1], 0) * difference > 0
+    better = test.p is not None and test.p < 0.05 and METRICS.get(metric, Metric("")).better * difference > 0
     return dataclasses.replace(cell, difference=difference, welch=test, better=better)
 
 
@@ -365,8 +370,8 @@ def _mixed(groups: Mapping[tuple[Any, ...], Sequence[Record]], columns: Sequence
     ]
 
 
-def _published(records: Sequence[Record]) -> Published | None:
-    entries = [published_for(record.config) for record in records]
+def _published(records: Sequence[Record], metric: str) -> Published | None:
+    entries = [published_for(record.config, metric) for record in records]
     return entries[0] if all(entry is entries[0] for entry in entries) else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from utils.checkpoints import CheckpointError
@@ -13,6 +14,11 @@ from utils.data_files import DataError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ALLOCATION = ("can't allocate memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
+
+
+def drop_output() -> None:
+    """Once nobody reads the output any more: Python must not fail at flushing it either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explain(error: Exception) -> str | None:

@@ -97,6 +97,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the comparison of the runs in the folders that are given; returns the exit code."""
     from utils.command_line import parse_options
     from utils.comparison import compare, find_records
+    from utils.failures import drop_output
     from utils.tables import FORMATS
 
     try:
@@ -119,7 +120,10 @@ def main(arguments: Sequence[str]) -> int:
     except UsageError as error:
         print(f"utils.results: {error}", file=sys.stderr)
         return 2
-    print(FORMATS[options.format](found))
+    try:
+        print(FORMATS[options.format](found), flush=True)
+    except BrokenPipeError:
+        drop_output()
     if options.format == "csv":
         for note in found.notes:
             print(note, file=sys.stderr)

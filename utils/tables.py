@@ -8,48 +8,36 @@ import re
 from collections.abc import Callable, Mapping
 
 from utils.comparison import Cell, Comparison, Row, say
+from utils.metrics import METRICS, Metric
 from utils.results import number, table
 
-HEADINGS: Mapping[str, str] = {
-    "dataset": "data",
-    "name": "model",
-    "k": "K",
-    "log_px": "log p(x)",
-    "elbo": "ELBO",
-    "log_px_z": "reconstruction",
-    "kl": "KL",
-}
+HEADINGS: Mapping[str, str] = {"dataset": "data", "name": "model", "k": "K"}
 
 
-def heading(name: str) -> str:
-    """What a setting or metric is called at the top of its column."""
-    return HEADINGS.get(name, name)
-
-
-def spread_text(cell: Cell) -> str:
+def spread_text(cell: Cell, scale: float = 1.0) -> str:
     """`-93.16 ± 0.31`, or why there is no such number."""
     if cell.not_finite:
         return f"not finite ({cell.not_finite} of {cell.count + cell.not_finite})"
     if cell.mean is None:
         return "n/a"
-    return number(cell.mean) + ("" if cell.std is None else f" ± {number(cell.std)}")
+    return number(scale * cell.mean) + ("" if cell.std is None else f" ± {number(scale * cell.std)}")
 
 
-def against_text(cell: Cell) -> str:
+def against_text(cell: Cell, scale: float = 1.0) -> str:
     """`+0.68, p = 0.003`, without p where there are too few runs; empty for the baseline itself."""
     if cell.difference is None or cell.welch is None:
         return ""
     p = cell.welch.p
     verdict = "no test" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return f"{cell.difference:+.2f}, {verdict}"
+    return f"{scale * cell.difference:+.2f}, {verdict}"
 
 
-def published_text(cell: Cell) -> str:
+def published_text(cell: Cell, scale: float = 1.0) -> str:
     """`-93.16 (+0.12)`: the published figure, and how much higher ours is."""
     if cell.published is None:
         return ""
-    ours = "" if cell.mean is None else f" ({cell.mean - cell.published:+.2f})"
-    return number(cell.published) + ours
+    ours = "" if cell.mean is None else f" ({scale * (cell.mean - cell.published):+.2f})"
+    return number(scale * cell.published) + ours
 
 
 def runs_text(row: Row) -> str:
@@ -64,16 +52,19 @@ def cells(comparison: Comparison, mark: Callable[[str], str]) -> list[list[str]]
         comparison: what it says.
         mark: how the mean that beats its baseline is set off.
     """
-    rows = [[heading(name) for name in comparison.by] + ["runs"]]
+    rows = [[HEADINGS.get(name, name) for name in comparison.by] + ["runs"]]
     rows += [[say(value) for value in row.key] + [runs_text(row)] for row in comparison.rows]
     baseline = " ".join(f"{name}={value}" for name, value in comparison.baseline.items())
     for metric in comparison.metrics:
         found = [row.cells[metric] for row in comparison.rows]
-        columns = [[heading(metric), *(mark(spread_text(c)) if c.better else spread_text(c) for c in found)]]
+        shown = METRICS.get(metric, Metric(metric))
+        texts = [spread_text(cell, shown.scale) for cell in found]
+        marked = [mark(text) if cell.better else text for text, cell in zip(texts, found, strict=True)]
+        columns = [[shown.heading, *marked]]
         if any(cell.difference is not None for cell in found):
-            columns.append([f"against {baseline}", *map(against_text, found)])
+            columns.append([f"against {baseline}", *(against_text(cell, shown.scale) for cell in found)])
         if any(cell.published is not None for cell in found):
-            columns.append(["published (difference)", *map(published_text, found)])
+            columns.append(["published (difference)", *(published_text(cell, shown.scale) for cell in found)])
         for column in columns:
             for row, text in zip(rows, column, strict=True):
                 row.append(text)

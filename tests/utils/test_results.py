@@ -58,6 +58,13 @@ def test_mistake_is_one_line(tmp_path, capsys, arguments, code, part):
     assert part in done.err
 
 
+def test_closed_pipe_is_no_traceback(tmp_path):
+    finished(tmp_path, "-n vmf -z 5 -d digits")
+    command = f"{sys.executable} -m utils.results {tmp_path} | true"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == ""
+
+
 def test_broken_configuration_is_named(tmp_path, capsys):
     run = finished(tmp_path, "-n vmf -z 5 -d digits")
     (run / "config.json").write_text('{"name": "vmf", "bogus": 1}')

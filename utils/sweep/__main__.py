@@ -9,6 +9,7 @@ from pathlib import Path
 
 from utils.command_line import parse_options
 from utils.comparison import compare, read_run
+from utils.failures import drop_output, explain
 from utils.flags import UsageError, flag
 from utils.interrupts import Interrupted, StopRequest
 from utils.sweep.display import build_display
@@ -89,6 +90,12 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"utils.sweep: {error}", file=sys.stderr)
         return USAGE
+    except BrokenPipeError:
+        drop_output()
+        return FAILED
+    except OSError as error:
+        print(f"utils.sweep: {explain(error)}", file=sys.stderr)
+        return FAILED
     except Interrupted as interrupted:
         print(f"\nstopped by {interrupted}; to go on: {repeat_command(arguments)}", file=sys.stderr)
         return interrupted.exit_code

@@ -140,6 +140,14 @@ def test_missing_extra_says_what_to_install(fake_sweep, tmp_path, monkeypatch, e
     assert not list(tmp_path.iterdir())
 
 
+def test_unwritable_results_are_one_line(fake_sweep, tmp_path):
+    (tmp_path / "results").write_text("a file where a folder should be")
+    code, _, err = fake_sweep("-- -z 2")
+    assert code == 1
+    assert str(tmp_path / "results") in err
+    assert err.count("\n") == 1
+
+
 def test_nothing_to_run_is_said():
     words = [sys.executable, "-m", "utils.sweep"]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
