@@ -221,7 +221,7 @@ def compare(
             )
     metrics = metrics or [metric for metric in METRICS if metric in known]
     columns = tuple(by) or default_columns(records)
-    _check_columns(columns)
+    check_columns(columns)
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         groups.setdefault(tuple(setting(record, name) for name in columns), []).append(record)
@@ -305,7 +305,12 @@ def _values(metric: str, records: Sequence[Record]) -> tuple[list[float], int]:
     return values, len(found) - len(values)
 
 
-def _check_columns(columns: Sequence[str]) -> None:
+def check_columns(columns: Sequence[str]) -> None:
+    """Refuse what is no setting of a run.
+
+    Raises:
+        UsageError: which, and what there is.
+    """
     known = {f.name for f in dataclasses.fields(Config)} | {"space", "k"}
     for name in columns:
         if name not in known:

@@ -6,9 +6,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utils.flags import UsageError, flag
+
+if TYPE_CHECKING:
+    from utils.comparison import Record
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -68,7 +71,7 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
 
 
 @dataclass(frozen=True)
-class Options:
+class TableOptions:
     """The flags of `python -m utils.results`."""
 
     by: tuple[str, ...] | None = flag(
@@ -96,14 +99,13 @@ class Options:
 def main(arguments: Sequence[str]) -> int:
     """Print the comparison of the runs in the folders that are given; returns the exit code."""
     from utils.command_line import parse_options
-    from utils.comparison import compare, find_records
+    from utils.comparison import find_records
     from utils.failures import drop_output
-    from utils.tables import FORMATS
 
     try:
         options, places = parse_options(
             arguments,
-            Options,
+            TableOptions,
             "python -m utils.results FOLDER...",
             "Compare finished runs: mean and standard deviation over seeds, and the published figures beside them. "
             "A folder is that of a run, or one that holds such folders at any depth.",
@@ -116,18 +118,29 @@ def main(arguments: Sequence[str]) -> int:
         except UsageError as error:
             print(f"utils.results: {error}", file=sys.stderr)
             return 1
-        found = compare(records, options.metric or (), options.by or (), options.against or (), notes)
+        print_comparison(records, options, notes)
     except UsageError as error:
         print(f"utils.results: {error}", file=sys.stderr)
         return 2
-    try:
-        print(FORMATS[options.format](found), flush=True)
     except BrokenPipeError:
         drop_output()
+    return 0
+
+
+def print_comparison(records: Sequence[Record], options: TableOptions, notes: Sequence[str] = ()) -> None:
+    """Print the table of some runs.
+
+    Raises:
+        UsageError: there is no such metric, column or baseline.
+    """
+    from utils.comparison import compare
+    from utils.tables import FORMATS
+
+    found = compare(records, options.metric or (), options.by or (), options.against or (), notes)
+    print(FORMATS[options.format](found), flush=True)
     if options.format == "csv":
         for note in found.notes:
             print(note, file=sys.stderr)
-    return 0
 
 
 if __name__ == "__main__":

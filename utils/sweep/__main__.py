@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.command_line import parse_options
-from utils.comparison import compare, read_run
+from utils.comparison import check_columns, read_run
 from utils.failures import drop_output, explain
 from utils.flags import UsageError, flag
 from utils.interrupts import Interrupted, StopRequest
+from utils.results import TableOptions, print_comparison
 from utils.sweep.display import build_display
 from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
 from utils.sweep.engines import ENGINES, Request, build_engine
 from utils.sweep.units import Unit, build_units
-from utils.tables import FORMATS
 
 DONE, FAILED, USAGE = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Options:
-    """The flags of a sweep itself, before `--`."""
+class Options(TableOptions):
+    """The flags of a sweep itself, before `--`; those of the table at its end are inherited."""
 
     zip: bool = flag(
         "--zip", "bool", "what to run", False, "pair the values of flags that have several, instead of all combinations"
@@ -85,8 +85,9 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
             raise UsageError(
                 "nothing to run; write -- and the flags of the runs, such as: -- -n vmf normal -z 2 5 -rs 1 2 3"
             )
+        check_columns(options.by or ())
         units = build_units(words, [Path(file) for file in files], options.zip)
-        return dry_run(units) if options.dry_run else sweep(units, options, program or default_program(), arguments)
+        return dry_run(units) if options.dry_run else sweep(units, options, program or default_program())
     except UsageError as error:
         print(f"utils.sweep: {error}", file=sys.stderr)
         return USAGE
@@ -110,7 +111,7 @@ def dry_run(units: Sequence[Unit]) -> int:
     return DONE
 
 
-def sweep(units: Sequence[Unit], options: Options, program: Sequence[str], arguments: Sequence[str]) -> int:
+def sweep(units: Sequence[Unit], options: Options, program: Sequence[str]) -> int:
     """Run what is missing, list what failed and print the table of the rest."""
     complete = [unit for unit in units if unit.run.result() is not None]
     missing = [unit for unit in units if unit not in complete]
@@ -126,7 +127,7 @@ def sweep(units: Sequence[Unit], options: Options, program: Sequence[str], argum
         finally:
             display.close()
             engine.stop()
-    report(units, failures)
+    report(units, failures, options)
     return FAILED if failures else DONE
 
 
@@ -159,18 +160,18 @@ def request_of(options: Options, units: Sequence[Unit]) -> Request:
     )
 
 
-def report(units: Sequence[Unit], failures: Sequence[Failure]) -> None:
+def report(units: Sequence[Unit], failures: Sequence[Failure], options: TableOptions) -> None:
     """The table of the complete runs, and the failures with their logs."""
     wanted = {(unit.run.path, unit.config.ll_sample) for unit in units}
     folders = dict.fromkeys(unit.run.path for unit in units if unit.run.path.exists())
     records = [record for folder in folders for record in read_run(folder)]
     records = [record for record in records if record.diverged or (record.folder, record.k) in wanted]
-    if records:
-        print(FORMATS["text"](compare(records)))
     if failures:
         print(f"\n{len(failures)} of {len(units)} runs failed:", file=sys.stderr)
         for failure in failures:
             print(f"  {failure.unit.command}\n    {failure.reason}\n    log: {failure.unit.log}", file=sys.stderr)
+    if records:
+        print_comparison(records, options)
 
 
 if __name__ == "__main__":
