@@ -7,7 +7,7 @@
 
 "$PY" -m utils.sweep --by dataset,z_dims --against "z_dims=${SINGLE:-s40}" "$@" -- \
     -n productspace -zd ${DECOMPOSITIONS:-40 20,20 10,10,10,10 5,5,5,5,5,5,5,5} -rs ${SEEDS:-1 2 3} \
-    -e "${EPOCHS:-500}" -klw "${WARMUP:-100}" -bs 64 -la 50 -lls "${SAMPLES:-500}" -hd "${HIDDEN:-256,128}" -pf 10 \
+    -e "${EPOCHS:-500}" -klw "${WARMUP:-100}" -bs 64 -la 50 -lls "${SAMPLES:-500}" ${HIDDEN:+-hd "$HIDDEN"} -pf 10 \
     -d ${DATASETS:-static_mnist omniglot caltech} --data_dir "${DATA_DIR:-data}" \
     -ld "${LOG_DIR:-results/product_spaces}" \
     || stop "not all runs came to an end (see above); repeating the command goes on"

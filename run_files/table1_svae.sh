@@ -8,6 +8,6 @@
 
 "$PY" -m utils.sweep --by dataset,z,name --against name=normal "$@" -- \
     -n normal vmf -z ${DIMENSIONS:-2 5 10 20 40} -rs ${SEEDS:-1 2 3 4 5 6 7 8 9 10} -e "${EPOCHS:-500}" \
-    -klw "${WARMUP:-100}" -bs 64 -la 50 -lls "${SAMPLES:-500}" -hd "${HIDDEN:-256,128}" -pf 10 \
+    -klw "${WARMUP:-100}" -bs 64 -la 50 -lls "${SAMPLES:-500}" ${HIDDEN:+-hd "$HIDDEN"} -pf 10 \
     -d "${DATASET:-mnist}" --data_dir "${DATA_DIR:-data}" -ld "${LOG_DIR:-results/table1_svae}" \
     || stop "not all runs came to an end (see above); repeating the command goes on"

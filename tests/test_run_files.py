@@ -36,7 +36,7 @@ def dry_run(script, name, **environment):
 def test_table_1_is_the_published_protocol(script):
     commands = dry_run(script, "table1_svae.sh")
     assert len(commands) == 2 * 5 * 10
-    for part in ("-e 500", "-klw 100", "-bs 64", "-lls 500", "-hd 256,128", "-d mnist"):
+    for part in ("-e 500", "-klw 100", "-bs 64", "-lls 500", "-d mnist"):
         assert all(part in command for command in commands)
     assert len(dry_run(script, "table1_svae.sh", SEEDS="1 2", DIMENSIONS="2")) == 4
 
