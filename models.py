@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
 from hyperspherical_vae.latents import LATENTS, Latent, ProductLatent
 from hyperspherical_vae.likelihoods import LIKELIHOODS, Likelihood
-from utils.model_utils import NETWORKS
+from utils.model_utils import NETWORKS, build_classifier
 
 if TYPE_CHECKING:
     from utils.config import Config
@@ -42,11 +45,14 @@ class ELBOTerms(NamedTuple):
         log_px_z: log p(x | z) for one z ~ q(z | x), (B,).
         kl: KL(q(z | x) || p(z)), (B,).
         kl_factors: the KL of each factor of the latent space, (B, n); adds up to `kl`.
+        extra: losses besides the ELBO, by name, unweighted, each (B,): `commitment` of a codebook, `cross_entropy` of
+            the classifier (0 for images without a label).
     """
 
     log_px_z: Tensor
     kl: Tensor
     kl_factors: Tensor
+    extra: Mapping[str, Tensor] = MappingProxyType({})
 
     @property
     def elbo(self) -> Tensor:
@@ -65,6 +71,7 @@ class VAE(nn.Module):
         decoder: z (..., D) to the likelihood's parameters.
         likelihood: those parameters to log p(x | z).
         shape: (C, H, W) of an image.
+        classifier: z (..., D) to the logits of the classes (..., Y), or None.
     """
 
     def __init__(
@@ -74,6 +81,7 @@ class VAE(nn.Module):
         decoder: nn.Module,
         likelihood: Likelihood,
         shape: tuple[int, int, int],
+        classifier: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -81,22 +89,31 @@ class VAE(nn.Module):
         self.decoder = decoder
         self.likelihood = likelihood
         self.shape = shape
+        self.classifier = classifier
 
     def posterior(self, x: Tensor) -> Distribution:
         """q(z | x) for images (B, C, H, W)."""
         return self.latent.posterior(self.encoder(x))
 
-    def elbo_terms(self, x: Tensor) -> ELBOTerms:
-        """The terms of the ELBO for images (B, C, H, W), with one reparameterized sample per image."""
-        return self.elbo_terms_of(self.posterior(x), x)
+    def elbo_terms(self, x: Tensor, y: Tensor | None = None) -> ELBOTerms:
+        """The terms of the ELBO for images (B, C, H, W), with one sample of z per image.
 
-    def elbo_terms_of(self, q: Distribution, x: Tensor) -> ELBOTerms:
+        Args:
+            x: images.
+            y: their classes, (B,), -1 where unknown, for a model with a classifier.
+        """
+        return self.elbo_terms_of(self.posterior(x), x, y)
+
+    def elbo_terms_of(self, q: Distribution, x: Tensor, y: Tensor | None = None) -> ELBOTerms:
         """The terms of the ELBO where the posterior q of x is at hand already."""
-        z = q.rsample()
+        z = _draw(q)
         kl_factors = self.latent.kl(q, z)
         log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
         kl = kl_factors.squeeze(-1) if kl_factors.shape[-1] == 1 else kl_factors.sum(-1)
-        return ELBOTerms(log_px_z, kl, kl_factors)
+        extra = self.latent.extra_loss(q)
+        if self.classifier is not None and y is not None:
+            extra["cross_entropy"] = F.cross_entropy(self.classifier(z), y, ignore_index=-1, reduction="none")
+        return ELBOTerms(log_px_z, kl, kl_factors, extra)
 
     def log_weights(self, x: Tensor, q: Distribution, k: int) -> Tensor:
         """log p(x | z) + log p(z) - log q(z | x) for k samples of q, (k, B): their logmeanexp estimates log p(x).
@@ -106,13 +123,18 @@ class VAE(nn.Module):
             q: their posterior.
             k: samples per image.
         """
-        z = q.rsample((k,))
+        z = _draw(q, (k,))
         log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
         return log_px_z + self.latent.prior().log_prob(z) - q.log_prob(z)
 
     def decode(self, z: Tensor) -> Tensor:
         """E[x | z]: (..., D) to images (..., C, H, W) with pixel values in [0, 1]."""
         return self.likelihood.mean(self.decoder(z)).unflatten(-1, self.shape)
+
+
+def _draw(q: Distribution, sample_shape: tuple[int, ...] = ()) -> Tensor:
+    """Samples with gradients to the parameters of q, where q has such."""
+    return q.rsample(sample_shape) if q.has_rsample else q.sample(sample_shape)
 
 
 def build_model(config: Config, images: Images) -> VAE:
@@ -122,19 +144,32 @@ def build_model(config: Config, images: Images) -> VAE:
         config: the resolved configuration.
         images: what they are.
     """
+    bias = not config.no_bias
     hidden = {kind: config.h_dims or NETWORKS[kind].hidden for kind in (config.encode_type, config.decode_type)}
-    encoder = NETWORKS[config.encode_type].encoder(images.shape, hidden[config.encode_type])
-    latent = build_latent(config, encoder.out_features)
+    encoder = NETWORKS[config.encode_type].encoder(images.shape, hidden[config.encode_type], bias)
+    latent = build_latent(config, encoder.out_features, encoder.map_shape)
     likelihood = LIKELIHOODS[LOSSES[config.loss_function] if config.loss_function else images.likelihood](images.levels)
     decoder = NETWORKS[config.decode_type].decoder(
-        latent.event_dim, images.shape, likelihood.params_per_pixel, hidden[config.decode_type]
+        latent.event_dim,
+        images.shape,
+        likelihood.params_per_pixel,
+        hidden[config.decode_type],
+        bias,
+        latent.map_shape,
     )
-    return VAE(encoder, latent, decoder, likelihood, images.shape)
+    classifier = build_classifier(latent.event_dim, images.classes) if config.classifier else None
+    return VAE(encoder, latent, decoder, likelihood, images.shape, classifier)
 
 
-def build_latent(config: Config, in_features: int) -> Latent:
-    """The latent space of a configuration, for an encoder of `in_features` features."""
-    settings = dataclasses.asdict(config)
+def build_latent(config: Config, in_features: int, map_shape: tuple[int, int, int] | None = None) -> Latent:
+    """The latent space of a configuration.
+
+    Args:
+        config: the resolved configuration.
+        in_features: F, features of the encoder.
+        map_shape: (C, H, W) where the features are a map, flattened.
+    """
+    settings = {**dataclasses.asdict(config), "map_shape": map_shape}
 
     def build(factor: tuple[str, int], count: int | None = None) -> Latent:
         kind, dim = factor

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from utils.config import Config, resolve
+from utils.config import GROUPS, Config, resolve
 from utils.flags import Flag, UsageError, flag_of, nearest
 
 _HELP = ("-h", "--help")
@@ -71,8 +71,7 @@ def print_help() -> NoReturn:
         epilog="Repeating a command prints the table of a finished run and resumes an unfinished one. "
         "Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 or 143 interrupted.",
     )
-    headings = dict.fromkeys(flag_of(f).group for f in dataclasses.fields(Config))
-    groups = {heading: parser.add_argument_group(heading) for heading in headings}
+    groups = {heading: parser.add_argument_group(heading) for heading in GROUPS}
     for f in dataclasses.fields(Config):
         spec = flag_of(f)
         group = groups[spec.group]
