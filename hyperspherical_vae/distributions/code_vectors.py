@@ -17,7 +17,7 @@ class CodeSampler(Protocol):
 
 
 def lay_out(vectors: Tensor) -> Tensor:
-    """Vectors of the positions (..., P, D) as z (..., D*P), which holds one coordinate after the other, as a map does."""
+    """Vectors of the positions (..., P, D) as z (..., D*P), one coordinate after the other as in a map."""
     return vectors.transpose(-2, -1).flatten(-2)
 
 
