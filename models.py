@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
@@ -17,6 +18,9 @@ from utils.model_utils import NETWORKS, build_classifier
 
 if TYPE_CHECKING:
     from utils.config import Config
+
+# Draws of the prior for each one kept that sampling of a class bears with.
+PATIENCE = 2000
 
 # The flag speaks of losses, as users of these models do; the model is made of likelihoods.
 LOSSES = {"bce": "bernoulli", "mse": "gaussian", "logistic": "logistic"}
@@ -126,6 +130,90 @@ class VAE(nn.Module):
         z = _draw(q, (k,))
         log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
         return log_px_z + self.latent.prior().log_prob(z) - q.log_prob(z)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """Embeddings: the modes of q(z | x).
+
+        On a sphere that is the mean direction times the radius, in R^d the mean, for a discrete latent the codes.
+
+        Args:
+            x: images (B, C, H, W) with pixel values in [0, 1]; of zeros and ones under a Bernoulli likelihood.
+
+        Returns:
+            (B, D).
+
+        Raises:
+            ValueError: the images are not of the shape that the model was trained on.
+        """
+        if x.dim() != 4 or tuple(x.shape[1:]) != self.shape:
+            raise ValueError(
+                f"images have shape {tuple(x.shape)}; the model takes (B, {', '.join(map(str, self.shape))})"
+            )
+        return self.posterior(x).mode
+
+    @torch.no_grad()
+    def sample_latents(self, n: int, label: int | None = None, like: Tensor | None = None) -> Tensor:
+        """Latents to decode, (n, D): see `sample`."""
+        if n < 1:
+            raise ValueError(f"n is {n}; at least one sample has to be asked for")
+        if like is not None:
+            if label is not None:
+                raise ValueError("label and like: give one of the two; `like` images are of a class already")
+            if not len(like):
+                raise ValueError("like: holds no image")
+            chosen = torch.randint(len(like), (n,), device=like.device)
+            return self.posterior(like[chosen]).sample()
+        if label is None:
+            return self.latent.prior().sample((n,))
+        prior = self.latent.class_prior(label)
+        if prior is not None:
+            return prior.sample((n,))
+        if self.classifier is None:
+            raise ValueError(
+                f"label {label}: the model knows no classes; train it with a classifier (or a codebook with a prior), "
+                "or give images of the class as `like`"
+            )
+        return self._draws_of_class(n, label)
+
+    def _draws_of_class(self, n: int, label: int) -> Tensor:
+        """Draws of the prior that the classifier assigns to a class, (n, D)."""
+        assert self.classifier is not None
+        kept: list[Tensor] = []
+        found = drawn = 0
+        while found < n:
+            z = self.latent.prior().sample((max(n, 1000),))
+            logits = self.classifier(z)
+            if not 0 <= label < logits.shape[-1]:
+                raise ValueError(f"label is {label}; allowed: 0 to {logits.shape[-1] - 1}")
+            drawn += len(z)
+            kept.append(z[logits.argmax(-1) == label])
+            found += len(kept[-1])
+            if found * PATIENCE < drawn:
+                raise ValueError(
+                    f"label {label}: the classifier assigns it to {found} of {drawn} draws of the prior, too few to go "
+                    "on; give images of the class as `like`"
+                )
+        return torch.cat(kept)[:n]
+
+    def sample(self, n: int, label: int | None = None, like: Tensor | None = None) -> Tensor:
+        """New images, as pixel means.
+
+        Args:
+            n: how many.
+            label: their class: by the class's own prior where the latent has one, else by those draws of the prior that
+                the classifier assigns to the class.
+            like: images (M, C, H, W) whose aggregate posterior takes the prior's place: each latent is drawn from the
+                posterior of a random one of them. Images of one class give new images of that class.
+
+        Returns:
+            (n, C, H, W), values in [0, 1].
+
+        Raises:
+            ValueError: n is below 1, or the class is unknown, or too rare among the prior's draws.
+        """
+        with torch.no_grad():
+            return self.decode(self.sample_latents(n, label, like))
 
     def decode(self, z: Tensor) -> Tensor:
         """E[x | z]: (..., D) to images (..., C, H, W) with pixel values in [0, 1]."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +21,6 @@ from utils.results import result_table
 from utils.run_dir import RunDir, read_json, read_metrics
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from models import VAE
     from utils.load_data import Data
 
@@ -69,13 +68,14 @@ def prepare(config: Config) -> tuple[Data, VAE, dict[str, Any]]:
     """The data, the model with its initial weights, and how images are to be prepared for it.
 
     Raises:
-        UsageError: the device is not there.
+        UsageError: the device is not there, or the labels that the run needs are not.
         DataError: the data cannot be had.
     """
     import torch
 
     from models import build_model
     from utils.seeds import derive_seed
+    from utils.system_figures import check_labels
 
     if config.device == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: this machine has no CUDA device that torch can use; allowed here: auto, cpu")
@@ -87,6 +87,7 @@ def prepare(config: Config) -> tuple[Data, VAE, dict[str, Any]]:
         image_size=config.image_size,
         grey=config.grey,
     )
+    check_labels(config, data)
     torch.manual_seed(derive_seed(config.rs, "weights"))
     model = build_model(config, data).to(device)
     binary = model.likelihood.binary or config.binarize
@@ -103,8 +104,9 @@ def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
         UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
     """
     from utils.batches import TrainingImages, fixed_images
-    from utils.evaluation import evaluate_elbo
+    from utils.classifying_utils import training_labels
     from utils.model_utils import count_parameters
+    from utils.system_figures import validation_figures
     from utils.training_utils import fit
 
     data, model, how = prepare(config)
@@ -123,47 +125,63 @@ def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
             }
         )
         run.write_start(str(how["device"]), {name: getattr(data, name) for name in IMAGE_FACTS})
-        train = TrainingImages(data.train, once=config.binarize, batch_size=config.batch_size, **how)
+        labels = None
+        if config.classifier and data.train.labels is not None:
+            labels = training_labels(data.train.labels, config.labels, config.rs)
+        train = TrainingImages(data.train, once=config.binarize, batch_size=config.batch_size, labels=labels, **how)
         val = fixed_images(data.val, purpose="val", **how)
         progress, diverged = fit(
             model,
             train,
-            lambda: evaluate_elbo(model, val, config.rs).summary(),
+            lambda: validation_figures(model, val, data.val.labels, config.rs),
             config,
             run,
             console,
             stop.check,
             state,
         )
-        test = fixed_images(data.test, purpose="test", **how)
         summary = {
             "status": "diverged" if diverged else "complete",
             "epochs": progress.epoch,
             "best_epoch": progress.best_epoch,
             "seconds": progress.seconds,
             "restarts": progress.restarts,
-            "test": finish(config, run, console, stop, model, test) if progress.best_epoch else None,
+            **(finish(config, run, console, stop, model, data, how) if progress.best_epoch else {"test": None}),
         }
         run.write_result(summary)
     return summary
 
 
 def finish(
-    config: Config, run: RunDir, console: Console, stop: StopRequest, model: VAE, test: Tensor
+    config: Config, run: RunDir, console: Console, stop: StopRequest, model: VAE, data: Data, how: dict[str, Any]
 ) -> dict[str, Any]:
-    """Evaluate the best model on the test images and draw the figures; returns the test figures."""
+    """Evaluate the best model on the test images and draw the figures.
+
+    Returns:
+        The test figures, and those of the probe if it is wanted; what an earlier evaluation found is not done again.
+    """
+    from utils.batches import fixed_images
     from utils.evaluation import evaluate_test
     from utils.figures import Subject, draw
+    from utils.system_figures import probe_figures, system_figures
 
-    def on_block(done: int, total: int) -> None:
+    def counting(what: str, done: int, total: int) -> None:
         stop.check()
-        console.counting("log p(x)", done, total)
+        console.counting(what, done, total)
 
     best = run.load_best()
     model.load_state_dict(best["model"])
-    result = evaluate_test(model, test, config.ll_sample, config.rs, on_block)
-    metrics = read_metrics(run.metrics_path)
-    draw(Subject(model, config, test, metrics, best["progress"]["best_epoch"]), run.figures)
+    model.eval()
+    test = fixed_images(data.test, purpose="test", **how)
+    result = run.evaluated()
+    if result is None:
+        figures = evaluate_test(model, test, config.ll_sample, config.rs, partial(counting, "log p(x)"))
+        figures |= system_figures(config, run, model, data, how, test, partial(counting, "epochs of the prior"))
+        result = {"test": figures}
+        metrics = read_metrics(run.metrics_path)
+        draw(Subject(model, config, test, metrics, best["progress"]["best_epoch"]), run.figures)
+    if config.probe:
+        result = {**result, "probe": probe_figures(config, model, data, how, test)}
     return result
 
 
@@ -174,7 +192,15 @@ def load_run(folder: str | Path) -> tuple[VAE, Config]:
         folder: of the run, such as `results/mnist/vmf__s1__f9d2c5f4`.
 
     Returns:
-        The model on the CPU in evaluation mode, and the configuration.
+        The model on the CPU in evaluation mode, with its prior over codes if the run fitted one, and the configuration.
+
+    Example:
+        model, config = load_run("results/mnist/vmf__s1__f9d2c5f4")
+        z = model.encode(x)                     # images (B, 1, 28, 28) to embeddings (B, D)
+        images = model.decode(z)                # and back to pixel means
+        images = model.sample(16)               # new images from the prior
+        images = model.sample(16, label=3)      # of one class, if the model knows classes
+        images = model.sample(16, like=x)       # from the aggregate posterior of images
 
     Raises:
         UsageError: the folder holds no run.
@@ -182,6 +208,7 @@ def load_run(folder: str | Path) -> tuple[VAE, Config]:
     """
     from types import SimpleNamespace
 
+    from hyperspherical_vae.latents import CodebookLatent
     from models import build_model
 
     path = Path(folder)
@@ -193,6 +220,10 @@ def load_run(folder: str | Path) -> tuple[VAE, Config]:
     images.shape = tuple(images.shape)
     model = build_model(config, images)
     model.load_state_dict(load_newest(path / "checkpoints" / "best.pt")[0]["model"])
+    if config.vq_prior is not None and (path / "checkpoints" / "code_prior.pt").exists():
+        kept = load_newest(path / "checkpoints" / "code_prior.pt")[0]
+        assert isinstance(model.latent, CodebookLatent)
+        model.latent.add_code_prior(config.vq_prior, images.classes).load_state_dict(kept["prior"])
     return model.eval(), config
 
 

@@ -104,8 +104,16 @@ class SplitTerms:
         return found
 
 
+class HasModes(Protocol):
+    """A module that can be in training or in evaluation mode."""
+
+    training: bool
+
+    def train(self, mode: bool) -> Any: ...
+
+
 @contextmanager
-def evaluating(model: Model) -> Iterator[None]:
+def evaluating(model: HasModes) -> Iterator[None]:
     """The model in evaluation mode, and afterwards in the mode that it was in."""
     before = model.training
     model.train(False)

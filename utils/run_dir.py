@@ -46,6 +46,7 @@ class RunDir:
         self.metrics_path = self.path / "metrics.jsonl"
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
+        self.code_prior = self.path / "checkpoints" / "code_prior.pt"
         self.figures = self.path / "figures"
         self._holder = self.path / "held_by.txt"
 
@@ -95,6 +96,11 @@ class RunDir:
             )
         if self.config.epochs > old.epochs:
             return None
+        found = self.evaluated()
+        return None if found and found["test"] and self.config.probe and "probe" not in found else found
+
+    def evaluated(self) -> dict[str, Any] | None:
+        """The summary with this many importance samples, or None; the probe may be left to do."""
         for path in (self._summary, self._summary_of_k):
             found = read_json(path)
             if found and (found["test"] is None or found["test"]["k"] == self.config.ll_sample):
@@ -104,9 +110,11 @@ class RunDir:
     def write_result(self, summary: dict[str, Any]) -> None:
         """Write the summary: last of all files, for its presence says that the run is complete.
 
-        A run that was evaluated before keeps that summary; the one with another K goes beside it.
+        A run that was evaluated with another K keeps that summary; the new one goes beside it.
         """
-        self.write_json((self._summary_of_k if self._summary.exists() else self._summary).name, summary)
+        first = read_json(self._summary)
+        beside = first and first["test"] and first["test"]["k"] != self.config.ll_sample
+        self.write_json((self._summary_of_k if beside else self._summary).name, summary)
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file whole or not at all; numbers that are not finite become null."""

@@ -68,6 +68,10 @@ class Latent(nn.Module):
         """p(z): batch shape (), event shape (D,)."""
         raise NotImplementedError
 
+    def class_prior(self, label: int) -> Distribution | None:
+        """p(z | class), where the latent has learned it; else None."""
+        return None
+
     def kl(self, q: Distribution, z: Tensor) -> Tensor:
         """KL(q || prior) of each factor in nats, (B, n).
 

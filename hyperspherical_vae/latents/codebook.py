@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 
 from ..distributions.code_vectors import CodebookPrior, QuantizedVectors, lay_out
 from .base import Latent
-from .code_priors import CodePrior
+from .code_priors import CODE_PRIORS, CodePrior
 
 
 class CodebookLatent(Latent):
@@ -23,7 +23,7 @@ class CodebookLatent(Latent):
     hardly used are put where vectors of the current batch are, by random numbers from torch's global generator. All
     codes start out so, from the first batch.
 
-    After training, `code_prior` may hold a prior over codes; `prior()` then draws from it.
+    After training, `add_code_prior` gives it a prior over codes, to be fitted; `prior()` then draws from that.
 
     Args:
         in_features: F, the encoder's features.
@@ -133,8 +133,28 @@ class CodebookLatent(Latent):
         self.ema_sums.lerp_(chose @ vectors, 1 - self.decay)
         self.codebook.copy_(self.ema_sums / self.ema_counts[:, None])
 
-    def prior(self, label: int | None = None) -> CodebookPrior:
-        """p(z): uniform codes, or those of `code_prior`, of one class if `label` is given."""
+    def add_code_prior(self, kind: str, classes: int) -> CodePrior:
+        """A new prior over codes, from which `prior()` draws from now on.
+
+        Args:
+            kind: a key of `CODE_PRIORS`.
+            classes: number of classes, 0 without labels.
+
+        Raises:
+            ValueError: there is no such kind.
+        """
+        if kind not in CODE_PRIORS:
+            raise ValueError(f"kind is {kind!r}; allowed: {', '.join(CODE_PRIORS)}")
+        self.code_prior = CODE_PRIORS[kind](self.code_count, self.positions, classes).to(self.codebook.device)
+        return self.code_prior
+
+    def prior(self) -> CodebookPrior:
+        """p(z): uniform codes, or those of `code_prior`."""
+        return CodebookPrior(self.codebook, self.positions, self.code_prior)
+
+    def class_prior(self, label: int) -> CodebookPrior | None:
+        if self.code_prior is None or not self.code_prior.classes:
+            return None
         return CodebookPrior(self.codebook, self.positions, self.code_prior, label)
 
     def kl(self, q: Distribution, z: Tensor) -> Tensor:
