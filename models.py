@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from utils.config import Config
 
 # Draws of the prior for each one kept that sampling of a class bears with.
-PATIENCE = 2000
+PATIENCE = 10_000
 
 # The flag speaks of losses, as users of these models do; the model is made of likelihoods.
 LOSSES = {"bce": "bernoulli", "mse": "gaussian", "logistic": "logistic"}
@@ -189,7 +189,7 @@ class VAE(nn.Module):
             drawn += len(z)
             kept.append(z[logits.argmax(-1) == label])
             found += len(kept[-1])
-            if found * PATIENCE < drawn:
+            if drawn > PATIENCE * (found + 1):
                 raise ValueError(
                     f"label {label}: the classifier assigns it to {found} of {drawn} draws of the prior, too few to go "
                     "on; give images of the class as `like`"
