@@ -188,7 +188,8 @@ def test_diverged_run_exits_with_3_and_everything_written(run_models, tmp_path):
         pytest.skip("this machine's arithmetic survived the exploding learning rate")
     assert done.returncode == 3
     assert "Traceback" not in done.stderr
-    assert done.stderr.count("restart") == 3
+    assert done.stderr.count("(restart ") == 2
+    assert "the run diverged" in done.stderr
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "diverged"
     assert summary["restarts"] == 3
@@ -230,6 +231,14 @@ def test_unwritable_results_are_one_line(run_models, tmp_path):
     assert done.returncode == 1
     assert str(tmp_path / "results") in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_validation_estimates_log_px_if_asked(run_models, tmp_path):
+    done = run_models(f"{SMALL} -n normal -z 2 -vll")
+    assert "val -" in done.stdout
+    for line in metrics(only_run(tmp_path)):
+        assert line["val"]["k"] == 10
+        assert line["val"]["log_px"] > line["val"]["elbo"]
 
 
 def test_verbosity_zero_prints_the_table_only(run_models):

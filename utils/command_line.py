@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from utils.config import GROUPS, Config, resolve
-from utils.flags import Flag, UsageError, flag_of, nearest
+from utils.flags import Flag, UsageError, bare, flag_of, nearest, shown
 
 _HELP = ("-h", "--help")
 _METAVARS = {"int": "N", "float": "X", "str": "TEXT", "ints": "N,N,...", "strs": "S,S,..."}
@@ -39,16 +39,16 @@ def parse(arguments: Sequence[str]) -> Config:
         given, equals, text = word.partition("=")
         if given not in known:
             kind = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
-            raise UsageError(f"{given or word!r}: {kind}{nearest(given, known)} (--help lists all)")
+            raise UsageError(f"{bare(given)}: {kind}{nearest(given, known)} (--help lists all)")
         field, spec = known[given]
         if spec.kind == "bool":
             if equals:
-                raise UsageError(f"{given}: is a switch and takes no value; {text!r} was given")
+                raise UsageError(f"{given}: is a switch and takes no value; {shown(text)} was given")
             values[field] = True
             continue
         if not equals:
             if not words or _is_flag(words[0], known):
-                what = f"before {words[0]!r}" if words else "at the end of the line"
+                what = f"before {shown(words[0])}" if words else "at the end of the line"
                 raise UsageError(f"{given}: its value is missing {what}; allowed: {spec.allowed}")
             text = words.pop(0)
         values[field] = spec.parse(given, text)

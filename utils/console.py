@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.results import number
@@ -63,6 +64,8 @@ class Console:
         """An epoch is done."""
         best = f"best {progress.best_elbo:.2f} at {progress.best_epoch}" if progress.best_epoch else "no best yet"
         validated = f"val {number(line['val']['elbo'])}" if line["val"] else "val -"
+        if line["val"] and "log_px" in line["val"]:
+            validated += f" log p(x) {number(line['val']['log_px'])}"
         text = f"train {number(line['train']['elbo'])}  {validated}  {best}"
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
@@ -74,6 +77,14 @@ class Console:
             self.say(f"epoch {progress.epoch}/{self.config.epochs}  {text}  {weight}  {duration(left)} left")
         if self.config.verbosity > 1 and "kl_factors" in line["train"]:
             self.say("    KL per factor " + " ".join(number(kl) for kl in line["train"]["kl_factors"]))
+
+    def diverged(self, progress: Progress, report: Path) -> None:
+        """The run is given up."""
+        self.warn(
+            f"the run diverged: a loss or gradient was not finite, and came back after {self.config.max_restarts} "
+            f"restarts. The model of epoch {progress.epoch} is kept in last.pt; try a smaller -lr or a longer -klw. "
+            f"For a report of a fault, what failed is in {report}"
+        )
 
     def restart(self, progress: Progress) -> None:
         """A non-finite loss or gradient sent the run back to its last good state."""

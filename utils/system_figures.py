@@ -14,13 +14,14 @@ from utils.batches import fixed_images
 from utils.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 from utils.classifying_utils import choose_labelled, classifier_figures, embed, probe
 from utils.code_prior_fitting import code_prior_figures, codes_of, fit_by_gradient
-from utils.evaluation import evaluate_elbo
+from utils.evaluation import evaluate_validation
 from utils.flags import UsageError
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
     from models import VAE
     from utils.config import Config
+    from utils.console import Console
     from utils.load_data import Data
     from utils.run_dir import RunDir
 
@@ -44,9 +45,11 @@ def check_labels(config: Config, data: Data) -> None:
         )
 
 
-def validation_figures(model: VAE, images: Tensor, labels: Tensor | None, seed: int) -> dict[str, Any]:
-    """The ELBO over a split and, where the model has a classifier, how well that does."""
-    found = evaluate_elbo(model, images, seed).summary()
+def validation_figures(
+    model: VAE, images: Tensor, labels: Tensor | None, seed: int, k: int, check_stop: Callable[[], None]
+) -> dict[str, Any]:
+    """What `evaluate_validation` finds and, where the model has a classifier, how well that does."""
+    found = evaluate_validation(model, images, seed, k, check_stop)
     if model.classifier is not None and labels is not None:
         found.update(classifier_figures(model, images, labels, seed))
     return found
@@ -59,7 +62,7 @@ def system_figures(
     data: Data,
     how: dict[str, Any],
     test: Tensor,
-    on_epoch: Callable[[int, int], None],
+    console: Console,
 ) -> dict[str, Any]:
     """Test figures of the classifier and of the prior over codes, which is fitted first.
 
@@ -70,13 +73,13 @@ def system_figures(
         data: the data set.
         how: how images are to be prepared for the model.
         test: test images as the model sees them.
-        on_epoch: told (epochs done, epochs in all) of the prior's training.
+        console: is told how the prior's training goes.
     """
     found: dict[str, Any] = {}
     if model.classifier is not None and data.test.labels is not None:
         found.update(classifier_figures(model, test, data.test.labels, config.rs))
     if config.vq_prior is not None:
-        _add_code_prior(config, run, model, data, how, on_epoch)
+        _add_code_prior(config, run, model, data, how, console)
         found["code_prior"] = code_prior_figures(model, test, data.test.labels, config.vq_prior)
     return found
 
@@ -87,7 +90,7 @@ def _add_code_prior(
     model: VAE,
     data: Data,
     how: dict[str, Any],
-    on_epoch: Callable[[int, int], None],
+    console: Console,
 ) -> None:
     """Give the model a fitted prior over codes: the one kept with the run if it fits this model, else a new one."""
     best_epoch = run.load_best()["progress"]["best_epoch"]
@@ -108,6 +111,10 @@ def _add_code_prior(
     if isinstance(prior, IndependentCodePrior):
         prior.count(codes, labels)
     else:
+
+        def on_epoch(done: int, total: int) -> None:
+            console.counting("epochs of the prior over codes", done, total)
+
         val_codes = codes_of(model, fixed_images(data.val, purpose="val", **how))
         fit_by_gradient(prior, codes, labels, val_codes, config.vq_prior_epochs, config.rs, on_epoch)
     save_checkpoint(run.code_prior, {"best_epoch": best_epoch, "prior": prior.state_dict()})

@@ -14,6 +14,7 @@ from utils.flags import UsageError, flag, flag_of
 if TYPE_CHECKING:
     from utils.config import Config
 
+SPHERICAL = ("vmf", "powerspherical")
 DISCRETE = ("gumbel", "vq")
 CODES, CLASSIFIER, EMBEDDINGS = "discrete latents", "classifier", "embeddings"
 
@@ -116,7 +117,7 @@ def given(config: Config, *names: str) -> str | None:
 
 
 def check_systems(config: Config) -> Config:
-    """Refuse settings of these systems that contradict each other, and fill in what is implied.
+    """Refuse settings of latent spaces and of these systems that do not go together, and fill in what is implied.
 
     Args:
         config: its `name` is resolved.
@@ -124,6 +125,18 @@ def check_systems(config: Config) -> Config:
     Raises:
         UsageError: two settings contradict each other.
     """
+    kinds = {kind for kind, _ in config.factors}
+    if not kinds & set(SPHERICAL):
+        if config.kappa is not None:
+            raise UsageError(
+                f"--kappa {config.kappa:g}: a latent space without a sphere ({config.space}) has no concentration"
+            )
+        if config.radius != 1.0:
+            raise UsageError(
+                f"--radius {config.radius:g}: a latent space without a sphere ({config.space}) has no radius"
+            )
+    if "normal" not in kinds and config.covariance_matrix != "diagonal":
+        raise UsageError(f"-cvm {config.covariance_matrix}: needs a normal latent; this one is {config.space}")
     gumbel = ("categories", "variables", "temperature", "temperature_min", "temperature_epochs", "straight_through")
     vq = ("codes", "code_dim", "positions", "commitment", "vq_prior", "vq_prior_epochs")
     for kind, names in (("gumbel", gumbel), ("vq", vq)):
@@ -145,9 +158,7 @@ def check_systems(config: Config) -> Config:
             config = dataclasses.replace(config, positions=config.positions or 9)
     if config.vq_prior != "autoregressive" and (extra := given(config, "vq_prior_epochs")):
         raise UsageError(f"{extra}: is for --vq_prior autoregressive; add that")
-    kl_is_constant = config.name == "vq" or (
-        config.kappa is not None and all(kind != "normal" for kind, _ in config.factors)
-    )
+    kl_is_constant = config.name == "vq" or (config.kappa is not None and "normal" not in kinds)
     if kl_is_constant and (extra := given(config, "kl_target", "beta", "kl_freeze")):
         reason = "-n vq" if config.name == "vq" else f"--kappa {config.kappa:g}"
         raise UsageError(f"{extra}: has no effect with {reason}, whose KL is constant; leave it out")
