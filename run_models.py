@@ -45,15 +45,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as stopped:
         again = shlex.join(["python", "run_models.py", *(word for word in words if word != "--overwrite")])
         code, line = stopped.exit_code, f"stopped by {stopped}; to go on: {again}"
-    except BrokenPipeError:  # nobody reads the output any more; Python must not fail at flushing it either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code, line = FAILED, "standard output was closed; repeating the command goes on"
     except Exception as error:
         explained = explain(error)
         if explained is None:
             raise
         code, line = FAILED, explained
     print(f"run_models.py: {line}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # closed or full; Python, which flushes it again at the end, must not stumble over it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 
@@ -68,7 +69,7 @@ def run_as_described(config: Config, stop: StopRequest) -> int:
         summary = execute(config, run, console, stop)
     else:
         console.say("this run is complete already")
-    print(result_table(summary, config.verbosity))
+    print(result_table(summary, config.verbosity), flush=True)
     for path in sorted(run.figures.glob("*.png")):
         console.say(str(path))
     return DIVERGED if summary["status"] == "diverged" else DONE

@@ -39,6 +39,8 @@ def explain(error: Exception) -> str | None:
 def _of_the_system(error: OSError) -> str:
     place = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "input or output"
     text = f"{place}: {error.strerror or error}"
+    if error.errno == errno.EPIPE:
+        return "whoever read the output has closed it; repeating the command goes on"
     if error.errno in _FULL:
         return (
             f"{text}{_free_bytes(place)}; make room, or choose another folder with -ld. What was written before is "
