@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 # What `models.Images` asks for; kept with a run, so that its model can be rebuilt without the images.
 IMAGE_FACTS = ("shape", "levels", "likelihood", "classes", "class_names")
 
+# Importance samples for the log p(x) of every validation that -vll asks for.
+VALIDATION_K = 10
+
 DONE, FAILED, USAGE, DIVERGED = 0, 1, 2, 3
 
 
@@ -103,7 +106,7 @@ def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
         UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
     """
     from utils.batches import TrainingImages, fixed_images
-    from utils.evaluation import evaluate_elbo
+    from utils.evaluation import evaluate_validation
     from utils.model_utils import count_parameters
     from utils.training_utils import fit
 
@@ -128,7 +131,7 @@ def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
         progress, diverged = fit(
             model,
             train,
-            lambda: evaluate_elbo(model, val, config.rs).summary(),
+            lambda: evaluate_validation(model, val, config.rs, VALIDATION_K * config.val_nll),
             config,
             run,
             console,

@@ -26,11 +26,13 @@ else
     "$base" -m venv --clear .venv || stop "the environment could not be made; is the venv module of '$base' installed?"
 fi
 
-# The stamp makes a second start quick: pip is asked only when the requirements changed.
-stamp=.venv/installed-$requirements
-if ! cat requirements*.txt | cmp -s - "$stamp"; then
+# The stamp makes a second start quick: pip is asked only when the requirements changed. What the tests need includes
+# what the program needs.
+wants=$(cat requirements*.txt)
+stamped() { [ -f ".venv/installed-$1" ] && [ "$(cat ".venv/installed-$1")" = "$wants" ]; }
+if ! stamped "$requirements" && ! stamped requirements-test.txt; then
     say "installing $requirements (a few GB the first time)"
     "$PY" -m pip install --quiet --disable-pip-version-check -r "$requirements" \
         || stop "pip could not install $requirements (its message is above)"
-    cat requirements*.txt >"$stamp"
+    printf '%s\n' "$wants" >".venv/installed-$requirements"
 fi

@@ -232,6 +232,14 @@ def test_unwritable_results_are_one_line(run_models, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+def test_validation_estimates_log_px_if_asked(run_models, tmp_path):
+    done = run_models(f"{SMALL} -n normal -z 2 -vll")
+    assert "val -" in done.stdout
+    for line in metrics(only_run(tmp_path)):
+        assert line["val"]["k"] == 10
+        assert line["val"]["log_px"] > line["val"]["elbo"]
+
+
 def test_verbosity_zero_prints_the_table_only(run_models):
     done = run_models(f"{SMALL} -n normal -z 2 -v 0")
     assert done.stdout.startswith("nats per image")

@@ -63,6 +63,8 @@ class Console:
         """An epoch is done."""
         best = f"best {progress.best_elbo:.2f} at {progress.best_epoch}" if progress.best_epoch else "no best yet"
         validated = f"val {number(line['val']['elbo'])}" if line["val"] else "val -"
+        if line["val"] and "log_px" in line["val"]:
+            validated += f" log p(x) {number(line['val']['log_px'])}"
         text = f"train {number(line['train']['elbo'])}  {validated}  {best}"
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)

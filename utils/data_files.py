@@ -55,7 +55,8 @@ class DataFile:
     def describe(self) -> str:
         content = "content: " if self.of_content else ""
         size = "" if self.size is None else f"{self.size:,} bytes, "
-        return f"{content}{size}{self.checksum}"
+        origin = " (as git hash-object prints it)" if self.checksum.startswith("git-blob:") else ""
+        return f"{content}{size}{self.checksum}{origin}"
 
 
 @dataclass

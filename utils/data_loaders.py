@@ -177,14 +177,17 @@ def load_freyfaces(spec: DataSpec, request: DataRequest) -> Loaded:
     form, data = read_file(file, request)
     path = request.data_dir / form.path
     if form.of_content:
-        faces = read_mat(data, {"ff": (560, None)}, str(path))["ff"].T
+        stored = read_mat(data, {"ff": (560, None)}, str(path))["ff"].T
+        faces = stored.clip(0, 255).astype(np.uint8)
+        if (faces != stored).any():
+            raise DataError(f"variable 'ff' of {path} holds other values than whole numbers from 0 to 255")
     else:
         content = read_array_pickle(data, str(path))
         faces = content[0] if isinstance(content, list) and len(content) == 1 else content
         if not isinstance(faces, np.ndarray) or faces.ndim != 2 or faces.shape[1] != 560:
             raise DataError(f"{path} holds no array of shape N x 560")
-    if faces.dtype != np.uint8:
-        raise DataError(f"{path} holds values of type {faces.dtype}; uint8 is due")
+        if faces.dtype != np.uint8:
+            raise DataError(f"{path} holds values of type {faces.dtype}; uint8 is due")
     if form.of_content and (difference := mismatch(form, faces.tobytes())):
         refuse_or_note(path, difference, request)
     shuffled = faces[fixed_permutation(len(faces), seed=123)].reshape(-1, 1, 28, 20)
@@ -225,7 +228,7 @@ def _read_parts(archive: DataFile, request: DataRequest) -> list[bytes]:
                 raise
     _, data = read_file(archive, request)
     names = [part.path for part in archive.parts]
-    members = read_tar_members(data, names, 256 << 20, str(folder / archive.path))
+    members = read_tar_members(data, names, 512 << 20, str(folder / archive.path))
     for part in archive.parts:
         # Unpacked under the names known here, so that the next run need not decompress.
         target = folder / part.path
@@ -247,8 +250,10 @@ def _read_batch(data: bytes, path: str) -> tuple[np.ndarray, np.ndarray]:
     images, labels = batch.get("data"), batch.get("labels")
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim != 2 or images.shape[1] != 3072:
         raise DataError(f"{path} holds no array 'data' of N x 3072 bytes")
-    if not isinstance(labels, list) or not all(type(label) is int for label in labels) or len(labels) != len(images):
-        raise DataError(f"{path} holds no list 'labels' with a whole number for each of its {len(images):,} images")
+    if not isinstance(labels, list) or len(labels) != len(images) or any(label not in range(10) for label in labels):
+        raise DataError(
+            f"{path} holds no list 'labels' with a number from 0 to 9 for each of its {len(images):,} images"
+        )
     return images.reshape(-1, 3, 32, 32), np.array(labels, np.int64)
 
 

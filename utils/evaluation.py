@@ -221,6 +221,12 @@ def estimate_log_px(
     return LogPx(k, torch.cat(values), torch.cat(ess))
 
 
+def evaluate_validation(model: Model, images: Tensor, seed: int, k: int = 0) -> dict[str, Any]:
+    """The validation figures of one epoch: the ELBO and its terms, and log p(x) with K samples if K is not 0."""
+    found = evaluate_elbo(model, images, seed).summary()
+    return {**found, **estimate_log_px(model, images, k, seed).summary()} if k else found
+
+
 def evaluate_test(
     model: Model, images: Tensor, k: int, seed: int, on_block: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,21 +85,12 @@ def _find(root: Path, skipped: dict[str, list[str]]) -> list[_Candidate]:
         raise DataError(f"{root} is not a folder; give the folder of your images with --data_dir")
     try:
         folders = _subfolders(root)
-        names = {path.name for path in folders}
-        split_names, others = names & SPLIT_FOLDERS.keys(), names - SPLIT_FOLDERS.keys()
-        if "train" in split_names and len(split_names) > 1 and others:
-            raise DataError(
-                f"{root} holds split folders ({', '.join(sorted(split_names))}) beside others "
-                f"({', '.join(sorted(others))}); keep either the splits or the classes in it"
-            )
-        if "train" in split_names and not others:
-            meanings = Counter(SPLIT_FOLDERS[name] for name in split_names)
-            if meanings["val"] > 1:
-                raise DataError(f"{root} holds more than one validation folder; keep one of val, valid, validation")
-            tops: list[tuple[Path, str | None]] = [(path, SPLIT_FOLDERS[path.name]) for path in folders]
+        meanings = [SPLIT_FOLDERS.get(path.name.lower()) for path in folders]
+        _check_arrangement(root, folders, meanings)
+        tops: list[tuple[Path, str | None]] = [(root, None)]
+        if "train" in meanings and None not in meanings:
+            tops = list(zip(folders, meanings, strict=True))
             _skip_files_of(root, root, skipped)
-        else:
-            tops = [(root, None)]
         found = []
         for top, split in tops:
             classes = _subfolders(top)
@@ -115,6 +105,21 @@ def _find(root: Path, skipped: dict[str, list[str]]) -> list[_Candidate]:
     if len({candidate.class_name is None for candidate in found}) > 1:
         raise DataError(f"{root} holds class folders in some of its split folders and none in others")
     return sorted(found, key=lambda candidate: candidate.key)
+
+
+def _check_arrangement(root: Path, folders: list[Path], meanings: list[str | None]) -> None:
+    """Refuse folders that could be read both as splits and as classes, or splits that are not a set of them."""
+    splits = [path.name for path, meaning in zip(folders, meanings, strict=True) if meaning]
+    classes = [path.name for path, meaning in zip(folders, meanings, strict=True) if not meaning]
+    if splits and not classes and "train" not in meanings:
+        raise DataError(f"{root} holds the split folders {', '.join(splits)} but no train folder")
+    if classes and "train" in meanings and len(splits) > 1:
+        raise DataError(
+            f"{root} holds split folders ({', '.join(splits)}) beside others ({_printable(', '.join(classes))}); "
+            "keep either the splits or the classes in it"
+        )
+    if not classes and len(set(meanings)) < len(meanings):
+        raise DataError(f"{root} holds two folders for one split ({', '.join(splits)}); keep one of them")
 
 
 def _skip_files_of(folder: Path, root: Path, skipped: dict[str, list[str]]) -> None:

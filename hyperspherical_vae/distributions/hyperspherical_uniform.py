@@ -33,8 +33,8 @@ class HypersphericalUniform(OnSphere):
         >>> uniform = HypersphericalUniform(2)
         >>> uniform.rsample((5,)).shape
         torch.Size([5, 3])
-        >>> uniform.entropy().exp() / torch.pi
-        tensor(4.)
+        >>> uniform.entropy()  # log(4 pi)
+        tensor(2.5310)
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}

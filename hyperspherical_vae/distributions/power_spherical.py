@@ -7,14 +7,15 @@ import math
 from typing import Any
 
 import torch
-from scipy.special import zeta
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.distributions import Beta
 from torch.types import _size
 
 from ..ops.bessel import _working_dtype, log_sphere_area
-from ..ops.gamma_ratio import digamma_difference, log_gamma_ratio, trigamma_difference
-from ..ops.reflection import point_around
+from ..ops.beta import beta_derivative
+from ..ops.gamma_ratio import gamma_ratio
+from ..ops.placement import place, place_backward
 from .base import LocatedOnSphere
 
 # Below this fraction of beta the KL comes from its Taylor series, above from its closed form.
@@ -23,49 +24,76 @@ _SERIES_TERMS = 18
 
 
 @functools.cache
-def _log_growth_at_zero(beta: float) -> float:
-    return log_gamma_ratio(torch.tensor(beta, dtype=torch.float64), beta, beta).item()
-
-
-def _log_growth(beta: float, kappa: Tensor) -> Tensor:
-    """-log E[((1 + t) / 2)^kappa] over the uniform distribution; zero at kappa = 0."""
-    return log_gamma_ratio(kappa + beta, beta, beta) - _log_growth_at_zero(beta)
+def _log_ratio_at_zero(beta: float) -> float:
+    return gamma_ratio(torch.tensor(beta, dtype=torch.float64), beta, beta).log_ratio.item()
 
 
 @functools.cache
-def _kl_series(beta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Coefficients c_k of KL = sum_k c_k (kappa / beta)^(k + 2), from psi' and its derivatives at beta and 2 beta."""
-    coefficients = [
-        (-1) ** k * (k + 1) / (k + 2) * float(beta ** (k + 2) * (zeta(k + 2, beta) - zeta(k + 2, 2 * beta)))
-        for k in range(_SERIES_TERMS)
-    ]
-    return torch.tensor(coefficients, dtype=dtype, device=device)
+def _kl_series(beta: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Exponents n and coefficients c_n of KL = sum_n c_n (kappa / beta)^n, from psi', psi'', ... at beta and 2 beta."""
+    n = torch.arange(2, 2 + _SERIES_TERMS, dtype=torch.float64)
+    b = torch.tensor(beta, dtype=torch.float64)
+    zeta = torch.special.zeta(n, b) - torch.special.zeta(n, 2 * b)
+    coefficients = torch.where(n % 2 == 0, 1, -1) * (n - 1) / n * b**n * zeta
+    return n.to(device, dtype), coefficients.to(device, dtype)
+
+
+def _kl_and_slope(beta: float, kappa: Tensor) -> tuple[Tensor, Tensor]:
+    """KL(Power Spherical || uniform) and its derivative kappa (psi'(alpha) - psi'(alpha + beta))."""
+    k = kappa.to(_working_dtype(kappa))
+    ratio = gamma_ratio(k + beta, beta, beta)
+    closed = ratio.log_ratio - _log_ratio_at_zero(beta) - k * ratio.digamma_difference
+    exponents, coefficients = _kl_series(beta, k.dtype, k.device)
+    series = (k / beta).clamp_max(_SERIES_UP_TO).unsqueeze(-1) ** exponents @ coefficients
+    kl = torch.where(k < beta * _SERIES_UP_TO, series, closed)
+    return kl.to(kappa.dtype), (k * ratio.trigamma_difference).to(kappa.dtype)
 
 
 class _KLUniform(torch.autograd.Function):
-    """KL(Power Spherical || uniform); its derivative is kappa (psi'(alpha) - psi'(alpha + beta))."""
-
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(kappa: Tensor, beta: float) -> Tensor:
-        k = kappa.to(_working_dtype(kappa))
-        closed = _log_growth(beta, k) - k * digamma_difference(k + beta, beta, beta)
-        x = (k / beta).clamp_max(_SERIES_UP_TO)
-        powers = x.unsqueeze(-1) ** torch.arange(2, 2 + _SERIES_TERMS, device=k.device)
-        series = powers @ _kl_series(beta, k.dtype, k.device)
-        return torch.where(k < beta * _SERIES_UP_TO, series, closed).to(kappa.dtype)
+    def forward(kappa: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+        return _kl_and_slope(beta, kappa)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, Tensor]) -> None:
         kappa, ctx.beta = inputs
-        ctx.save_for_backward(kappa)
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(kappa, output[1])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        (kappa,) = ctx.saved_tensors
-        k = kappa.to(_working_dtype(kappa))
-        return grad * (k * trigamma_difference(k + ctx.beta, ctx.beta, ctx.beta)).to(kappa.dtype), None
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor, None]:
+        kappa, slope = ctx.saved_tensors
+        if torch.is_grad_enabled():  # for second derivatives
+            _, slope = _kl_and_slope(ctx.beta, kappa)
+        return grad * slope, None
+
+
+class _Sample(torch.autograd.Function):
+    """Samples on the unit sphere, with the gradients of a reparameterization."""
+
+    @staticmethod
+    def forward(ctx: Any, loc: Tensor, kappa: Tensor) -> Tensor:
+        beta = (loc.shape[-1] - 1) / 2
+        alpha = kappa.to(_working_dtype(kappa)) + beta
+        # (1 - t) / 2, drawn as such, keeps its digits close to the mode. At the opposite pole itself the direction
+        # across loc is lost, and with it the gradient. What the Gamma sampler gives for bad parameters is not NaN.
+        x = Beta(torch.full_like(alpha, beta), alpha, validate_args=False).sample()
+        x = x.clamp_max_(1 - torch.finfo(x.dtype).eps).where((alpha > 0) & (alpha < math.inf), math.nan)
+        z = place(loc, 2 * x)
+        ctx.save_for_backward(loc, kappa, alpha, x, z)
+        return z
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None]:
+        loc, kappa, alpha, x, z = ctx.saved_tensors
+        grad_loc, grad_y = place_backward(loc, 2 * x, z, grad)
+        if not ctx.needs_input_grad[1]:
+            return grad_loc, None
+        slope = beta_derivative((loc.shape[-1] - 1) / 2, alpha, x)
+        return grad_loc, (2 * grad_y * slope).to(kappa.dtype)
 
 
 class PowerSpherical(LocatedOnSphere):
@@ -116,11 +144,8 @@ class PowerSpherical(LocatedOnSphere):
 
     def rsample(self, sample_shape: _size = ()) -> Tensor:
         """Reparameterized samples of shape (*sample_shape, *batch_shape, m)."""
-        kappa = self.concentration
-        beta = torch.full_like(kappa, self._beta)
-        y = 2 * Beta(beta, kappa + self._beta, validate_args=False).rsample(sample_shape)
-        noise = torch.randn((*y.shape, self.event_shape[0] - 1), dtype=self.loc.dtype, device=self.loc.device)
-        z = point_around(self.loc, y, noise)
+        shape = self._extended_shape(sample_shape)
+        z: Tensor = _Sample.apply(self.loc.expand(shape), self.concentration.expand(shape[:-1]))
         return z if self.radius == 1 else z * self.radius
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -132,8 +157,8 @@ class PowerSpherical(LocatedOnSphere):
         far = (far / 2).clamp_min(torch.finfo(far.dtype).tiny)
         height = torch.where(near < 1, torch.log1p(-near.clamp_max(1) / 2), torch.log(far))
         kappa = self.concentration.to(_working_dtype(self.concentration))
-        density = _log_growth(self._beta, kappa) - self._log_area() + kappa * height
-        return density.to(height.dtype)
+        growth = gamma_ratio(kappa + self._beta, self._beta, self._beta).log_ratio - _log_ratio_at_zero(self._beta)
+        return (growth - self._log_area() + kappa * height).to(height.dtype)
 
     def entropy(self) -> Tensor:
         """Differential entropy in nats."""
@@ -141,7 +166,7 @@ class PowerSpherical(LocatedOnSphere):
 
     def kl_uniform(self) -> Tensor:
         """KL divergence to the uniform distribution on the same sphere, in nats; relative error about 1e-13."""
-        kl: Tensor = _KLUniform.apply(self.concentration, self._beta)
+        kl: Tensor = _KLUniform.apply(self.concentration, self._beta)[0]
         return kl
 
     def _log_area(self) -> float:

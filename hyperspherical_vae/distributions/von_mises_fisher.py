@@ -3,29 +3,55 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.types import _size
 
 from ..ops.bessel import mean_resultant_length, vmf_entropy, vmf_log_mode_density, vmf_terms
-from ..ops.radial import radial_sample
-from ..ops.reflection import point_around
+from ..ops.placement import place, place_backward
+from ..ops.radial import radial_derivative, radial_sample
 from .base import LocatedOnSphere
 
 
+class _Sample(torch.autograd.Function):
+    """Samples on the unit sphere, with the gradients of a reparameterization in closed form."""
+
+    @staticmethod
+    def forward(ctx: Any, loc: Tensor, concentration: Tensor, shape: torch.Size) -> Tensor:
+        axes = loc.expand(shape)
+        y = radial_sample(shape[-1], concentration.expand(shape[:-1]))
+        z = place(axes, y)
+        ctx.save_for_backward(loc, concentration, y, z)
+        return z
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        loc, concentration, y, z = ctx.saved_tensors
+        grad_loc, grad_y = place_backward(loc.expand_as(z), y, z, grad)
+        grad_concentration = None
+        if ctx.needs_input_grad[1]:
+            mean = vmf_terms(loc.shape[-1], concentration).one_minus_mean_resultant
+            slope = radial_derivative(loc.shape[-1], concentration.expand_as(y), y, mean.expand_as(y))
+            grad_concentration = grad_y.mul(slope).to(concentration.dtype).sum_to_size(concentration.shape)
+        return grad_loc.sum_to_size(loc.shape), grad_concentration, None
+
+
 class VonMisesFisher(LocatedOnSphere):
-    """vMF(loc, concentration) on the sphere of `radius` in R^m: the density is proportional to exp(k <loc, z> / radius).
+    """vMF(loc, concentration) on the sphere of `radius` in R^m: log p(z) is linear in <loc, z>, with slope k / radius.
 
     Densities are with respect to the surface measure of that sphere,
 
         log p(z) = log C_m(k) + k <loc, z> / radius - (m - 1) log radius,
         C_m(k) = k^(m/2 - 1) / ((2 pi)^(m/2) I_{m/2 - 1}(k))    (Mardia and Jupp, Directional Statistics, 9.3.4).
 
-    k = 0 is the uniform distribution. Samples are exact for every k, see `radial_sample`, and differentiable (once) in
-    both parameters: implicit reparameterization for the concentration, a reflection for the direction, whose gradient is
-    that on the sphere. Scalars of one sample are computed in float64 where the device has it, whatever the dtype of the
-    parameters, so that all quantities keep full relative precision in float32.
+    k = 0 is the uniform distribution. Samples are exact at every k, see `radial_sample`, and differentiable (once) in
+    both parameters: in the concentration by implicit reparameterization, in the direction as a function on the sphere.
+    The scalars of a sample are computed in float64 where the device has it, whatever the dtype of the parameters, so
+    that in float32 nothing but the final rounding is lost.
 
     Args:
         loc: mean direction, unit vectors (..., m) with m >= 2.
@@ -69,8 +95,8 @@ class VonMisesFisher(LocatedOnSphere):
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of `value` (..., m), points of the sphere.
 
-        It is computed from |z - loc|, without the cancellation in k (<loc, z> - 1); off the sphere it means nothing, and
-        gradients are to be taken as those of a function on the sphere.
+        It is computed from |z - loc|, without the cancellation in k (<loc, z> - 1). Like its gradients it is a function
+        on the sphere: of a point elsewhere it says nothing.
         """
         if self._validate_args:
             self._validate_sample(value)
@@ -81,10 +107,7 @@ class VonMisesFisher(LocatedOnSphere):
         )
         return log_prob if self.radius == 1 else log_prob - (dim - 1) * math.log(self.radius)
 
-    def rsample(self, sample_shape: _size = torch.Size()) -> Tensor:
+    def rsample(self, sample_shape: _size = ()) -> Tensor:
         """Draw a sample of shape `sample_shape` + batch + (m,)."""
-        shape = self._extended_shape(sample_shape)
-        y = radial_sample(shape[-1], self.concentration.expand(shape[:-1]))
-        noise = torch.randn(*shape[:-1], shape[-1] - 1, dtype=self.loc.dtype, device=self.loc.device)
-        z = point_around(self.loc.expand(shape), y, noise)
+        z: Tensor = _Sample.apply(self.loc, self.concentration, self._extended_shape(sample_shape))
         return z if self.radius == 1 else z * self.radius

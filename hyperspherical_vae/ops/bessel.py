@@ -37,7 +37,9 @@ __all__ = [
 ]
 
 _Quantity = Literal["kl", "growth", "excess", "ratio", "log_iv", "log_ive"]
-_MATRIX_LENGTH = 4096  # up to here powers of u times coefficients, beyond it Horner's rule, which needs less memory
+# Up to this length the series are one product of a matrix of powers, beyond it sums by Horner's rule, which take more
+# operations and less memory. In float32 they always are: autocast and TF32 would round the factors of a product.
+_MATRIX_LENGTH = 4096
 
 
 class _Series(NamedTuple):
@@ -55,16 +57,30 @@ class _Series(NamedTuple):
     powers: Tensor  # (number of series, degree)
 
 
-@torch.compiler.assume_constant_result
-@lru_cache(maxsize=1024)
-def _series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:
+def _table(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The constants in a first row, then a row for each series."""
     e = expansion(order, torch.finfo(dtype).eps / 10)
     scalars = (e.a, e.b, 1 / e.b, 1 / (e.a + e.b), e.log_offset, e.scaled_log_offset, 2.0, -1.0)
-    matrix = torch.tensor([e.series[name] for name in names], dtype=torch.float64)
-    return _Series(
-        *torch.tensor(scalars, dtype=torch.float64).to(device=device, dtype=dtype).unbind(),
-        *(x.to(device=device, dtype=dtype).contiguous() for x in matrix.tensor_split([1], dim=1)),
-    )
+    rows = [scalars + (0.0,) * (len(e.series[names[0]]) - len(scalars)), *(e.series[name] for name in names)]
+    return torch.tensor(rows, dtype=dtype, device=device)
+
+
+def _unpacked(table: Tensor) -> _Series:
+    return _Series(*table[0].unbind()[:8], table[1:, :1], table[1:, 1:].contiguous())
+
+
+@lru_cache(maxsize=1024)
+def _kept_series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:
+    return _unpacked(_table(order, names, dtype, device))
+
+
+_constant_table = torch.compiler.assume_constant_result(_table)
+
+
+def _series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:
+    if torch.compiler.is_compiling():  # one tensor is what a traced program can take in as a constant
+        return _unpacked(_constant_table(order, names, dtype, device))
+    return _kept_series(order, names, dtype, device)
 
 
 class _Point:
@@ -77,7 +93,7 @@ class _Point:
         self.t = c.b / self.r
         self.p = k * (k / (self.r + c.b))
         u = torch.addcmul(c.minus_one, self.t, c.two)
-        if len(u) <= _MATRIX_LENGTH:
+        if k.dtype == torch.float64 and len(u) <= _MATRIX_LENGTH:
             powers = torch.cumprod(u.expand(c.powers.shape[1], -1), 0)
             self.series = torch.addmm(c.constant, c.powers, powers).unbind(0)
         else:
@@ -107,7 +123,7 @@ def _value_and_slope(quantity: _Quantity, order: float, k: Tensor) -> tuple[Tens
     """One of the quantities at each k of a vector and its derivative there; ``order`` is v = m/2 - 1."""
     if quantity == "kl":
         x = _Point(order, k, "divergence", "slope")
-        return torch.addcmul(x.tail(), x.log(), x.c.a), x.t * x.t * k * x.series[1]
+        return torch.addcmul(x.tail(), x.log(), x.c.a), x.t * (k * x.t) * x.series[1]
     if quantity == "ratio":
         x = _Point(order, k, "deficit", "slope")
         return x.ratio(x.series[0]), x.t * x.t * x.series[1]
@@ -147,7 +163,7 @@ def _second_derivative(quantity: _Quantity, order: float, k: Tensor) -> Tensor:
 
 def _working_dtype(x: Tensor) -> torch.dtype:
     """Double precision wherever the device has it."""
-    return torch.float32 if x.device.type == "mps" else torch.float64
+    return torch.float32 if x.is_mps else torch.float64
 
 
 class _Slope(torch.autograd.Function):
@@ -174,30 +190,54 @@ class _Slope(torch.autograd.Function):
         return _Slope.apply(k, slope, quantity, order), in_dims[0]
 
 
+def _evaluate_flat(k: Tensor, quantity: _Quantity, order: float) -> tuple[Tensor, Tensor]:
+    value, slope = _value_and_slope(quantity, order, k.reshape(-1).to(_working_dtype(k)))
+    return value.to(k.dtype).reshape(k.shape), slope.to(k.dtype).reshape(k.shape)
+
+
 class _Evaluate(torch.autograd.Function):
     """A quantity as a function of k, elementwise, with its derivative computed alongside."""
 
     @staticmethod
-    def forward(k: Tensor, quantity: _Quantity, order: float) -> tuple[Tensor, Tensor]:
-        value, slope = _value_and_slope(quantity, order, k.reshape(-1).to(_working_dtype(k)))
-        return value.to(k.dtype).reshape(k.shape), slope.to(k.dtype).reshape(k.shape)
+    def forward(ctx: Any, k: Tensor, quantity: _Quantity, order: float) -> Tensor:
+        value, slope = _evaluate_flat(k, quantity, order)
+        ctx.quantity, ctx.order = quantity, order
+        ctx.save_for_backward(k, slope)
+        return value
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        k, ctx.quantity, ctx.order = inputs
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(k, output[1])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         k, slope = ctx.saved_tensors
         if torch.is_grad_enabled():
             slope = _Slope.apply(k, slope, ctx.quantity, ctx.order)
         return grad * slope, None, None
 
+
+class _EvaluateTransformed(torch.autograd.Function):
+    """The same in the form that torch.func asks for, which PyTorch calls with an overhead as long as the evaluation."""
+
+    @staticmethod
+    def forward(k: Tensor, quantity: _Quantity, order: float) -> tuple[Tensor, Tensor]:
+        return _evaluate_flat(k, quantity, order)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        k, ctx.quantity, ctx.order = inputs
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(k, output[1])
+
+    backward = staticmethod(_Evaluate.backward)
+
     @staticmethod
     def vmap(info: Any, in_dims: Any, k: Tensor, quantity: _Quantity, order: float) -> Any:
-        return _Evaluate.apply(k, quantity, order), (in_dims[0], in_dims[0])
+        return _EvaluateTransformed.apply(k, quantity, order), (in_dims[0], in_dims[0])
+
+
+def _evaluate(k: Tensor, quantity: _Quantity, order: float) -> Tensor:
+    if torch._C._are_functorch_transforms_active():
+        return _EvaluateTransformed.apply(k, quantity, order)[0]
+    return _Evaluate.apply(k, quantity, order)
 
 
 class VMFTerms(NamedTuple):
@@ -245,7 +285,7 @@ def mean_resultant_length(dim: int, kappa: Tensor) -> Tensor:
     >>> mean_resultant_length(3, torch.tensor([0.0, 1.0], dtype=torch.float64))  # coth(k) - 1/k
     tensor([0.0000, 0.3130], dtype=torch.float64)
     """
-    return _Evaluate.apply(kappa, "ratio", dim / 2 - 1)[0]
+    return _evaluate(kappa, "ratio", dim / 2 - 1)
 
 
 def vmf_kl_uniform(dim: int, kappa: Tensor) -> Tensor:
@@ -258,7 +298,7 @@ def vmf_kl_uniform(dim: int, kappa: Tensor) -> Tensor:
     >>> vmf_kl_uniform(3, torch.tensor([0.0, 1.0]))
     tensor([0.0000, 0.1516])
     """
-    return _Evaluate.apply(kappa, "kl", dim / 2 - 1)[0]
+    return _evaluate(kappa, "kl", dim / 2 - 1)
 
 
 def vmf_entropy(dim: int, kappa: Tensor) -> Tensor:
@@ -268,12 +308,12 @@ def vmf_entropy(dim: int, kappa: Tensor) -> Tensor:
 
 def vmf_log_norm(dim: int, kappa: Tensor) -> Tensor:
     """log C_m(kappa) = -log area - G, so that log p(z) = log C_m(kappa) + kappa mu.z on the unit sphere of R^dim."""
-    return -log_sphere_area(dim) - _Evaluate.apply(kappa, "growth", dim / 2 - 1)[0]
+    return -log_sphere_area(dim) - _evaluate(kappa, "growth", dim / 2 - 1)
 
 
 def vmf_log_mode_density(dim: int, kappa: Tensor) -> Tensor:
     """log p(mu) = log C_m(kappa) + kappa, free of cancellation, so that log p(z) = log p(mu) - kappa (1 - mu.z)."""
-    return _Evaluate.apply(kappa, "excess", dim / 2 - 1)[0] - log_sphere_area(dim)
+    return _evaluate(kappa, "excess", dim / 2 - 1) - log_sphere_area(dim)
 
 
 def _checked_order(order: float) -> float:
@@ -296,7 +336,7 @@ def log_iv(order: float, x: Tensor) -> Tensor:
     tensor([0.0000e+00, 2.3591e-01, 9.9999e+05], dtype=torch.float64)
     """
     order = _checked_order(order)
-    return _Evaluate.apply(x, "log_iv" if order else "growth", order)[0]
+    return _evaluate(x, "log_iv" if order else "growth", order)
 
 
 def log_ive(order: float, x: Tensor) -> Tensor:
@@ -313,7 +353,7 @@ def log_ive(order: float, x: Tensor) -> Tensor:
     tensor([-1745.1565,   -15.6073], dtype=torch.float64)
     """
     order = _checked_order(order)
-    return _Evaluate.apply(x, "log_ive", order)[0] if order else -_Evaluate.apply(x, "excess", order)[0]
+    return _evaluate(x, "log_ive", order) if order else -_evaluate(x, "excess", order)
 
 
 def bessel_ratio(order: float, x: Tensor) -> Tensor:
@@ -331,6 +371,6 @@ def bessel_ratio(order: float, x: Tensor) -> Tensor:
     """
     order = _checked_order(order)
     if order >= 1:
-        return _Evaluate.apply(x, "ratio", order - 1)[0]
-    above = _Evaluate.apply(x, "ratio", order)[0]
+        return _evaluate(x, "ratio", order - 1)
+    above = _evaluate(x, "ratio", order)
     return x / (2 * order + x * above) if order else above.reciprocal()

@@ -1,79 +1,92 @@
-"""Ratios of Gamma functions and their derivatives without cancellation, for arguments far from each other or large.
+"""Ratios of Gamma functions and their derivatives without cancellation.
 
 With b fixed and a large, the difference log Gamma(a + b) - log Gamma(a) loses its digits when the two are taken apart.
-Here a >= 0.5 is raised by whole steps until a + n >= 12, where Stirling's series (DLMF 5.11.1) has reached double
+Here a >= 0.5 is raised by whole steps until a + n >= 8, where Stirling's series (DLMF 5.11.1) has reached double
 precision, and the leading terms of the two series are subtracted on paper.
 """
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-_SMALLEST = 12.0
+_RAISED_TO = 8.0
 # B_2k / (2k (2k - 1)): log Gamma(x) = (x - 1/2) log x - x + log(2 pi) / 2 + sum_k _STIRLING[k] / x^(2k + 1).
-_STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+_STIRLING = (
+    *(1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188),
+    *(-691 / 360360, 1 / 156, -3617 / 122400, 43867 / 244188, -174611 / 125400),
+)
 
 
-def _steps(smallest: float) -> int:
-    return max(0, math.ceil(_SMALLEST - smallest))
+class GammaRatio(NamedTuple):
+    """Functions of a at fixed b, each of the shape of a; each is differentiable any number of times."""
+
+    log_ratio: Tensor
+    """log Gamma(a + b) - log Gamma(a)."""
+    digamma_difference: Tensor
+    """psi(a + b) - psi(a), its derivative; positive."""
+    trigamma_difference: Tensor
+    """psi'(a) - psi'(a + b), minus its second derivative; positive."""
 
 
-def _tail(x: Tensor, derivative: int) -> Tensor:
-    """Derivative (0, 1 or 2) of the sum in Stirling's series."""
-    inverse_square = (x * x).reciprocal()
-    total = torch.zeros_like(x)
-    for k in reversed(range(len(_STIRLING))):
+@functools.cache
+def _coefficients(smallest: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Coefficients, highest first, of Stirling's sum times x and of its derivatives times x^2 and -x^3: (3, 1, 1) each.
+
+    Terms that do not count from `smallest` on are left out.
+    """
+    rows = []
+    for k, term in enumerate(_STIRLING):
         power = 2 * k + 1
-        factor = (1, -power, power * (power + 1))[derivative]
-        total = total * inverse_square + factor * _STIRLING[k]
-    return total / x ** (1 + derivative)
+        if abs(term) * power * (power + 1) > 1e-18 * smallest**power:
+            rows.append([term, -power * term, -power * (power + 1) * term])
+    table = torch.tensor(rows[::-1], dtype=dtype, device=device)
+    return tuple(table[:, :, None, None].unbind())
 
 
-def _raised(a: Tensor, smallest: float) -> tuple[Tensor, Tensor | None]:
-    steps = _steps(smallest)
-    if steps == 0:
-        return a, None
-    return a + steps, a.unsqueeze(-1) + torch.arange(steps, dtype=a.dtype, device=a.device)
-
-
-def log_gamma_ratio(a: Tensor, b: float, smallest: float = 0.5) -> Tensor:
-    """log Gamma(a + b) - log Gamma(a), differentiable any number of times.
+def gamma_ratio(a: Tensor, b: float, smallest: float = 0.5) -> GammaRatio:
+    """Gamma(a + b) / Gamma(a): the logarithm and two derivatives, each to about 1e-15 of its largest term.
 
     Args:
-        a: any shape, float64, not below `smallest`.
+        a: any shape, not below `smallest`.
         b: a number above 0.
-        smallest: a bound for `a`; the larger, the less work.
-
-    Returns:
-        A tensor of the shape of `a`.
+        smallest: a bound for `a`, 0.5 or more; the larger, the less work.
 
     Example:
-        >>> a = torch.tensor([1.0, 1e12], dtype=torch.float64)
-        >>> log_gamma_ratio(a, 1.0).exp() / a
-        tensor([1.0000, 1.0000], dtype=torch.float64)
+        >>> a = torch.tensor([1.0, 4.0, 1e12], dtype=torch.float64)
+        >>> gamma_ratio(a, 1.0).log_ratio - a.log() < 1e-14
+        tensor([True, True, True])
+        >>> gamma_ratio(a, 1.0).digamma_difference  # 1 / a
+        tensor([1.0000e+00, 2.5000e-01, 1.0000e-12], dtype=torch.float64)
     """
-    x, below = _raised(a, smallest)
-    ratio = (x - 0.5) * torch.log1p(b / x) + b * (torch.log(x + b) - 1) + (_tail(x + b, 0) - _tail(x, 0))
-    return ratio if below is None else ratio - torch.log1p(b / below).sum(-1)
-
-
-def digamma_difference(a: Tensor, b: float, smallest: float = 0.5) -> Tensor:
-    """psi(a + b) - psi(a), the derivative of `log_gamma_ratio`; arguments as there."""
-    x, below = _raised(a, smallest)
+    shape = a.shape
+    a = a.reshape(-1)
+    steps = max(0, math.ceil(_RAISED_TO - smallest))
+    x = a + steps
     y = x + b
-    difference = torch.log1p(b / x) + b / (2 * x * y) + (_tail(y, 1) - _tail(x, 1))
-    return difference if below is None else difference + (b / (below * (below + b))).sum(-1)
+    both = torch.stack((x, y))
+    inverse = both.reciprocal()
+    square = inverse * inverse
+    highest, *rest = _coefficients(smallest + steps, a.dtype, a.device)
+    tails = highest.expand(3, *both.shape)
+    for coefficient in rest:
+        tails = torch.addcmul(coefficient, tails, square)
+    tail, slope, bend = (tails * torch.stack((inverse, square, square * inverse))).unbind()
 
-
-def trigamma_difference(a: Tensor, b: float, smallest: float = 0.5) -> Tensor:
-    """psi'(a) - psi'(a + b), minus the derivative of `digamma_difference`; positive; arguments as there."""
-    x, below = _raised(a, smallest)
-    y = x + b
-    difference = b / (x * y) * (1 + (x + y) / (2 * x * y)) + (_tail(x, 2) - _tail(y, 2))
-    if below is None:
-        return difference
-    above = below + b
-    return difference + (b * (below + above) / (below * above).square()).sum(-1)
+    log_step = torch.log1p(b / x)
+    gap = b * inverse[0] * inverse[1]  # 1 / x - 1 / y
+    log_ratio = (x - 0.5) * log_step + b * (y.log() - 1) + (tail[1] - tail[0])
+    digamma = log_step + gap / 2 + (slope[1] - slope[0])
+    trigamma = gap * (1 + (inverse[0] + inverse[1]) / 2) + (bend[1] - bend[0])
+    if steps:
+        below = a.unsqueeze(-1) + torch.arange(steps, dtype=a.dtype, device=a.device)
+        above = below + b
+        gaps = b / (below * above)
+        log_ratio = log_ratio - torch.log1p(b / below).sum(-1)
+        digamma = digamma + gaps.sum(-1)
+        trigamma = trigamma + (gaps * (below + above) / (below * above)).sum(-1)
+    return GammaRatio(log_ratio.reshape(shape), digamma.reshape(shape), trigamma.reshape(shape))

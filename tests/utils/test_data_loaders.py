@@ -166,12 +166,13 @@ def test_freyfaces_from_either_file_are_the_same(tmp_path, wrap):
     faces = random_images(1965, 560)
     write(tmp_path / "a" / FREY, pickle.dumps(wrap(faces), protocol=2))
     write(tmp_path / "b" / FREY_MAT, mat(ff=faces.T))
-    from_pickle, from_mat = (load("freyfaces", tmp_path / folder) for folder in "ab")
+    write(tmp_path / "c" / FREY_MAT, mat(version="4", ff=faces.T.astype(float)))
+    from_pickle, *from_mat = (load("freyfaces", tmp_path / folder) for folder in "abc")
     order = np.random.RandomState(123).permutation(1965)
     np.testing.assert_array_equal(np.concatenate(images(from_pickle)), faces[order].reshape(-1, 1, 28, 20))
     assert [len(part) for part in images(from_pickle)] == [1565, 200, 200]
-    for one, other in zip(images(from_pickle), images(from_mat), strict=True):
-        np.testing.assert_array_equal(one, other)
+    for other in from_mat:
+        np.testing.assert_array_equal(np.concatenate(images(other)), np.concatenate(images(from_pickle)))
 
 
 def test_the_mat_file_of_frey_is_verified_by_its_pixels(tmp_path):
@@ -266,6 +267,8 @@ BAD_FILES: dict[str, tuple[str, str, bytes, str]] = {
     "frey-floats": ("freyfaces", FREY, pickle.dumps([np.ones((5, 560))]), "type float64; uint8 is due"),
     "frey-text": ("freyfaces", FREY, pickle.dumps("text"), "holds no array of shape N x 560"),
     "frey-mat": ("freyfaces", FREY_MAT, mat(ff=random_images(561, 9)), "shape 561 x 9"),
+    "frey-mat-range": ("freyfaces", FREY_MAT, mat(ff=np.full((560, 9), 256.0)), "whole numbers from 0 to 255"),
+    "frey-mat-fraction": ("freyfaces", FREY_MAT, mat(ff=np.full((560, 9), 0.5)), "whole numbers from 0 to 255"),
     "cifar-html": ("cifar10", CIFAR_TAR, b"<html>", "not a sound gzip file"),
     "cifar-part": ("cifar10", CIFAR_TAR, tar({"a": b"x"}), "holds no file cifar-10-batches-py/data_batch_1"),
 }
@@ -289,8 +292,10 @@ BAD_BATCHES: dict[str, tuple[object, str]] = {
     "floats": ({"data": np.ones((2, 3072)), "labels": [1, 1]}, "holds no array 'data' of N x 3072 bytes"),
     "no-labels": ({"data": random_images(2, 3072)}, "holds no list 'labels'"),
     "pairs": ({"data": random_images(2, 3072), "labels": [1]}, "holds no list 'labels'"),
+    "giant": ({"data": random_images(2, 3072), "labels": [1, 10**30]}, "holds no list 'labels'"),
+    "negative": ({"data": random_images(2, 3072), "labels": [1, -1]}, "holds no list 'labels'"),
     "words": ({"data": random_images(2, 3072), "labels": ["a", "b"]}, "holds no list 'labels'"),
-    "class": ({"data": random_images(2, 3072), "labels": [1, 10]}, "0 to 9 are allowed"),
+    "class": ({"data": random_images(2, 3072), "labels": [1, 10]}, "a number from 0 to 9 for each of its 2 images"),
 }
 
 

@@ -1,6 +1,7 @@
 """Downloads against a server on this machine that misbehaves in every way that servers do."""
 
 import dataclasses
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -173,6 +174,7 @@ def test_a_bad_answer_to_torchvision_leaves_nothing_behind(server, tmp_path, bad
     for part in ("download failed", str(tmp_path / "data" / file.path), file.urls[0], file.checksum):
         assert part in str(error.value)
     assert list(tmp_path.iterdir()) == []
+    assert socket.getdefaulttimeout() is None, "the time limit is for this download only"
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/file.gz", "http://no.such.host.invalid/file.gz"])

@@ -68,9 +68,11 @@ def test_the_split_is_the_same_in_another_place(tmp_path):
         np.testing.assert_array_equal(first.splits[split][0], second.splits[split][0])
 
 
-@pytest.mark.parametrize("val", ["val", "valid", "validation"])
-def test_split_folders_are_kept(tmp_path, val):
-    for split, n in (("train", 6), (val, 3), ("test", 2)):
+@pytest.mark.parametrize(
+    "names", [("train", "val", "test"), ("Train", "valid", "Test"), ("TRAIN", "validation", "test")]
+)
+def test_split_folders_are_kept(tmp_path, names):
+    for split, n in zip(names, (6, 3, 2), strict=True):
         make_classes(tmp_path / split, a=n, b=n)
     found = read_image_folder(tmp_path, (4, 4), grey=False)
     assert {split: len(part[0]) for split, part in found.splits.items()} == {"train": 12, "val": 6, "test": 4}
@@ -257,11 +259,12 @@ def fill_with_little_training(root: Path) -> None:
         ),
         (fill_with_two, "holds 2 readable PNG or JPEG images"),
         (fill_with_mixture, "holds split folders (test, train) beside others (extra)"),
-        (fill_with_two_validations, "more than one validation folder"),
+        (fill_with_two_validations, "holds two folders for one split (train, val, valid)"),
+        (lambda root: make_classes(root, test=5, val=5), "holds the split folders test, val but no train folder"),
         (fill_with_half_labels, "class folders in some of its split folders and none in others"),
         (fill_with_little_training, "too few training images (1) to take val images out of them"),
     ],
-    ids=["absent", "file", "empty", "no-images", "two", "mixture", "two-val", "half-labels", "little"],
+    ids=["absent", "file", "empty", "no-images", "two", "mixture", "two-val", "no-train", "half-labels", "little"],
 )
 def test_it_refuses(tmp_path, fill, text):
     root = tmp_path / "images"

@@ -1,0 +1,64 @@
+"""Points of a sphere at a given distance along an axis, in a uniformly random direction across it.
+
+A point is z = w mu + sqrt(1 - w^2) t with w = <mu, z> and t a unit vector across mu. For the axis e_1 a uniform t is
+a normalised Gaussian vector v without first coordinate. The reflection H = I - c u u' with u = mu + sign(mu_1) e_1 and
+c = 2 / <u, u> = 1 / (1 + |mu_1|) takes e_1 to -sign(mu_1) mu; as |u| >= sqrt 2 it has no singular axis. Hence t = H v
+and z = H (-sign(mu_1) w, sqrt(1 - w^2) v), computed from y = 1 - w.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def place(loc: Tensor, y: Tensor) -> Tensor:
+    """Draw z with <loc, z> = 1 - y and a uniform direction across `loc`; no gradient is recorded.
+
+    Args:
+        loc: unit vectors (..., m).
+        y: (...) in [0, 2]. Points close to `loc` are resolved as well as y is.
+
+    Returns:
+        z (..., m) in the dtype of `loc`, of unit norm up to rounding.
+    """
+    y = y.to(loc.dtype)
+    z = torch.randn(loc.shape, dtype=loc.dtype, device=loc.device)
+    z.select(-1, 0).zero_()
+    # A normal number can be exactly 0, and on the circle there is only one.
+    z.select(-1, 1).add_(1e-15)
+    scale = (y * (2 - y)).sqrt_().div_(torch.linalg.vector_norm(z, dim=-1))
+    first = loc.select(-1, 0)
+    bend = (z * loc).sum(-1).mul_(scale).div_(first.abs().add_(1))
+    z.mul_(scale.unsqueeze(-1)).addcmul_(loc, (1 - y).sub_(bend).unsqueeze(-1))
+    z.select(-1, 0).sub_(torch.copysign(bend, bend * first))
+    return z
+
+
+def place_backward(loc: Tensor, y: Tensor, z: Tensor, grad: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients in `loc` and y of a function of z = place(loc, y) whose gradient in z is `grad`, for the same draws.
+
+    z = H x at fixed x, so that the gradient in `loc` is c (<u, z> G - <u, G> z), as a function on the sphere.
+
+    Args:
+        loc: unit vectors (..., m).
+        y: (...), as drawn.
+        z: what `place` returned (..., m).
+        grad: G (..., m).
+
+    Returns:
+        gradients in `loc` (..., m) and in y (...), the latter in the dtype of y.
+    """
+    along_loc, along_z = (grad * loc).sum(-1), (grad * z).sum(-1)
+    y_loc = y.to(loc.dtype)
+    w = 1 - y_loc
+    first = loc.select(-1, 0)
+    c = first.abs().add_(1).reciprocal_()
+    signed = torch.copysign(c, first)
+    u_z = (c * w).addcmul_(signed, z.select(-1, 0))
+    u_grad = c.mul_(along_loc).addcmul_(signed, grad.select(-1, 0))
+    grad_loc = (grad * u_z.unsqueeze(-1)).addcmul_(z, u_grad.unsqueeze(-1), value=-1)
+    # <G, t> / sqrt(1 - w^2) is (<G, z> - w <G, mu>) / (1 - w^2), which y = 0 must not make infinite.
+    sine2 = (y_loc * (1 + w)).clamp_min_(torch.finfo(loc.dtype).eps ** 4)
+    across = along_z.addcmul_(w, along_loc, value=-1).div_(sine2)
+    return grad_loc, across.mul_(w).sub_(along_loc).to(y.dtype)

@@ -1,0 +1,79 @@
+"""The README keeps its word: its commands run, and it knows every flag."""
+
+import dataclasses
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils.config import Config
+from utils.flags import flag_of
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = sorted(set(re.findall(r"python run_models\.py[^`\n#]*", README)))
+# Appended to each command, where the last of a repeated flag counts: small, and on data that are at hand.
+SMALL = "-d digits -e 1 -klw 0 -lls 5 -hd 8"
+
+
+def make_faces(folder):
+    generator = np.random.default_rng(0)
+    for kind in ("happy", "sad"):
+        (folder / kind).mkdir(parents=True)
+        for number in range(10):
+            pixels = generator.integers(0, 256, (20, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / kind / f"{number}.png")
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) > 5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_runs(command, run_models, tmp_path):
+    words = shlex.split(command)[2:]
+    if "--help" in words:
+        done = subprocess.run([sys.executable, str(ROOT / "run_models.py"), "--help"], capture_output=True, text=True)
+        assert done.returncode == 0
+        return
+    small = SMALL
+    if "folder" in words:
+        make_faces(tmp_path / "faces")
+        small = small.replace("-d digits", f"--data_dir {tmp_path / 'faces'}")
+    done = run_models(f"{shlex.join(words)} {small}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_flag_is_listed():
+    for field in dataclasses.fields(Config):
+        for name in flag_of(field).names:
+            assert f"`{name}`" in README, f"{name} is not in the README"
+
+
+def test_files_that_are_named_exist():
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / target).exists(), target
+    for script in re.findall(r"run_files/\w+\.sh", README):
+        assert (ROOT / script).exists(), script
+
+
+@pytest.mark.slow
+def test_quickstart_ends_in_a_table_and_pictures(tmp_path):
+    if not (ROOT / ".venv" / "bin" / "python").exists():
+        pytest.skip("quickstart: there is no .venv to reuse; run_files/test.sh makes one")
+    environment = {**os.environ, "EPOCHS": "2", "LOG_DIR": str(tmp_path)}
+    words = ["bash", str(ROOT / "run_files" / "quickstart.sh")]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = done.stdout[done.stdout.rindex("log p(x)") :]
+    assert "R^5" in table
+    assert "S^5 in R^6" in table
+    pictures = re.findall(r"\S+\.png", table)
+    assert len(pictures) >= 6
+    assert all(Path(picture).exists() for picture in pictures)
