@@ -17,6 +17,7 @@ from utils.flags import UsageError
 from utils.interrupts import Interrupted, StopRequest
 from utils.load_data import DataError, DataUsageError, dataset_table, load_data
 from utils.results import result_table
+from utils.revisit import Revisit, revisit
 from utils.run_dir import RunDir, read_json, read_metrics
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         config = parse(words)
+        if isinstance(config, Revisit):
+            return DONE if revisit(config, load_run) else FAILED
         if config.list_datasets:
             print(dataset_table(config.data_dir))
             return DONE
@@ -49,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             console.say("this run is complete already")
         print(result_table(summary, config.verbosity))
-        for path in sorted(run.figures.glob("*.png")):
-            console.say(str(path))
+        console.say(f"figures: {run.figures}")
         return DIVERGED if summary["status"] == "diverged" else DONE
     except (UsageError, DataUsageError) as error:
         print(f"run_models.py: {error}", file=sys.stderr)
@@ -78,11 +80,10 @@ def prepare(config: Config) -> tuple[Data, VAE, dict[str, Any]]:
     import torch
 
     from models import build_model
+    from utils.devices import choose_device
     from utils.seeds import derive_seed
 
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; allowed here: auto, cpu")
-    device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
+    device = choose_device(config.device)
     data = load_data(
         config.dataset,
         config.data_dir,
@@ -145,18 +146,19 @@ def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
             "best_epoch": progress.best_epoch,
             "seconds": progress.seconds,
             "restarts": progress.restarts,
-            "test": finish(config, run, console, stop, model, test) if progress.best_epoch else None,
+            "test": finish(config, run, console, stop, model, data, test) if progress.best_epoch else None,
         }
         run.write_result(summary)
     return summary
 
 
 def finish(
-    config: Config, run: RunDir, console: Console, stop: StopRequest, model: VAE, test: Tensor
+    config: Config, run: RunDir, console: Console, stop: StopRequest, model: VAE, data: Data, test: Tensor
 ) -> dict[str, Any]:
     """Evaluate the best model on the test images and draw the figures; returns the test figures."""
     from utils.evaluation import evaluate_test
-    from utils.figures import Subject, draw
+    from utils.figures import draw
+    from utils.subject import Subject
 
     def on_block(done: int, total: int) -> None:
         stop.check()
@@ -164,9 +166,19 @@ def finish(
 
     best = run.load_best()
     model.load_state_dict(best["model"])
-    result = evaluate_test(model, test, config.ll_sample, config.rs, on_block)
-    metrics = read_metrics(run.metrics_path)
-    draw(Subject(model, config, test, metrics, best["progress"]["best_epoch"]), run.figures)
+    result = evaluate_test(model.eval(), test, config.ll_sample, config.rs, on_block, run.write_log_px)
+    subject = Subject(
+        model,
+        config,
+        test,
+        data.test.labels,
+        data.class_names,
+        read_metrics(run.metrics_path),
+        best["progress"]["best_epoch"],
+        run.read_log_px(),
+    )
+    for reason in draw(subject, run.figures, pdf=config.pdf, check_stop=stop.check).refused:
+        console.say(reason)
     return result
 
 

@@ -13,33 +13,43 @@ from typing import Any, NoReturn
 
 from utils.config import Config, resolve
 from utils.flags import Flag, UsageError, flag_of, nearest
+from utils.revisit import Revisit, resolve_revisit
 
 _HELP = ("-h", "--help")
-_METAVARS = {"int": "N", "float": "X", "str": "TEXT", "ints": "N,N,...", "strs": "S,S,..."}
+_METAVARS = {"int": "N", "float": "X", "str": "TEXT", "ints": "N,N,...", "floats": "X,X,..."}
+_METAVARS |= {"strs": "S,S,...", "words": "WORD ..."}
 
 
-def _spellings() -> dict[str, tuple[str, Flag]]:
-    return {word: (f.name, flag_of(f)) for f in dataclasses.fields(Config) for word in flag_of(f).names}
+_FROM = "--from"
 
 
-def parse(arguments: Sequence[str]) -> Config:
-    """The run that the words describe; the last of a repeated flag counts, so that scripts can append `"$@"`.
+def _spellings(kind: type[Config] | type[Revisit]) -> dict[str, tuple[str, Flag]]:
+    return {word: (f.name, flag_of(f)) for f in dataclasses.fields(kind) for word in flag_of(f).names}
+
+
+def parse(arguments: Sequence[str]) -> Config | Revisit:
+    """The run that the words describe, or with `--from` what to do with finished ones.
+
+    The last of a repeated flag counts, so that scripts can append `"$@"`.
 
     Raises:
         UsageError: a word is no flag, a value is missing, malformed, out of range, or contradicts another.
         SystemExit: `--help` was asked for and printed.
     """
-    known = _spellings()
-    values: dict[str, Any] = {}
     words = list(arguments)
     if any(word in _HELP for word in words):
         print_help()
+    kind = Revisit if any(word.partition("=")[0] == _FROM for word in words) else Config
+    known, other = _spellings(kind), _spellings(Config if kind is Revisit else Revisit)
+    values: dict[str, Any] = {}
     while words:
         word = words.pop(0)
         given, equals, text = word.partition("=")
         if given not in known:
-            kind = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
-            raise UsageError(f"{given or word!r}: {kind}{nearest(given, known)} (--help lists all)")
+            if given in other:
+                raise UsageError(f"{given}: {_MISPLACED[kind].format(', '.join(names[0] for names in _names(kind)))}")
+            what = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
+            raise UsageError(f"{given or word!r}: {what}{nearest(given, known)} (--help lists all)")
         field, spec = known[given]
         if spec.kind == "bool":
             if equals:
@@ -52,7 +62,19 @@ def parse(arguments: Sequence[str]) -> Config:
                 raise UsageError(f"{given}: its value is missing {what}; allowed: {spec.allowed}")
             text = words.pop(0)
         values[field] = spec.parse(given, text)
-    return resolve(Config(**values))
+        while spec.kind == "words" and not equals and words and not _is_flag(words[0], known):
+            values[field] += spec.parse(given, words.pop(0))
+    return resolve(Config(**values)) if kind is Config else resolve_revisit(Revisit(**values))
+
+
+_MISPLACED = {
+    Config: "is for finished runs; add --from RUN, or leave it out",
+    Revisit: "is for training, and --from trains nothing; allowed with it: {}",
+}
+
+
+def _names(kind: type[Config] | type[Revisit]) -> list[tuple[str, ...]]:
+    return [flag_of(f).names for f in dataclasses.fields(kind)]
 
 
 def _is_flag(word: str, known: dict[str, tuple[str, Flag]]) -> bool:
@@ -71,9 +93,11 @@ def print_help() -> NoReturn:
         epilog="Repeating a command prints the table of a finished run and resumes an unfinished one. "
         "Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 or 143 interrupted.",
     )
-    headings = dict.fromkeys(flag_of(f).group for f in dataclasses.fields(Config))
-    groups = {heading: parser.add_argument_group(heading) for heading in headings}
-    for f in dataclasses.fields(Config):
+    fields = (*dataclasses.fields(Config), *dataclasses.fields(Revisit))
+    groups = {
+        heading: parser.add_argument_group(heading) for heading in dict.fromkeys(flag_of(f).group for f in fields)
+    }
+    for f in fields:
         spec = flag_of(f)
         group = groups[spec.group]
         text = spec.help + ("" if f.default is None or spec.kind == "bool" else f" (default: {f.default})")

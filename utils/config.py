@@ -223,6 +223,7 @@ class Config:
         "-en --exp_name", "str", RUN, None, "first part of the folder's name, in place of the model's", identity=False
     )
     log_dir: str = flag("-ld --log_dir", "str", RUN, "results", "folder that holds the runs", identity=False)
+    pdf: bool = flag("--pdf", "bool", RUN, False, "write the figures as PDF files too", identity=False)
     pf: int = flag(
         "-pf --pf", "int", RUN, 1, "epochs from one printed line to the next", low=1, high=10**7, identity=False
     )

@@ -228,7 +228,12 @@ def evaluate_validation(model: Model, images: Tensor, seed: int, k: int = 0) -> 
 
 
 def evaluate_test(
-    model: Model, images: Tensor, k: int, seed: int, on_block: Callable[[int, int], None] | None = None
+    model: Model,
+    images: Tensor,
+    k: int,
+    seed: int,
+    on_block: Callable[[int, int], None] | None = None,
+    on_log_px: Callable[[int, Tensor], None] | None = None,
 ) -> dict[str, Any]:
     """The test figures of a run: ELBO, KL per factor, statistics of the latent, active units, log p(x).
 
@@ -238,11 +243,15 @@ def evaluate_test(
         k: importance samples K per image.
         seed: fixes the samples.
         on_block: told (images done, images in all) during the estimate of log p(x).
+        on_log_px: told K and log p(x) of each image, (N,), where the latent has a density.
     """
     terms = evaluate_elbo(model, images, seed)
     log_px: dict[str, Any] = {"log_px": None, "log_px_se": None, "k": k, "ess": None}
     if model.latent.has_density:
-        log_px = estimate_log_px(model, images, k, seed, on_block).summary()
+        estimate = estimate_log_px(model, images, k, seed, on_block)
+        log_px = estimate.summary()
+        if on_log_px:
+            on_log_px(k, estimate.values)
     variance = model.latent.prior().variance
     return {
         "n": len(images),

@@ -171,9 +171,7 @@ def uniformity(points: Array) -> Uniformity:
     statistic = (1 - 1 / (2 * count)) * statistic + statistic**2 / (2 * count * (dim + 2))
     scatter = points.T @ points / count
     bingham = count * dim * (dim + 2) / 2 * ((scatter**2).sum() - 1 / dim)
-    return Uniformity(
-        resultant, float(chi2.sf(statistic, dim)), float(chi2.sf(bingham, (dim - 1) * (dim + 2) // 2))
-    )
+    return Uniformity(resultant, float(chi2.sf(statistic, dim)), float(chi2.sf(bingham, (dim - 1) * (dim + 2) // 2)))
 
 
 def kernel_density(at: Array, points: Array, concentration: float) -> Array:

@@ -127,9 +127,7 @@ def hammer_frame(axes: Any, grid: bool = True) -> None:
 
 
 def _unit(longitude: Any, latitude: Any) -> Array:
-    return np.stack(
-        [np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], -1
-    )
+    return np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], -1)
 
 
 def _curve(axes: Any, longitude: Array, latitude: Array, shade: float) -> None:
@@ -247,7 +245,7 @@ def aggregate_posterior(panels: Sequence[tuple[str, Array, Uniformity]], title: 
     """
     columns = min(len(panels), 3 if len(panels) != 4 else 2)
     rows = -(-len(panels) // columns)
-    size = (8.0, 5.2) if len(panels) == 1 else (5.0 * columns, 3.6 * rows + 0.6)
+    size = (8.0, 4.8) if len(panels) == 1 else (5.0 * columns, 3.6 * rows + 0.6)
     figure = new_figure(*size, title, f"One sample of z for each of {len(panels[0][1]):,} test images. ")
     for number, (heading, points, tests) in enumerate(panels):
         axes = figure.add_subplot(rows, columns, number + 1)
@@ -259,15 +257,17 @@ def aggregate_posterior(panels: Sequence[tuple[str, Array, Uniformity]], title: 
             axes.set_ylim(bottom=0)
             axes.legend(fontsize=8, loc="upper right")
         else:
-            x, y = np.meshgrid(np.linspace(-2.83, 2.83, 120), np.linspace(-1.415, 1.415, 60))
-            at = inverse_hammer(np.stack([x, y], -1))
-            inside = np.isfinite(at[..., 0])
-            density = np.full(x.shape, np.nan)
-            density[inside] = kernel_density(at[inside], points, 40)
+            x, y = np.meshgrid(np.linspace(-2.83, 2.83, 160), np.linspace(-1.415, 1.415, 80))
+            # Beyond the rim the value at the rim: the picture is cut along the ellipse, not along its pixels.
+            beyond = np.maximum(np.sqrt(x**2 / 8 + y**2 / 2), 1)[..., None] * (1 + 1e-9)
+            at = inverse_hammer(np.stack([x, y], -1) / beyond)
+            density = kernel_density(at.reshape(-1, 3), points, 40).reshape(x.shape)
             shown = axes.imshow(
                 density, origin="lower", extent=(-2.83, 2.83, -1.415, 1.415), cmap=DENSITY, vmin=0,
                 interpolation="bilinear",
             )  # fmt: skip
+            rim = Ellipse((0, 0), 4 * np.sqrt(2), 2 * np.sqrt(2), transform=axes.transData)
+            shown.set_clip_path(rim)
             hammer_frame(axes, grid=False)
             figure.colorbar(shown, ax=axes, label="density / prior (1: as the prior)", shrink=0.75)
         axes.set_title(

@@ -1,13 +1,14 @@
 """Figures from arrays: the house style, learning curves and sheets of images.
 
-The modules `plots_latent`, `plots_manifold` and `plots_statistics` draw the rest in the same style. None of them knows a
-model, a run or a tensor, and everything draws without a display.
+The modules `plots_latent`, `plots_manifold` and `plots_statistics` draw the rest in the same style. None of them knows
+a model, a run or a tensor, and everything draws without a display.
 
 Shapes: images (N, C, H, W) with values in [0, 1], C being 1 or 3; labels (N,), whole numbers from 0.
 """
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -22,8 +23,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Okabe and Ito's colours, told apart by colour-blind eyes; line styles and markers tell them apart in grey print. Two of
-# Tol's join them, since ten is the usual number of classes.
+# Okabe and Ito's colours, told apart by colour-blind eyes; line styles and markers tell them apart in grey print. Two
+# of Tol's join them, since ten is the usual number of classes.
 COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#888888",
 )  # fmt: skip
@@ -38,7 +39,7 @@ LEGEND_CLASSES = 20
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
     """An empty figure of so many inches with a title that fits, and a note in small print below."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(textwrap.fill(title, max(int(width * 11), 20)), fontsize=11)
+    figure.suptitle(textwrap.fill(title, max(int(width * 12.5), 20)), fontsize=11)
     if note:
         figure.supxlabel(textwrap.fill(note, max(int(width * 14), 20)), fontsize=8, color="0.3")
     return figure
@@ -117,6 +118,15 @@ def image_grid(images: Array, columns: int) -> Array:
 def as_rgb(image: Array) -> Array:
     """An image (C, H, W) of one or three channels as (H, W, 3) with values in [0, 1]."""
     return np.clip(np.broadcast_to(np.moveaxis(image, 0, -1), (*image.shape[1:], 3)), 0, 1)
+
+
+def png(image: Array) -> bytes:
+    """An image (C, H, W) as a PNG file, pixel by pixel."""
+    from matplotlib.image import imsave
+
+    content = io.BytesIO()
+    imsave(content, as_rgb(image), format="png")
+    return content.getvalue()
 
 
 def show_grid(axes: Any, grid: Array) -> None:
@@ -217,7 +227,7 @@ def learning_curves(metrics: Sequence[dict[str, Any]], title: str, best_epoch: i
         axes.xaxis.get_major_locator().set_params(integer=True)
         if best_epoch:
             axes.axvline(best_epoch, color="0.4", linestyle=(0, (1, 1)), label=f"best epoch ({best_epoch})")
-        if number == 0 or len(axes.get_lines()) > 2 and function in (_kappa, _kl_factors):
+        if number == 0 or (len(axes.get_lines()) > 2 and function in (_kappa, _kl_factors)):
             axes.legend(fontsize=8)
     return figure
 

@@ -6,25 +6,34 @@ results/<dataset>/<name>__s<seed>__<hash>/
     metrics.jsonl   one line per epoch
     checkpoints/    last.pt and best.pt, each with the one before it
     figures/        pictures
+    log_px_k*.npy   log p(x) of each test image, for each number of importance samples K
     summary.json    the result; written last, its presence says that the run is complete
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import platform
+import re
 import shlex
 import socket
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from utils.checkpoints import load_newest, previous, save_checkpoint, write_atomically
 from utils.config import Config, identity_fields
 from utils.flags import UsageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+_LOG_PX = re.compile(r"log_px_k([0-9]{1,9})\.npy")
 
 
 class RunDir:
@@ -34,13 +43,13 @@ class RunDir:
 
     Args:
         config: the resolved configuration, which names the folder.
+        path: the folder, where it is known already; runs may be moved.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path | None = None) -> None:
         self.config = config
-        self.path = (
-            Path(config.log_dir) / config.dataset / f"{config.exp_name or config.name}__s{config.rs}__{config.hash}"
-        )
+        name = f"{config.exp_name or config.name}__s{config.rs}__{config.hash}"
+        self.path = path or Path(config.log_dir) / config.dataset / name
         self._summary = self.path / "summary.json"
         self._summary_of_k = self.path / f"summary_k{config.ll_sample}.json"
         self.metrics_path = self.path / "metrics.jsonl"
@@ -108,6 +117,23 @@ class RunDir:
         """
         self.write_json((self._summary_of_k if self._summary.exists() else self._summary).name, summary)
 
+    def write_log_px(self, k: int, values: Tensor) -> None:
+        """Keep log p(x) of each test image (N,), in nats, by K samples: two runs compare best image by image."""
+        import numpy
+
+        content = io.BytesIO()
+        numpy.save(content, values.double().cpu().numpy())
+        write_atomically(self.path / f"log_px_k{k}.npy", content.getvalue())
+
+    def read_log_px(self) -> tuple[int, NDArray[Any]] | None:
+        """The estimate with most samples that is kept: K and log p(x) of each test image (N,), or None."""
+        import numpy
+
+        found = {
+            int(match[1]): path for path in self.path.glob("log_px_k*.npy") if (match := _LOG_PX.fullmatch(path.name))
+        }
+        return (max(found), numpy.load(found[max(found)], allow_pickle=False)) if found else None
+
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file whole or not at all; numbers that are not finite become null."""
         write_atomically(self.path / name, (json.dumps(finite(content), indent=2) + "\n").encode())
@@ -125,7 +151,7 @@ class RunDir:
 
         old = read_json(self.path / "config.json")
         if old is None or old["epochs"] != self.config.epochs:
-            for stale in self.path.glob("summary*.json"):
+            for stale in (*self.path.glob("summary*.json"), *self.path.glob("log_px_k*.npy")):
                 stale.unlink()
             self.write_json("config.json", json.loads(self.config.to_json()))
         self.write_json(
