@@ -21,6 +21,7 @@ from utils.plotting_utils import (
     class_legend,
     class_style,
     new_figure,
+    panel_grid,
     scatter_classes,
 )
 
@@ -52,16 +53,13 @@ def latent_maps(panels: Sequence[Panel], labels: Array | None, names: Sequence[s
         title: what is shown, of which model and data.
         note: small print below.
     """
-    columns = min(len(panels), 3 if len(panels) != 4 else 2)
-    rows = -(-len(panels) // columns)
     single = len(panels) == 1
-    width, height = (8.4, 6.6) if single else (4.4 * columns + 1.2, 3.9 * rows + 0.7)
-    figure = new_figure(width, height, title, note)
+    figure, places = panel_grid([panel.sphere and panel.points.shape[-1] == 3 for panel in panels], title, note, 1.2)
     drawn = []
-    for number, panel in enumerate(panels):
+    for panel, place in zip(panels, places, strict=True):
         dim = panel.points.shape[-1]
         polar = {"projection": "polar"} if panel.sphere and dim == 2 else {}
-        axes = figure.add_subplot(rows, columns, number + 1, **polar)
+        axes = figure.add_subplot(place, **polar)
         if not single:
             axes.set_title(panel.heading, fontsize=10)
         if panel.sphere and dim == 2:
@@ -243,12 +241,10 @@ def aggregate_posterior(panels: Sequence[tuple[str, Array, Uniformity]], title: 
         panels: heading, unit vectors (N, 2) or (N, 3), and the outcome of the tests, for each factor.
         title: what is shown, of which model and data.
     """
-    columns = min(len(panels), 3 if len(panels) != 4 else 2)
-    rows = -(-len(panels) // columns)
-    size = (8.0, 4.8) if len(panels) == 1 else (5.0 * columns, 3.6 * rows + 0.6)
-    figure = new_figure(*size, title, f"One sample of z for each of {len(panels[0][1]):,} test images. ")
-    for number, (heading, points, tests) in enumerate(panels):
-        axes = figure.add_subplot(rows, columns, number + 1)
+    note = f"One sample of z for each of {len(panels[0][1]):,} test images."
+    figure, places = panel_grid([True] * len(panels), title, note)
+    for (heading, points, tests), place in zip(panels, places, strict=True):
+        axes = figure.add_subplot(place)
         if points.shape[1] == 2:
             around, density = _angular_density(points)
             axes.plot(np.degrees(around), density, color=COLOURS[0], label="aggregate posterior")
@@ -257,7 +253,7 @@ def aggregate_posterior(panels: Sequence[tuple[str, Array, Uniformity]], title: 
             axes.set_ylim(bottom=0)
             axes.legend(fontsize=8, loc="upper right")
         else:
-            x, y = np.meshgrid(np.linspace(-2.83, 2.83, 160), np.linspace(-1.415, 1.415, 80))
+            x, y = np.meshgrid(np.linspace(-2.83, 2.83, 120), np.linspace(-1.415, 1.415, 60))
             # Beyond the rim the value at the rim: the picture is cut along the ellipse, not along its pixels.
             beyond = np.maximum(np.sqrt(x**2 / 8 + y**2 / 2), 1)[..., None] * (1 + 1e-9)
             at = inverse_hammer(np.stack([x, y], -1) / beyond)
@@ -271,9 +267,9 @@ def aggregate_posterior(panels: Sequence[tuple[str, Array, Uniformity]], title: 
             hammer_frame(axes, grid=False)
             figure.colorbar(shown, ax=axes, label="density / prior (1: as the prior)", shrink=0.75)
         axes.set_title(
-            f"{heading}: |mean| {tests.resultant:.3f}; uniform? "
-            f"Rayleigh p {_p_text(tests.rayleigh)}, Bingham p {_p_text(tests.bingham)}",
-            fontsize=9 if len(panels) == 1 else 7.5,
+            f"{heading}: mean of length {tests.resultant:.3f}\n"
+            f"uniform? Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}",
+            fontsize=9,
         )
     return figure
 

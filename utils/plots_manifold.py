@@ -15,7 +15,7 @@ from scipy.stats import norm
 
 from utils.geometry import hammer, inverse_hammer
 from utils.plots_latent import hammer_frame
-from utils.plotting_utils import COLOURS, Array, as_rgb, new_figure, show_rows
+from utils.plotting_utils import COLOURS, Array, as_rgb, new_figure, panel_grid, show_rows
 
 
 def ring_angles(count: int) -> Array:
@@ -71,7 +71,7 @@ def columns_of(dim: int, sphere: bool, single: bool) -> int:
     """Images across a manifold of this kind, fewer where several share a figure."""
     if sphere:
         return (22 if single else 15) if dim == 2 else 24
-    return 16 if single else 12
+    return 16 if single else 9
 
 
 def manifolds(panels: Sequence[Manifold], title: str, note: str) -> Figure:
@@ -82,18 +82,13 @@ def manifolds(panels: Sequence[Manifold], title: str, note: str) -> Figure:
         title: what is shown, of which model and data.
         note: small print below.
     """
-    if len(panels) == 1:
-        panel = panels[0]
-        wide = panel.sphere and panel.dim == 2
-        flat = not panel.sphere and panel.dim == 1
-        figure = new_figure(11 if wide or flat else 8, 6.2 if wide else 2 if flat else 8.4, title, note)
-        _draw(figure.subplots(), panel)
+    if len(panels) == 1 and not panels[0].sphere and panels[0].dim == 1:
+        figure = new_figure(11, 2, title, note)
+        _draw(figure.subplots(), panels[0])
         return figure
-    columns = min(len(panels), 3 if len(panels) != 4 else 2)
-    rows = -(-len(panels) // columns)
-    figure = new_figure(5.0 * columns, 4.6 * rows + 0.8, title, note)
-    for number, panel in enumerate(panels):
-        axes = figure.add_subplot(rows, columns, number + 1)
+    figure, places = panel_grid([panel.sphere and panel.dim == 2 for panel in panels], title, note)
+    for panel, place in zip(panels, places, strict=True):
+        axes = figure.add_subplot(place)
         axes.set_title(panel.heading, fontsize=10)
         _draw(axes, panel)
     return figure

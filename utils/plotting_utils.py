@@ -45,6 +45,29 @@ def new_figure(width: float, height: float, title: str, note: str = "") -> Figur
     return figure
 
 
+def panel_grid(wide: Sequence[bool], title: str, note: str, legend: float = 0.0) -> tuple[Figure, list[Any]]:
+    """A figure with a place for each panel, in rows of up to three.
+
+    Args:
+        wide: for each panel whether it is twice as wide as it is high.
+        title, note: as for `new_figure`.
+        legend: inches to leave on the right.
+
+    Returns:
+        The figure and the places, for `add_subplot`.
+    """
+    count = len(wide)
+    if count == 1:
+        figure = new_figure(*((10.4, 5.8) if wide[0] else (7.4 + legend, 7.6)), title, note)
+        return figure, [figure.add_gridspec(1, 1)[0]]
+    columns = 2 if count == 4 else min(count, 3)
+    rows = -(-count // columns)
+    widths = [max(1.7 if wide[place] else 1.0 for place in range(column, count, columns)) for column in range(columns)]
+    figure = new_figure(3.4 * sum(widths) + legend, 3.7 * rows + 0.9, title, note)
+    grid = figure.add_gridspec(rows, columns, width_ratios=widths)
+    return figure, [grid[number // columns, number % columns] for number in range(count)]
+
+
 def plain(text: str) -> str:
     """A text with nothing in it that matplotlib would read as mathematics."""
     return text.replace("$", r"\$")
@@ -165,7 +188,8 @@ def image_rows(
     across = min(max(0.72 * columns, 5.0), 10.0)
     # A column or row of few images is not blown up to the full width of the sheet.
     down = min(across * count * height / (columns * width), 0.9 * count * max(height / width, 1), 14.0)
-    figure = new_figure(across + (1.0 if row_labels else 0), down + 0.9 + (0.3 if note else 0), title, note)
+    extra = 0.55 + (0.25 if column_labels else 0) + (0.35 if note else 0)
+    figure = new_figure(across + (1.0 if row_labels else 0), down + extra, title, note)
     show_rows(figure.subplots(), rows, row_labels, column_labels)
     return figure
 
