@@ -3,22 +3,24 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.checkpoints import CheckpointError, load_newest
+from utils.checkpoints import load_newest
 from utils.command_line import parse
 from utils.config import Config
 from utils.console import Console
+from utils.failures import explain
 from utils.flags import UsageError
 from utils.interrupts import Interrupted, StopRequest
-from utils.load_data import DataError, DataUsageError, dataset_table, load_data
+from utils.load_data import DataUsageError, dataset_table, load_data
 from utils.results import result_table
 from utils.revisit import Revisit, revisit
-from utils.run_dir import RunDir, read_json, read_metrics
+from utils.run_dir import RunDir, read_config, read_json, read_metrics
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,35 +41,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line describes and return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        config = parse(words)
-        if isinstance(config, Revisit):
-            return DONE if revisit(config, load_run) else FAILED
-        if config.list_datasets:
-            print(dataset_table(config.data_dir))
-            return DONE
-        run, console = RunDir(config), Console(config)
-        summary = run.result()
-        if summary is None:
-            summary = execute(config, run, console)
-        else:
-            console.say("this run is complete already")
-        print(result_table(summary, config.verbosity))
-        console.say(f"figures: {run.figures}")
-        return DIVERGED if summary["status"] == "diverged" else DONE
+        with StopRequest() as stop:
+            asked = parse(words)
+            if isinstance(asked, Revisit):
+                return DONE if revisit(asked, load_run) else FAILED
+            return run_as_described(asked, stop)
     except (UsageError, DataUsageError) as error:
-        print(f"run_models.py: {error}", file=sys.stderr)
-        return USAGE
-    except (DataError, CheckpointError) as error:
-        print(f"run_models.py: {error}", file=sys.stderr)
-        return FAILED
-    except OSError as error:
-        print(f"run_models.py: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
-        return FAILED
-    except Interrupted as interrupted:
-        print(
-            f"\nstopped by {interrupted}; to go on: {shlex.join(['python', 'run_models.py', *words])}", file=sys.stderr
-        )
-        return interrupted.exit_code
+        code, line = USAGE, str(error)
+    except Interrupted as stopped:
+        again = shlex.join(["python", "run_models.py", *(word for word in words if word != "--overwrite")])
+        code, line = stopped.exit_code, f"stopped by {stopped}; to go on: {again}"
+    except BrokenPipeError:  # nobody reads the output any more; Python must not fail at flushing it either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code, line = FAILED, "standard output was closed; repeating the command goes on"
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        code, line = FAILED, explained
+    print(f"run_models.py: {line}", file=sys.stderr)
+    return code
+
+
+def run_as_described(config: Config, stop: StopRequest) -> int:
+    """Answer what was asked: print what is there already, or else do what is missing and print it."""
+    if config.list_datasets:
+        print(dataset_table(config.data_dir))
+        return DONE
+    run, console = RunDir(config), Console(config)
+    summary = run.result()
+    if summary is None:
+        summary = execute(config, run, console, stop)
+    else:
+        console.say("this run is complete already")
+    print(result_table(summary, config.verbosity))
+    console.say(f"figures: {run.figures}")
+    return DIVERGED if summary["status"] == "diverged" else DONE
 
 
 def prepare(config: Config) -> tuple[Data, VAE, dict[str, Any]]:
@@ -97,7 +106,7 @@ def prepare(config: Config) -> tuple[Data, VAE, dict[str, Any]]:
     return data, model, {"levels": data.levels, "binary": binary, "seed": config.rs, "device": device}
 
 
-def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
+def execute(config: Config, run: RunDir, console: Console, stop: StopRequest) -> dict[str, Any]:
     """Train (or go on training), evaluate and draw; what is done already is not done again.
 
     Returns:
@@ -107,13 +116,17 @@ def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
         UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
     """
     from utils.batches import TrainingImages, fixed_images
-    from utils.evaluation import evaluate_validation
+    from utils.evaluation import evaluate_elbo, evaluate_validation
     from utils.model_utils import count_parameters
     from utils.training_utils import fit
 
     data, model, how = prepare(config)
-    with run, StopRequest() as stop:
-        state = run.load_last() if run.started else None
+    with run:
+        if (summary := run.result()) is not None:  # another process did it while this one was preparing
+            return summary
+        if run.moved_to:
+            console.say(f"the run that was here is now {run.moved_to}")
+        state = run.load_furthest() if run.started else None
         console.head(
             {
                 "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
@@ -129,16 +142,20 @@ def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
         run.write_start(str(how["device"]), {name: getattr(data, name) for name in IMAGE_FACTS})
         train = TrainingImages(data.train, once=config.binarize, batch_size=config.batch_size, **how)
         val = fixed_images(data.val, purpose="val", **how)
-        progress, diverged = fit(
-            model,
-            train,
-            lambda: evaluate_validation(model, val, config.rs, VALIDATION_K * config.val_nll),
-            config,
-            run,
-            console,
-            stop.check,
-            state,
-        )
+        with stop.deferred():
+            progress, diverged = fit(
+                model,
+                train,
+                lambda: evaluate_validation(model, val, config.rs, VALIDATION_K * config.val_nll, stop.check),
+                config,
+                run,
+                console,
+                stop.check,
+                state,
+                examine=lambda images: evaluate_elbo(model, images, config.rs).summary(),
+            )
+        if diverged:
+            console.diverged(progress, run.diverged)
         test = fixed_images(data.test, purpose="test", **how)
         summary = {
             "status": "diverged" if diverged else "complete",
@@ -146,27 +163,38 @@ def execute(config: Config, run: RunDir, console: Console) -> dict[str, Any]:
             "best_epoch": progress.best_epoch,
             "seconds": progress.seconds,
             "restarts": progress.restarts,
-            "test": finish(config, run, console, stop, model, data, test) if progress.best_epoch else None,
+            "test": None,
         }
-        run.write_result(summary)
-    return summary
+        if not progress.best_epoch:
+            return run.write_result(summary)
+        return finish(config, run, console, model, data, test, summary)
 
 
 def finish(
-    config: Config, run: RunDir, console: Console, stop: StopRequest, model: VAE, data: Data, test: Tensor
+    config: Config, run: RunDir, console: Console, model: VAE, data: Data, test: Tensor, summary: dict[str, Any]
 ) -> dict[str, Any]:
-    """Evaluate the best model on the test images and draw the figures; returns the test figures."""
+    """Evaluate the best model on the test images, draw the figures and write the summary; returns that."""
     from utils.evaluation import evaluate_test
     from utils.figures import draw
+    from utils.image_log_px import read_log_px, write_log_px
     from utils.subject import Subject
 
     def on_block(done: int, total: int) -> None:
-        stop.check()
         console.counting("log p(x)", done, total)
 
     best = run.load_best()
+    best_epoch = best["progress"]["best_epoch"]  # before that of `summary` where the best was damaged
+    partial = run.partial_log_px(best)
     model.load_state_dict(best["model"])
-    result = evaluate_test(model.eval(), test, config.ll_sample, config.rs, on_block, run.write_log_px)
+    result = evaluate_test(
+        model.eval(),
+        test,
+        config.ll_sample,
+        config.rs,
+        on_block,
+        partial,
+        lambda values: write_log_px(run.path, config.ll_sample, best_epoch, values),
+    )
     subject = Subject(
         model,
         config,
@@ -174,12 +202,14 @@ def finish(
         data.test.labels,
         data.class_names,
         read_metrics(run.metrics_path),
-        best["progress"]["best_epoch"],
-        run.read_log_px(),
+        best_epoch,
+        read_log_px(run.path, best_epoch),
     )
-    for reason in draw(subject, run.figures, pdf=config.pdf, check_stop=stop.check).refused:
+    for reason in draw(subject, run.figures, pdf=config.pdf).refused:
         console.say(reason)
-    return result
+    written = run.write_result({**summary, "best_epoch": best_epoch, "test": result})
+    partial.remove()
+    return written
 
 
 def load_run(folder: str | Path) -> tuple[VAE, Config]:
@@ -200,10 +230,9 @@ def load_run(folder: str | Path) -> tuple[VAE, Config]:
     from models import build_model
 
     path = Path(folder)
-    env = read_json(path / "env.json")
-    if env is None or not (path / "config.json").exists():
-        raise UsageError(f"{path}: holds no run; give the folder that contains config.json")
-    config = Config.from_json((path / "config.json").read_text())
+    env, config = read_json(path / "env.json"), read_config(path)
+    if env is None or "images" not in env or config is None:
+        raise UsageError(f"{path}: holds no run; give the folder that contains config.json and env.json")
     images = SimpleNamespace(**env["images"])
     images.shape = tuple(images.shape)
     model = build_model(config, images)
@@ -212,4 +241,5 @@ def load_run(folder: str | Path) -> tuple[VAE, Config]:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal without ± must do, too
     sys.exit(main())

@@ -5,11 +5,16 @@ torch is imported where it is used: the caller of a finished run must not wait f
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from hyperspherical_vae import __version__
 
 if TYPE_CHECKING:
     import torch
@@ -21,25 +26,66 @@ class CheckpointError(Exception):
     """A checkpoint cannot be read; the text says which and why, in one line."""
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview, keep: Path | None = None) -> None:
     """Replace a file by new content, or leave it as it was.
 
     The content goes to a temporary file in the same folder, is flushed to the disk and then renamed, so that a reader
     sees the old file or the new one and never a part.
 
+    Args:
+        path: the file.
+        content: its new content.
+        keep: where the old file is kept, if at all.
+
     Raises:
-        OSError: the content could not be written; the temporary file is gone again.
+        OSError: the content could not be written, naming `path`; the temporary file is gone again.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_of(path)
+    with naming(path):
+        try:
+            with open(temporary, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            if keep is not None and path.exists():
+                _keep(path, keep)
+            os.replace(temporary, path)
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+@contextlib.contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system name the file that the user knows.
+
+    A failed write names none, and the name of a temporary file says nothing to the user.
+
+    Raises:
+        OSError: of the same kind, naming `path`.
+    """
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def temporary_of(path: Path) -> Path:
+    """The name under which a file is written before it gets its own; a killed process may leave it behind."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _keep(path: Path, keep: Path) -> None:
+    link = temporary_of(keep)
+    try:
+        # A hard link, so that at no moment is there no file under the name itself.
+        os.link(path, link)
+        os.replace(link, keep)
+    except OSError:  # a file system without links
+        os.replace(path, keep)
+    finally:
+        with contextlib.suppress(OSError):
+            link.unlink()  # it stays where both names are links to one file already
 
 
 def digest(state: Any) -> str:
@@ -74,34 +120,23 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
-def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, state: dict[str, Any], keep_previous: bool = True) -> None:
     """Write a checkpoint; the one that stood there is kept as `<name>.previous.pt`.
 
     Args:
         path: such as `checkpoints/last.pt`.
         state: tensors, numbers, strings, None, and lists and dicts of them.
+        keep_previous: whether to keep it.
 
     Raises:
         OSError: it could not be written; the one that stood there is untouched.
     """
     import torch
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save({"layout": LAYOUT, "sha256": digest(state), "state": state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if path.exists():
-            # A hard link first, so that at no moment is there no checkpoint under the name itself.
-            link = previous(path).with_name(f".{previous(path).name}.{os.getpid()}.tmp")
-            link.unlink(missing_ok=True)
-            os.link(path, link)
-            os.replace(link, previous(path))
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    # In memory, because torch hides from its caller why a file could not be written.
+    content = io.BytesIO()
+    torch.save({"layout": LAYOUT, "version": __version__, "sha256": digest(state), "state": state}, content)
+    write_atomically(path, content.getbuffer(), keep=previous(path) if keep_previous else None)
 
 
 def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -126,7 +161,11 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     if not isinstance(content, dict) or "layout" not in content:
         raise CheckpointError(f"{path}: is no checkpoint of ours")
     if content["layout"] != LAYOUT:
-        raise CheckpointError(f"{path}: has layout {content['layout']!r}, this version reads layout {LAYOUT}")
+        version = content.get("version", "unknown")
+        raise CheckpointError(
+            f"{path}: has layout {content['layout']!r}, written by version {version} of this program; "
+            f"version {__version__} reads layout {LAYOUT}"
+        )
     state = content.get("state")
     if not isinstance(state, dict) or content.get("sha256") != digest(state):
         raise CheckpointError(f"{path}: is damaged (its content does not match its checksum)")
@@ -148,3 +187,36 @@ def load_newest(path: Path, device: torch.device | str = "cpu") -> tuple[dict[st
         if not previous(path).exists():
             raise
         return load_checkpoint(previous(path), device), f"{error}; using {previous(path).name} instead"
+
+
+class PartialResult:
+    """A small file with what a long computation has so far, for the process that goes on with it.
+
+    Args:
+        path: the file.
+        key: what the result depends on; a file with another key is of no use and is ignored.
+    """
+
+    def __init__(self, path: Path, key: dict[str, Any]) -> None:
+        self.path = path
+        self.key = key
+
+    def load(self) -> dict[str, Any] | None:
+        """What was saved last, or None where there is nothing, nothing sound or nothing for this key."""
+        try:
+            found = load_checkpoint(self.path)
+        except CheckpointError:
+            return None
+        return found["part"] if found.get("key") == self.key else None
+
+    def save(self, part: dict[str, Any]) -> None:
+        """Keep the part that is done.
+
+        Raises:
+            OSError: it could not be written; what was saved before is untouched.
+        """
+        save_checkpoint(self.path, {"key": self.key, "part": part}, keep_previous=False)
+
+    def remove(self) -> None:
+        """The computation is done and its result kept elsewhere."""
+        self.path.unlink(missing_ok=True)

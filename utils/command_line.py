@@ -12,15 +12,20 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from utils.config import Config, resolve
-from utils.flags import Flag, UsageError, flag_of, nearest
+from utils.flags import Flag, UsageError, bare, flag_of, nearest, shown
 from utils.revisit import Revisit, resolve_revisit
 
 _HELP = ("-h", "--help")
-_METAVARS = {"int": "N", "float": "X", "str": "TEXT", "ints": "N,N,...", "floats": "X,X,..."}
-_METAVARS |= {"strs": "S,S,...", "words": "WORD ..."}
-
-
 _FROM = "--from"
+_METAVARS = {
+    "int": "N",
+    "float": "X",
+    "str": "TEXT",
+    "ints": "N,N,...",
+    "floats": "X,X,...",
+    "strs": "S,S,...",
+    "words": "WORD ...",
+}
 
 
 def _spellings(kind: type[Config] | type[Revisit]) -> dict[str, tuple[str, Flag]]:
@@ -39,42 +44,40 @@ def parse(arguments: Sequence[str]) -> Config | Revisit:
     words = list(arguments)
     if any(word in _HELP for word in words):
         print_help()
-    kind = Revisit if any(word.partition("=")[0] == _FROM for word in words) else Config
-    known, other = _spellings(kind), _spellings(Config if kind is Revisit else Revisit)
+    if any(word.partition("=")[0] == _FROM for word in words):
+        return resolve_revisit(Revisit(**_values(words, Revisit)))
+    return resolve(Config(**_values(words, Config)))
+
+
+def _values(words: list[str], kind: type[Config] | type[Revisit]) -> dict[str, Any]:
+    known = _spellings(kind)
     values: dict[str, Any] = {}
     while words:
         word = words.pop(0)
         given, equals, text = word.partition("=")
+        if kind is Config and given in _spellings(Revisit) and given not in known:
+            raise UsageError(f"{given}: is for finished runs; add --from RUN, or leave it out")
+        if kind is Revisit and given in _spellings(Config) and given not in known:
+            allowed = ", ".join(flag_of(f).names[0] for f in dataclasses.fields(Revisit))
+            raise UsageError(f"{given}: is for training, and --from trains nothing; allowed with it: {allowed}")
         if given not in known:
-            if given in other:
-                raise UsageError(f"{given}: {_MISPLACED[kind].format(', '.join(names[0] for names in _names(kind)))}")
             what = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
-            raise UsageError(f"{given or word!r}: {what}{nearest(given, known)} (--help lists all)")
+            raise UsageError(f"{bare(given)}: {what}{nearest(given, known)} (--help lists all)")
         field, spec = known[given]
         if spec.kind == "bool":
             if equals:
-                raise UsageError(f"{given}: is a switch and takes no value; {text!r} was given")
+                raise UsageError(f"{given}: is a switch and takes no value; {shown(text)} was given")
             values[field] = True
             continue
         if not equals:
             if not words or _is_flag(words[0], known):
-                what = f"before {words[0]!r}" if words else "at the end of the line"
+                what = f"before {shown(words[0])}" if words else "at the end of the line"
                 raise UsageError(f"{given}: its value is missing {what}; allowed: {spec.allowed}")
             text = words.pop(0)
         values[field] = spec.parse(given, text)
         while spec.kind == "words" and not equals and words and not _is_flag(words[0], known):
             values[field] += spec.parse(given, words.pop(0))
-    return resolve(Config(**values)) if kind is Config else resolve_revisit(Revisit(**values))
-
-
-_MISPLACED = {
-    Config: "is for finished runs; add --from RUN, or leave it out",
-    Revisit: "is for training, and --from trains nothing; allowed with it: {}",
-}
-
-
-def _names(kind: type[Config] | type[Revisit]) -> list[tuple[str, ...]]:
-    return [flag_of(f).names for f in dataclasses.fields(kind)]
+    return values
 
 
 def _is_flag(word: str, known: dict[str, tuple[str, Flag]]) -> bool:
@@ -94,13 +97,16 @@ def print_help() -> NoReturn:
         "Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 or 143 interrupted.",
     )
     fields = (*dataclasses.fields(Config), *dataclasses.fields(Revisit))
-    groups = {
-        heading: parser.add_argument_group(heading) for heading in dict.fromkeys(flag_of(f).group for f in fields)
-    }
+    headings = dict.fromkeys(flag_of(f).group for f in fields)
+    groups = {heading: parser.add_argument_group(heading) for heading in headings}
+    seen: set[str] = set()
     for f in fields:
         spec = flag_of(f)
+        if spec.names[0] in seen:
+            continue
+        seen.add(spec.names[0])
         group = groups[spec.group]
-        text = spec.help + ("" if f.default is None or spec.kind == "bool" else f" (default: {f.default})")
+        text = spec.help + ("" if f.default in (None, ()) or spec.kind == "bool" else f" (default: {f.default})")
         if spec.kind == "bool":
             group.add_argument(*spec.names, action="store_true", help=text)
         else:

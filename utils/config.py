@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.data_catalogue import DATASETS
-from utils.flags import UsageError, flag, flag_of, nearest
+from utils.flags import UsageError, bare, flag, flag_of, nearest, shown
 
 SPHERICAL = ("vmf", "powerspherical")
 MODEL, OBJECTIVE, TRAINING = "model", "objective", "training"
@@ -223,6 +223,9 @@ class Config:
         "-en --exp_name", "str", RUN, None, "first part of the folder's name, in place of the model's", identity=False
     )
     log_dir: str = flag("-ld --log_dir", "str", RUN, "results", "folder that holds the runs", identity=False)
+    overwrite: bool = flag(
+        "--overwrite", "bool", RUN, False, "move a run that is there aside and start anew", identity=False
+    )
     pdf: bool = flag("--pdf", "bool", RUN, False, "write the figures as PDF files too", identity=False)
     pf: int = flag(
         "-pf --pf", "int", RUN, 1, "epochs from one printed line to the next", low=1, high=10**7, identity=False
@@ -279,17 +282,18 @@ class Config:
         """
         try:
             values = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"the configuration is not valid JSON ({error})") from None
         if not isinstance(values, dict):
             raise UsageError(f"the configuration must be a JSON object, not {type(values).__name__}")
         fields = {f.name: f for f in dataclasses.fields(cls)}
         for key, value in values.items():
             if key not in fields:
-                raise UsageError(f"{key}: unknown field in the configuration{nearest(key, fields)}")
+                raise UsageError(f"{shown(key)}: unknown field in the configuration{nearest(key, fields)}")
             if isinstance(value, list):
                 value = tuple(value)
-            if value != fields[key].default:
+            # Not "where it differs from the default": 200.0 is equal to 200, and no number of epochs.
+            if value is not None or fields[key].default is not None:
                 flag_of(fields[key]).check(key, value)
             values[key] = float(value) if isinstance(value, int) and flag_of(fields[key]).kind == "float" else value
         return resolve(cls(**values))
@@ -300,11 +304,19 @@ def identity_fields() -> list[dataclasses.Field[Any]]:
     return [f for f in dataclasses.fields(Config) if flag_of(f).identity]
 
 
+def _is_path(text: str) -> bool:
+    try:
+        return bool(text) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
 def _factor(dim: str, distribution: str | None) -> str:
     match = re.fullmatch(r"([se]?)([0-9]{1,5})", dim)
     if not match or not 1 <= int(match[2]) <= 10_000:
         raise UsageError(
-            f"-zd: {dim!r} is not a factor; write 4 or s4 for a sphere, e2 for a Euclidean one, each from 1 to 10000"
+            f"-zd: {shown(dim)} is not a factor; write 4 or s4 for a sphere, e2 for a Euclidean one, "
+            "each from 1 to 10000"
         )
     letter = match[1] or ("e" if distribution == "normal" else "s")
     if letter == "s" and distribution == "normal":
@@ -335,7 +347,7 @@ def resolve(config: Config) -> Config:
             raise UsageError(f"-dis {distribution}: contradicts -n {name}; leave -dis out or give -n {distribution}")
         if config.z_dims is not None:
             raise UsageError(
-                f"-zd {','.join(config.z_dims)}: is for -n productspace, but -n is {name}; use -z for one space"
+                f"-zd {bare(','.join(config.z_dims))}: is for -n productspace, but -n is {name}; use -z for one space"
             )
         distribution = name
         config = dataclasses.replace(config, z=config.z or 10)
@@ -371,14 +383,15 @@ def resolve(config: Config) -> Config:
         raise UsageError(f"-klf {config.kl_freeze}: must be below -e, which is {config.epochs}")
     if config.exp_name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", config.exp_name):
         raise UsageError(
-            f"-en: {config.exp_name!r} cannot name a folder; allowed: up to 80 letters, digits and . _ + -, "
+            f"-en: {shown(config.exp_name)} cannot name a folder; allowed: up to 80 letters, digits and . _ + -, "
             "a letter or digit first"
         )
     if config.image_size is not None and len(config.image_size) != 2:
-        raise UsageError(f"--image_size {','.join(map(str, config.image_size))}: needs height and width, such as 64,64")
+        given = bare(",".join(map(str, config.image_size)))
+        raise UsageError(f"--image_size {given}: needs height and width, such as 64,64")
     if config.dataset != "folder" and (config.image_size is not None or config.grey):
         raise UsageError(f"{'--grey' if config.grey else '--image_size'}: is for -d folder, but -d is {config.dataset}")
     for given, value in (("--data_dir", config.data_dir), ("-ld", config.log_dir)):
-        if not value or "\0" in value:
-            raise UsageError(f"{given}: {value!r} cannot be a folder; give a path")
+        if not _is_path(value):
+            raise UsageError(f"{given}: {shown(value)} cannot be a folder; give a path")
     return config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.results import number
@@ -76,6 +77,14 @@ class Console:
             self.say(f"epoch {progress.epoch}/{self.config.epochs}  {text}  {weight}  {duration(left)} left")
         if self.config.verbosity > 1 and "kl_factors" in line["train"]:
             self.say("    KL per factor " + " ".join(number(kl) for kl in line["train"]["kl_factors"]))
+
+    def diverged(self, progress: Progress, report: Path) -> None:
+        """The run is given up."""
+        self.warn(
+            f"the run diverged: a loss or gradient was not finite, and came back after {self.config.max_restarts} "
+            f"restarts. The model of epoch {progress.epoch} is kept in last.pt; try a smaller -lr or a longer -klw. "
+            f"For a report of a fault, what failed is in {report}"
+        )
 
     def restart(self, progress: Progress) -> None:
         """A non-finite loss or gradient sent the run back to its last good state."""

@@ -5,7 +5,9 @@ Shapes: N images of the split, B of a block, K importance samples, n factors of 
 
 from __future__ import annotations
 
+import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -20,6 +22,9 @@ from utils.seeds import derive_seed
 # must not depend on the machine. The second bounds memory whatever K is (4,096 images of 784 pixels are 13 MB).
 BLOCK = 100
 ROWS = 4096
+
+# Seconds of an estimate of log p(x) that a killed run may lose.
+KEEP_EVERY = 20.0
 
 
 class Latent(Protocol):
@@ -96,7 +101,9 @@ def quantile(values: Tensor, q: float) -> Tensor:
 
 
 @torch.no_grad()
-def evaluate_elbo(model: Model, images: Tensor, seed: int, batch_size: int = 1000) -> SplitTerms:
+def evaluate_elbo(
+    model: Model, images: Tensor, seed: int, batch_size: int = 1000, check_stop: Callable[[], None] = lambda: None
+) -> SplitTerms:
     """The ELBO of every image of a split, with one sample of z per image.
 
     Args:
@@ -104,11 +111,13 @@ def evaluate_elbo(model: Model, images: Tensor, seed: int, batch_size: int = 100
         images: (N, C, H, W), floats on the model's device.
         seed: fixes the samples, so that epochs and models are compared on the same noise.
         batch_size: images at a time.
+        check_stop: called before each batch; may raise.
     """
     torch.manual_seed(derive_seed(seed, "evaluate elbo"))
     log_px_z, kl_factors, means = [], [], []
     statistics: dict[str, list[Tensor]] = {}
     for x in images.split(batch_size):
+        check_stop()
         q = model.posterior(x)
         terms = model.elbo_terms_of(q, x)
         log_px_z.append(terms.log_px_z)
@@ -199,8 +208,21 @@ def log_px_blocks(model: Model, images: Tensor, k: int, seed: int, start: int = 
         yield total - math.log(k), (2 * total - squares).exp()
 
 
+class Partial(Protocol):
+    """Where an estimate is kept while it goes on; see `utils.checkpoints.PartialResult`."""
+
+    def load(self) -> dict[str, Any] | None: ...
+
+    def save(self, part: dict[str, Any]) -> None: ...
+
+
 def estimate_log_px(
-    model: Model, images: Tensor, k: int, seed: int, on_block: Callable[[int, int], None] | None = None
+    model: Model,
+    images: Tensor,
+    k: int,
+    seed: int,
+    on_block: Callable[[int, int], None] | None = None,
+    partial: Partial | None = None,
 ) -> LogPx:
     """log p(x) of every image; see `log_px_blocks`.
 
@@ -209,22 +231,43 @@ def estimate_log_px(
         images: (N, C, H, W), floats on the model's device.
         k: importance samples K per image.
         seed: fixes the samples.
-        on_block: told (images done, images in all) after each block.
+        on_block: told (images done, images in all) after each block; may raise.
+        partial: where to go on from and to keep what is done, every `KEEP_EVERY` seconds and when interrupted.
     """
-    values, ess, done = [], [], 0
-    for block_values, block_ess in log_px_blocks(model, images, k, seed):
-        values.append(block_values)
-        ess.append(block_ess)
-        done += len(block_values)
-        if on_block:
-            on_block(done, len(images))
+    found = partial.load() if partial else None
+    values, ess = ([found["values"].to(images.device)], [found["ess"].to(images.device)]) if found else ([], [])
+    start = len(found["values"]) if found else 0  # whole blocks: a block counts once it is done
+    done, kept, kept_at = start, start, time.monotonic()
+
+    def keep() -> None:
+        if partial and done > kept:
+            partial.save({"values": torch.cat(values).cpu(), "ess": torch.cat(ess).cpu()})
+
+    try:
+        for block_values, block_ess in log_px_blocks(model, images, k, seed, -(-start // BLOCK)):
+            values.append(block_values)
+            ess.append(block_ess)
+            done += len(block_values)
+            if time.monotonic() - kept_at >= KEEP_EVERY:
+                keep()
+                kept, kept_at = done, time.monotonic()
+            if on_block:
+                on_block(done, len(images))
+    except BaseException:
+        with contextlib.suppress(OSError):  # why it ends is worth more than the part that is lost
+            keep()
+        raise
     return LogPx(k, torch.cat(values), torch.cat(ess))
 
 
-def evaluate_validation(model: Model, images: Tensor, seed: int, k: int = 0) -> dict[str, Any]:
+def evaluate_validation(
+    model: Model, images: Tensor, seed: int, k: int = 0, check_stop: Callable[[], None] = lambda: None
+) -> dict[str, Any]:
     """The validation figures of one epoch: the ELBO and its terms, and log p(x) with K samples if K is not 0."""
-    found = evaluate_elbo(model, images, seed).summary()
-    return {**found, **estimate_log_px(model, images, k, seed).summary()} if k else found
+    found = evaluate_elbo(model, images, seed, check_stop=check_stop).summary()
+    if not k:
+        return found
+    return {**found, **estimate_log_px(model, images, k, seed, lambda done, total: check_stop()).summary()}
 
 
 def evaluate_test(
@@ -233,7 +276,8 @@ def evaluate_test(
     k: int,
     seed: int,
     on_block: Callable[[int, int], None] | None = None,
-    on_log_px: Callable[[int, Tensor], None] | None = None,
+    partial: Partial | None = None,
+    on_log_px: Callable[[Tensor], None] | None = None,
 ) -> dict[str, Any]:
     """The test figures of a run: ELBO, KL per factor, statistics of the latent, active units, log p(x).
 
@@ -243,15 +287,16 @@ def evaluate_test(
         k: importance samples K per image.
         seed: fixes the samples.
         on_block: told (images done, images in all) during the estimate of log p(x).
-        on_log_px: told K and log p(x) of each image, (N,), where the latent has a density.
+        partial: where that estimate is kept while it goes on.
+        on_log_px: given log p(x) of each image, (N,), where the latent has a density.
     """
     terms = evaluate_elbo(model, images, seed)
     log_px: dict[str, Any] = {"log_px": None, "log_px_se": None, "k": k, "ess": None}
     if model.latent.has_density:
-        estimate = estimate_log_px(model, images, k, seed, on_block)
+        estimate = estimate_log_px(model, images, k, seed, on_block, partial)
         log_px = estimate.summary()
         if on_log_px:
-            on_log_px(k, estimate.values)
+            on_log_px(estimate.values)
     variance = model.latent.prior().variance
     return {
         "n": len(images),

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from utils import figures_latent
 from utils.checkpoints import write_atomically
 from utils.seeds import derive_seed
-from utils.subject import Subject, Undrawable, symbols
+from utils.subject import Array, Subject, Undrawable, symbols
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,15 +100,14 @@ def _log_px(subject: Subject) -> Figure:
     )
 
 
-def _code_counts(subject: Subject) -> np.ndarray:
-    """How often each code stands at each position of the embedded images of each class, (classes, positions, codes)."""
-    codes = subject.model.latent.codes(
-        subject.model.posterior(subject.images[subject.embedded.to(subject.images.device)])
-    )
-    codes = codes.cpu().numpy()
-    labels = subject.embedded_labels if subject.embedded_labels is not None else np.zeros(len(codes), int)
+def _code_counts(subject: Subject) -> Array:
+    """How often each code stands at each position in the embedded images of each class, (classes, positions, codes)."""
+    latent: Any = subject.model.latent
+    x = subject.images[subject.embedded.to(subject.images.device)]
+    codes = latent.codes(subject.model.posterior(x)).cpu().numpy()
+    labels = np.zeros(len(codes), int) if subject.embedded_labels is None else subject.embedded_labels
     present, rank = np.unique(labels, return_inverse=True)
-    counts = np.zeros((len(present), codes.shape[1], subject.model.latent.code_count))
+    counts = np.zeros((len(present), codes.shape[1], latent.code_count))
     np.add.at(counts, (rank[:, None], np.arange(codes.shape[1])[None], codes), 1)
     return counts
 
@@ -137,7 +136,8 @@ def _confusion(subject: Subject) -> Figure:
 
     present = _present_classes(subject)
     z = torch.from_numpy(subject.embedding[0]).to(subject.images.device)
-    predicted = subject.model.classifier(z).argmax(-1).cpu().numpy()
+    classifier: Any = getattr(subject.model, "classifier", None)
+    predicted = classifier(z).argmax(-1).cpu().numpy()
     labels = subject.embedded_labels
     assert labels is not None
     classes = max(len(subject.class_names), max(present) + 1, int(predicted.max()) + 1)
@@ -213,7 +213,6 @@ def draw(
     folder: Path,
     names: Sequence[str] | None = None,
     pdf: bool = False,
-    check_stop: Callable[[], None] = lambda: None,
 ) -> Drawn:
     """Draw figures as PNG files, and as PDF files too if asked.
 
@@ -224,7 +223,6 @@ def draw(
         folder: where to write.
         names: which figures; else all that fit the kind of run.
         pdf: whether to write PDF files too.
-        check_stop: called before each figure; may raise.
 
     Raises:
         OSError: a file could not be written.
@@ -236,7 +234,6 @@ def draw(
     for name, drawing in FIGURES.items():
         if name not in names if names is not None else drawing.misfit(subject):
             continue
-        check_stop()
         torch.manual_seed(derive_seed(subject.config.rs, "figure", name))
         try:
             figure = drawing.figure(subject)

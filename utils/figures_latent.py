@@ -13,6 +13,7 @@ import torch
 
 from utils.geometry import (
     Array,
+    Uniformity,
     geodesic,
     geodesic_distances,
     great_circle,
@@ -269,7 +270,7 @@ def aggregate_posterior(subject: Subject) -> Figure:
     from utils import plots_latent
 
     samples = subject.embedding[1].astype(np.float64)
-    panels = []
+    panels: list[tuple[str, Array, Uniformity]] = []
     for number, factor in enumerate(subject.factors):
         if factor.radius is not None and factor.dim <= 2 and len(panels) < MOST_PANELS:
             points = _unit(samples, factor)

@@ -10,7 +10,6 @@ from typing import Any
 
 _TYPES: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool}
 _ITEMS: dict[str, Any] = {"ints": int, "floats": (int, float), "strs": str, "words": str}
-_INT = r"[+-]?[0-9]{1,18}"
 _FLOAT = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"
 
 
@@ -71,22 +70,22 @@ class Flag:
         """
         value: Any = text
         if self.kind == "int":
-            if not re.fullmatch(_INT, text):
-                raise UsageError(f"{given}: {text!r} is not a whole number; allowed: {self.allowed}")
+            if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+                raise UsageError(f"{given}: {shown(text)} is not a whole number; allowed: {self.allowed}")
             value = int(text)
         elif self.kind == "float":
             if not re.fullmatch(_FLOAT, text):
-                raise UsageError(f"{given}: {text!r} is not a finite number; allowed: {self.allowed}")
+                raise UsageError(f"{given}: {shown(text)} is not a finite number; allowed: {self.allowed}")
             value = float(text)
         elif self.kind == "ints":
             if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text):
                 raise UsageError(
-                    f"{given}: {text!r} is not a list of whole numbers separated by commas, such as 256,128"
+                    f"{given}: {shown(text)} is not a list of whole numbers separated by commas, such as 256,128"
                 )
             value = tuple(int(part) for part in text.split(","))
         elif self.kind == "floats":
             if not all(re.fullmatch(_FLOAT, part) for part in text.split(",")):
-                raise UsageError(f"{given}: {text!r} is not a list of numbers separated by commas, such as 0.1,5")
+                raise UsageError(f"{given}: {shown(text)} is not a list of numbers separated by commas, such as 0.1,5")
             value = tuple(float(part) for part in text.split(","))
         elif self.kind == "strs":
             value = tuple(text.split(","))
@@ -109,14 +108,14 @@ class Flag:
             for part in parts
         )
         if not parts or not right or isinstance(value, tuple) != bool(item):
-            raise UsageError(f"{given}: {value!r} is not of the right kind; allowed: {self.allowed}")
+            raise UsageError(f"{given}: {shown(value)} is not of the right kind; allowed: {self.allowed}")
         if self.choices and value not in self.choices:
-            raise UsageError(f"{given}: {value!r} is not one of {self.allowed}{nearest(value, self.choices)}")
+            raise UsageError(f"{given}: {shown(value)} is not one of {self.allowed}{nearest(value, self.choices)}")
         for number in parts if self.kind in ("int", "float", "ints", "floats") else ():
             # Written so that a NaN fails every comparison and is refused.
             fits = (self.low is None or number >= self.low) and (self.above is None or number > self.above)
             if not (fits and (self.high is None or number <= self.high)):
-                raise UsageError(f"{given}: {number} is out of range; allowed: {self.allowed}")
+                raise UsageError(f"{given}: {shown(number)} is out of range; allowed: {self.allowed}")
 
 
 def flag(names: str, kind: str, group: str, default: Any, help: str, **limits: Any) -> Any:
@@ -134,8 +133,19 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`; did you mean X?` for the closest known spelling, or nothing."""
     import difflib  # only needed once something is wrong
 
-    match = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
+    match = difflib.get_close_matches(word[:80], sorted(known), n=1, cutoff=0.5)
     return f"; did you mean {match[0]}?" if match else ""
+
+
+def shown(value: Any) -> str:
+    """A value in a message: in one line however many it has, and cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:80]}... ({len(text):,} characters)"
+
+
+def bare(text: str) -> str:
+    """A word of the command line in a message: as it was typed where that can be read, else as `shown`."""
+    return text if text.isprintable() and 0 < len(text) <= 80 else shown(text)
 
 
 def _plain(number: float | None) -> str:

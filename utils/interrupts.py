@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
+# Seconds that a signal waits for a step boundary; together with leaving, it stays below five.
+PATIENCE = 4.0
 
-class Interrupted(Exception):
-    """The run was asked to stop and everything is saved.
+
+class Interrupted(BaseException):
+    """The run was asked to stop, and what it had is saved.
+
+    Like KeyboardInterrupt it is no Exception, so that nothing on its way takes it for an error of its own.
 
     Args:
         signum: the signal; the exit code is 128 + its number.
@@ -20,10 +26,15 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Notes the first SIGTERM or SIGINT for the next step boundary; a second one ends the process at once."""
+    """Turns the first SIGTERM or SIGINT into `Interrupted`; a second one ends the process at once.
+
+    Use it as a context manager, in the main thread. `Interrupted` is raised where the signal finds the program, but
+    within `deferred()` only by `check()`, so that training stops between two steps.
+    """
 
     def __init__(self) -> None:
         self.signum: int | None = None
+        self._deferring = False
 
     def __enter__(self) -> StopRequest:
         self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -32,15 +43,44 @@ class StopRequest:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._set_alarm(0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        # Native code that a signal interrupts may report an error of its own; a disk that is full while the state is
+        # saved is worth more than the news that a signal came.
+        if self.signum is not None and isinstance(error, Exception) and not isinstance(error, OSError):
+            raise Interrupted(self.signum) from error
 
-    def _note(self, signum: int, frame: FrameType | None) -> None:
-        if self.signum is not None:
-            os._exit(128 + signum)
-        self.signum = signum
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Within it a signal waits for `check()`, but not for ever: a step may take longer than a user waits."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+            self._set_alarm(0)
+        self.check()
 
     def check(self) -> None:
         """Raise `Interrupted` if a signal has come."""
         if self.signum is not None:
             raise Interrupted(self.signum)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = signum
+        # The system's own reaction to the next one does not wait for the interpreter.
+        for number in self._before:
+            signal.signal(number, signal.SIG_DFL)
+        if not self._deferring:
+            raise Interrupted(signum)
+        self._set_alarm(PATIENCE)
+
+    def _set_alarm(self, seconds: float) -> None:
+        if hasattr(signal, "setitimer"):  # not on Windows
+            if seconds:
+                self._alarm_before = signal.signal(signal.SIGALRM, lambda signum, frame: self.check())
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+            elif hasattr(self, "_alarm_before"):
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, self._alarm_before)

@@ -145,8 +145,8 @@ def _ring(axes: Any, points: Array, labels: Array | None) -> None:
             radius = np.full_like(chosen, 0.35 + 0.65 * (rank + 1) / (len(present) + 1))
             axes.scatter(chosen, radius, s=12, color=colour, marker=marker, alpha=0.4, linewidths=0)
     else:
-        colour = {"color": COLOURS[0]} if labels is None else {"c": labels, "cmap": "viridis"}
-        axes.scatter(direction, np.ones_like(direction), s=12, alpha=0.3, linewidths=0, **colour)
+        style: dict[str, Any] = {"color": COLOURS[0]} if labels is None else {"c": labels, "cmap": "viridis"}
+        axes.scatter(direction, np.ones_like(direction), s=12, alpha=0.3, linewidths=0, **style)
     around, density = _angular_density(points)
     height = 1.05 + 0.55 * density / density.max()
     axes.plot(around, height, color="black", linewidth=1)

@@ -23,7 +23,7 @@ def kappa_histogram(kappas: Array, headings: Sequence[str], title: str) -> Figur
     axes = figure.subplots()
     low, high = kappas[:, :shown].min(), kappas[:, :shown].max()
     pad = max(0.02 * (high - low), 1e-3 * high)
-    bins = np.linspace(low - pad, high + pad, 51)
+    bins = np.linspace(low - pad, high + pad, 51).tolist()
     for factor in range(shown):
         values, style = kappas[:, factor], STYLES[factor % len(STYLES)]
         label = f"{headings[factor]}: median {np.median(values):.3g}"

@@ -19,6 +19,7 @@ matplotlib.use("Agg")
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -248,7 +249,7 @@ def learning_curves(metrics: Sequence[dict[str, Any]], title: str, best_epoch: i
         function(axes, metrics)
         axes.grid(alpha=0.3)
         axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
         if best_epoch:
             axes.axvline(best_epoch, color="0.4", linestyle=(0, (1, 1)), label=f"best epoch ({best_epoch})")
         if number == 0 or (len(axes.get_lines()) > 2 and function in (_kappa, _kl_factors)):
@@ -256,7 +257,7 @@ def learning_curves(metrics: Sequence[dict[str, Any]], title: str, best_epoch: i
     return figure
 
 
-def _line(axes: Any, epochs: Sequence[int], values: Sequence[float | None], **style: Any) -> None:
+def _line(axes: Any, epochs: Sequence[int], values: Sequence[float | None] | Array, **style: Any) -> None:
     """One curve; a single epoch is no line and becomes a point, and a missing value a gap."""
     numbers = [np.nan if value is None else value for value in values]
     axes.plot(epochs, numbers, marker="o" if len(epochs) == 1 else None, **style)

@@ -1,7 +1,7 @@
 """A page of all runs in a folder: `python -m utils.report results/` writes `results/report.html`.
 
-The page is one file that works from the disk and asks nothing of the network: a table of the runs that can be sorted and
-filtered, and the pictures of each, which stay where they are.
+The page is one file that works from the disk and asks nothing of the network: a table of the runs that can be sorted
+and filtered, and the pictures of each, which stay where they are.
 """
 
 from __future__ import annotations

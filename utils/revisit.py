@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from utils.config import Config
 from utils.flags import UsageError, flag, flag_of, nearest
-from utils.interrupts import StopRequest
 from utils.results import result_table
-from utils.run_dir import RunDir, read_json, read_metrics
+from utils.run_dir import RunDir, read_json, read_metrics, read_summary
 
 if TYPE_CHECKING:
     import torch
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
 
     Load = Callable[[str | Path], tuple[VAE, Config]]
 
-LOOK = "looking again at finished runs (with --from none of the flags above)"
+LOOK = "looking again at finished runs; with --from go also -lls, --pdf, --data_dir, -rs, --device and -v"
 
 
 def _as_in_training(name: str) -> Any:
     """The flag of a training run of that name; unset, what the run has counts."""
     (found,) = (f for f in dataclasses.fields(Config) if f.name == name)
-    return dataclasses.field(default=None, metadata={"flag": dataclasses.replace(flag_of(found), group=LOOK)})
+    return dataclasses.field(default=None, metadata={"flag": flag_of(found)})
 
 
 @dataclass(frozen=True)
@@ -118,11 +117,10 @@ def revisit(request: Revisit, load: Load) -> bool:
     visits = [Visit(request, Path(folder), load) for folder in request.runs]
     for visit in visits:
         visit.check()
-    with StopRequest() as stop:
-        if request.compares:
-            return _compare(request, visits)
-        done = [visit.carry_out(stop.check) for visit in visits]
-        return all(done)
+    if request.compares:
+        return _compare(request, visits)
+    done = [visit.carry_out() for visit in visits]
+    return all(done)
 
 
 class Visit:
@@ -142,16 +140,22 @@ class Visit:
         from utils.devices import choose_device
 
         self.request, self.path = request, path
-        self.model, config = load(path)
-        changes = {"data_dir": request.data_dir, "ll_sample": request.ll_sample, "verbosity": request.verbosity}
-        self.config = dataclasses.replace(config, **{name: new for name, new in changes.items() if new is not None})
-        self.run = RunDir(self.config, path)
-        summary = read_json(path / "summary.json")
+        summary = read_summary(path / "summary.json")
         if summary is None:
-            raise UsageError(f"--from {path}: is not finished; repeat its command to go on with it")
+            there = (path / "config.json").exists()
+            what = "is not finished; repeat its command to go on with it" if there else "holds no finished run"
+            raise UsageError(f"--from {path}: {what}")
         if not summary["best_epoch"]:
             raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
-        self.summary = summary
+        self.model, config = load(path)
+        self.summary, self.best_epoch = summary, int(summary["best_epoch"])
+        self.config = dataclasses.replace(
+            config,
+            data_dir=config.data_dir if request.data_dir is None else request.data_dir,
+            ll_sample=config.ll_sample if request.ll_sample is None else request.ll_sample,
+            verbosity=config.verbosity if request.verbosity is None else request.verbosity,
+        )
+        self.run = RunDir(self.config, path)
         self.device: torch.device = choose_device(request.device or "auto")
         self.model.to(self.device)
 
@@ -215,6 +219,7 @@ class Visit:
     def subject(self, data: Data) -> Subject:
         """The run, to be drawn."""
         from utils.batches import fixed_images
+        from utils.image_log_px import read_log_px
         from utils.subject import Subject
 
         binary = self.model.likelihood.binary or self.config.binarize
@@ -228,50 +233,54 @@ class Visit:
             data.test.labels,
             data.class_names,
             read_metrics(self.run.metrics_path),
-            self.summary["best_epoch"],
-            self.run.read_log_px(),
+            self.best_epoch,
+            read_log_px(self.path, self.best_epoch),
             self.request.kappas,
         )
 
-    def carry_out(self, check_stop: Callable[[], None]) -> bool:
+    def carry_out(self) -> bool:
         """Evaluate, draw and generate, as asked; returns whether all could be done."""
         from utils.figures import draw
 
         request = self.request
         with self.run:
-            subject = self.subject(self.data())
+            data = self.data()
             if request.ll_sample is not None:
-                print(result_table(self.evaluate(subject, check_stop), self.config.verbosity))
+                print(result_table(self.evaluate(self.subject(data)), self.config.verbosity))
+            subject = self.subject(data)
             if request.generate is not None:
                 self.say(*self.generate(subject))
             if not request.draws:
                 return True
-            subject.log_px = self.run.read_log_px()
-            drawn = draw(subject, self.run.figures, request.figures, bool(request.pdf), check_stop)
+            drawn = draw(subject, self.run.figures, request.figures, bool(request.pdf))
         self.say(*map(str, drawn.files))
         for line in drawn.refused:
             print(line, file=sys.stderr if request.figures else sys.stdout)
         return not (drawn.refused and request.figures)
 
-    def evaluate(self, subject: Subject, check_stop: Callable[[], None]) -> dict[str, Any]:
+    def evaluate(self, subject: Subject) -> dict[str, Any]:
         """The result with the asked number of importance samples; written beside those that are there."""
         from utils.console import Console
         from utils.evaluation import evaluate_test
+        from utils.image_log_px import write_log_px
 
         found = self.run.result()
         if found is not None:
             return found
-        console = Console(self.config)
-
-        def on_block(done: int, total: int) -> None:
-            check_stop()
-            console.counting("log p(x)", done, total)
-
-        config = self.config
-        test = evaluate_test(self.model, subject.images, config.ll_sample, config.rs, on_block, self.run.write_log_px)
-        result = {**self.summary, "test": test}
-        self.run.write_result(result)
-        return result
+        console, config, run = Console(self.config), self.config, self.run
+        partial = run.partial_log_px(run.load_best())
+        test = evaluate_test(
+            self.model,
+            subject.images,
+            config.ll_sample,
+            config.rs,
+            lambda done, total: console.counting("log p(x)", done, total),
+            partial,
+            lambda values: write_log_px(self.path, config.ll_sample, self.best_epoch, values),
+        )
+        written = run.write_result({**self.summary, "test": test})
+        partial.remove()
+        return written
 
     def generate(self, subject: Subject) -> list[str]:
         """Write new images; returns what to say of it."""

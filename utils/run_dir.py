@@ -4,36 +4,46 @@ results/<dataset>/<name>__s<seed>__<hash>/
     config.json     what defines the run
     env.json        versions, device, command, kind of images
     metrics.jsonl   one line per epoch
-    checkpoints/    last.pt and best.pt, each with the one before it
+    checkpoints/    last.pt and best.pt, each with the one before it; while a run is interrupted also stopped.pt (where
+                    in its epoch it was) and log_px.pt (how far its log p(x) had come)
     figures/        pictures
-    log_px_k*.npy   log p(x) of each test image, for each number of importance samples K
+    diverged.pt     what failed, where a run diverged
+    log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
     summary.json    the result; written last, its presence says that the run is complete
 """
 
 from __future__ import annotations
 
-import io
+import contextlib
+import dataclasses
+import itertools
 import json
 import math
 import os
 import platform
-import re
 import shlex
 import socket
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from utils.checkpoints import load_newest, previous, save_checkpoint, write_atomically
+from hyperspherical_vae import __version__
+from utils.checkpoints import (
+    CheckpointError,
+    PartialResult,
+    digest,
+    load_checkpoint,
+    load_newest,
+    naming,
+    previous,
+    save_checkpoint,
+    write_atomically,
+)
 from utils.config import Config, identity_fields
 from utils.flags import UsageError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import Tensor
-
-_LOG_PX = re.compile(r"log_px_k([0-9]{1,9})\.npy")
 
 
 class RunDir:
@@ -55,31 +65,71 @@ class RunDir:
         self.metrics_path = self.path / "metrics.jsonl"
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
+        self.stopped = self.path / "checkpoints" / "stopped.pt"
         self.figures = self.path / "figures"
+        self.diverged = self.path / "diverged.pt"
         self._holder = self.path / "held_by.txt"
+        self.moved_to: Path | None = None  # where --overwrite put the run that was here
 
     def __enter__(self) -> RunDir:
-        from filelock import FileLock, Timeout
+        """Make the folder, hold it, and clear away what a killed process left half-written.
 
+        Raises:
+            UsageError: another process holds it.
+            OSError: the folder cannot be written to.
+        """
+        if self.config.overwrite and self.path.exists():
+            self._acquire()
+            self._holder.unlink()
+            self.moved_to = next(place for place in self._places_aside() if not place.exists())
+            self.path.rename(self.moved_to)
+            self._lock.release()
         for folder in (self.path, self.last.parent, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.path / ".lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            try:
-                holder = self._holder.read_text().strip()
-            except OSError:
-                holder = "another process"
-            raise UsageError(f"{self.path}: is in use by {holder}; wait for it, or change a flag or the seed") from None
-        self._holder.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+        self._acquire()
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._holder.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a note for others; the lock itself is what counts
+            self._holder.unlink()
         self._lock.release()
+
+    def _acquire(self) -> None:
+        from filelock import FileLock, Timeout
+
+        self._lock = FileLock(self.path / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(
+                f"{self.path}: is in use by {self._holder_text()}; wait for it, or change a flag or the seed"
+            ) from None
+        try:
+            write_atomically(self._holder, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _holder_text(self) -> str:
+        """Who holds the folder; a process that has only just taken it is given a second to say so."""
+        deadline = time.monotonic() + 1
+        while True:
+            try:
+                _, pid, _, host = self._holder.read_text().split()
+                if host != socket.gethostname() or _is_alive(int(pid)):
+                    return f"process {pid} on {host}"
+            except (OSError, ValueError):
+                pass
+            if time.monotonic() > deadline:
+                return "another process"
+            time.sleep(0.02)
+
+    def _places_aside(self) -> Iterator[Path]:
+        return (self.path.with_name(f"{self.path.name}.old{number}") for number in itertools.count(1))
 
     def result(self) -> dict[str, Any] | None:
         """The result of this run with this many epochs and importance samples, or None where something is left to do.
@@ -87,9 +137,8 @@ class RunDir:
         Raises:
             UsageError: the folder holds a run with other settings, or of more epochs.
         """
-        try:
-            old = Config.from_json((self.path / "config.json").read_text())
-        except FileNotFoundError:
+        old = None if self.config.overwrite else read_config(self.path)
+        if old is None:
             return None
         changed = [
             f"{f.name} was {getattr(old, f.name)!r} and is {getattr(self.config, f.name)!r}"
@@ -100,39 +149,29 @@ class RunDir:
             changed.append(f"epochs was {old.epochs} and is {self.config.epochs}, which may only grow")
         if changed:
             raise UsageError(
-                f"{self.path}: holds a run with other settings ({'; '.join(changed)}); choose another -ld or -en"
+                f"{self.path}: holds a run with other settings ({'; '.join(changed)}); choose another -ld or -en, or "
+                "--overwrite to move that run aside"
             )
         if self.config.epochs > old.epochs:
             return None
         for path in (self._summary, self._summary_of_k):
-            found = read_json(path)
+            found = read_summary(path)
             if found and (found["test"] is None or found["test"]["k"] == self.config.ll_sample):
                 return found
         return None
 
-    def write_result(self, summary: dict[str, Any]) -> None:
+    def write_result(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Write the summary: last of all files, for its presence says that the run is complete.
 
         A run that was evaluated before keeps that summary; the one with another K goes beside it.
+
+        Returns:
+            What a reader of the file will see.
         """
-        self.write_json((self._summary_of_k if self._summary.exists() else self._summary).name, summary)
-
-    def write_log_px(self, k: int, values: Tensor) -> None:
-        """Keep log p(x) of each test image (N,), in nats, by K samples: two runs compare best image by image."""
-        import numpy
-
-        content = io.BytesIO()
-        numpy.save(content, values.double().cpu().numpy())
-        write_atomically(self.path / f"log_px_k{k}.npy", content.getvalue())
-
-    def read_log_px(self) -> tuple[int, NDArray[Any]] | None:
-        """The estimate with most samples that is kept: K and log p(x) of each test image (N,), or None."""
-        import numpy
-
-        found = {
-            int(match[1]): path for path in self.path.glob("log_px_k*.npy") if (match := _LOG_PX.fullmatch(path.name))
-        }
-        return (max(found), numpy.load(found[max(found)], allow_pickle=False)) if found else None
+        path = self._summary if read_summary(self._summary) is None else self._summary_of_k
+        self.write_json(path.name, summary)
+        written: dict[str, Any] = finite(summary)
+        return written
 
     def write_json(self, name: str, content: dict[str, Any]) -> None:
         """Write a JSON file whole or not at all; numbers that are not finite become null."""
@@ -140,6 +179,8 @@ class RunDir:
 
     def write_start(self, device: str, images: dict[str, Any]) -> None:
         """Write `config.json` and `env.json`; a run that is to be trained further is no longer complete.
+
+        Its results until then are kept as `summary_e<epochs>...json`.
 
         Args:
             device: where the run computes.
@@ -149,16 +190,19 @@ class RunDir:
         import scipy
         import torch
 
-        old = read_json(self.path / "config.json")
-        if old is None or old["epochs"] != self.config.epochs:
-            for stale in (*self.path.glob("summary*.json"), *self.path.glob("log_px_k*.npy")):
-                stale.unlink()
-            self.write_json("config.json", json.loads(self.config.to_json()))
+        old = read_config(self.path)
+        if old is None or old.epochs != self.config.epochs:
+            until = f"summary_e{old.epochs}" if old else "summary_earlier"
+            for summary in (*self.path.glob("summary.json"), *self.path.glob("summary_k*.json")):
+                summary.rename(summary.with_name(summary.name.replace("summary", until, 1)))
+            config = dataclasses.replace(self.config, overwrite=False)  # meant for this once
+            self.write_json("config.json", json.loads(config.to_json()))
         self.write_json(
             "env.json",
             {
                 "command": shlex.join([Path(sys.executable).name, *sys.argv]),
                 "device": device,
+                "version": __version__,
                 "python": platform.python_version(),
                 "platform": platform.platform(),
                 "torch": torch.__version__,
@@ -170,8 +214,17 @@ class RunDir:
         )
 
     def save_last(self, state: dict[str, Any]) -> None:
-        """Keep the state of training; see `checkpoints.save_checkpoint`."""
+        """Keep the state of training after an epoch; see `checkpoints.save_checkpoint`."""
         save_checkpoint(self.last, state)
+        self.stopped.unlink(missing_ok=True)
+
+    def save_stopped(self, state: dict[str, Any]) -> None:
+        """Keep the state of training within an epoch.
+
+        Apart from the one after the last epoch, to which a run returns when its numbers stop being finite: it does so
+        whether it was interrupted or not.
+        """
+        save_checkpoint(self.stopped, state, keep_previous=False)
 
     def save_best(self, state: dict[str, Any]) -> None:
         """Keep the best model so far."""
@@ -185,6 +238,23 @@ class RunDir:
         """
         return self._load(self.last)
 
+    def load_furthest(self) -> dict[str, Any]:
+        """The state of training to resume from: of the last epoch, or of an interruption since.
+
+        Raises:
+            CheckpointError: there is none that can be read.
+        """
+        last = self.load_last()
+        if not self.stopped.exists():
+            return last
+        try:
+            stopped = load_checkpoint(self.stopped)
+        except CheckpointError as error:
+            print(f"{error}; using {self.last.name} instead", file=sys.stderr)
+            return last
+        # A process killed right after writing the one may not have removed the other.
+        return max(last, stopped, key=lambda state: [state["progress"][key] for key in ("restarts", "epoch", "step")])
+
     def load_best(self) -> dict[str, Any]:
         """The best model so far.
 
@@ -197,7 +267,18 @@ class RunDir:
         state, warning = load_newest(path)
         if warning:
             print(warning, file=sys.stderr)
+            # At once, lest the next write take the damaged one for the one to keep.
+            os.replace(previous(path), path)
         return state
+
+    def save_diverged(self, evidence: dict[str, Any]) -> None:
+        """Keep what a bug report needs: the batch, the step, the statistics of the latent, the model."""
+        save_checkpoint(self.diverged, {**evidence, "config": dataclasses.asdict(self.config)}, keep_previous=False)
+
+    def partial_log_px(self, best: dict[str, Any]) -> PartialResult:
+        """Where an estimate of log p(x) of this model with this K is kept while it goes on."""
+        key = {"k": self.config.ll_sample, "model": digest(best["model"])}
+        return PartialResult(self.last.parent / "log_px.pt", key)
 
     @property
     def started(self) -> bool:
@@ -206,7 +287,7 @@ class RunDir:
 
     def log(self, line: dict[str, Any]) -> None:
         """Add one epoch to `metrics.jsonl`."""
-        with open(self.metrics_path, "a") as file:
+        with naming(self.metrics_path), open(self.metrics_path, "a") as file:
             file.write(json.dumps(finite(line)) + "\n")
 
     def rewind(self, epoch: int) -> None:
@@ -224,17 +305,54 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
+def read_config(folder: Path) -> Config | None:
+    """The configuration of the run in a folder, or None where there is none.
+
+    Raises:
+        UsageError: it cannot be understood.
+    """
+    path = folder / "config.json"
+    try:
+        return Config.from_json(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (UsageError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"{path}: {error}; put the file right, or give --overwrite to move this run aside and start anew"
+        ) from None
+
+
+def read_summary(path: Path) -> dict[str, Any] | None:
+    """The result in a `summary.json`, or None where there is none or it is torn."""
+    found = read_json(path)
+    return found if found is not None and {"status", "epochs", "best_epoch", "test"} <= found.keys() else None
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a `metrics.jsonl`; one that a crash tore is skipped."""
     lines = []
-    for text in path.read_text().splitlines() if path.exists() else ():
+    for text in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
             line = json.loads(text)
         except ValueError:
             continue
-        if isinstance(line, dict) and "epoch" in line:
+        if (
+            isinstance(line, dict)
+            and isinstance(line.get("epoch"), int)
+            and {"train", "val", "kl_weight"} <= line.keys()
+        ):
             lines.append(line)
     return lines
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def finite(value: Any) -> Any:

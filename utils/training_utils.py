@@ -68,13 +68,17 @@ class Model(Protocol):
 
 
 class Store(Protocol):
-    """Where `fit` keeps what must not be lost."""
+    """Where `fit` keeps what must not be lost: `last` is the state after an epoch, `stopped` may be within one."""
 
     def save_last(self, state: dict[str, Any]) -> None: ...
+
+    def save_stopped(self, state: dict[str, Any]) -> None: ...
 
     def save_best(self, state: dict[str, Any]) -> None: ...
 
     def load_last(self) -> dict[str, Any]: ...
+
+    def save_diverged(self, evidence: dict[str, Any]) -> None: ...
 
     def log(self, line: dict[str, Any]) -> None: ...
 
@@ -94,7 +98,15 @@ class Reporter(Protocol):
 
 
 class NonFinite(Exception):
-    """A loss or gradient was not finite; no step was taken from it on."""
+    """A loss or gradient was not finite; no step was taken from it on.
+
+    Args:
+        step: number of the batch in its epoch, from 0; None where the validation was not finite.
+    """
+
+    def __init__(self, step: int | None = None) -> None:
+        super().__init__()
+        self.step = step
 
 
 def kl_weight(config: Config, epoch: int) -> float:
@@ -153,6 +165,7 @@ def fit(
     reporter: Reporter,
     check_stop: Callable[[], None],
     state: dict[str, Any] | None = None,
+    examine: Callable[[Tensor], dict[str, Any]] = lambda images: {},
 ) -> tuple[Progress, bool]:
     """Train until the last epoch, early stopping or divergence.
 
@@ -163,8 +176,9 @@ def fit(
         config: the run.
         store: keeps checkpoints and metrics.
         reporter: is told of epochs and restarts.
-        check_stop: called between steps; raises to stop. The state is saved first.
+        check_stop: called between steps; raises to stop. The state is saved first. `validate` may raise like it.
         state: a checkpoint to resume from; resuming equals never having stopped.
+        examine: measures the model on the images of a batch, for the report on a run that diverged.
 
     Returns:
         How far it came, and whether it diverged: a non-finite loss or gradient came back after `max_restarts` reloads.
@@ -176,28 +190,37 @@ def fit(
     else:
         progress, sums = _restore(state, model, optimizer)
     store.rewind(progress.epoch)
-    reporter.begin(progress.epoch)
+    if progress.restarts > config.max_restarts:  # given up before, and interrupted after that
+        return progress, True
 
+    reporter.begin(progress.epoch)
     while progress.epoch < config.epochs and not stops_early(config, progress):
         started = time.perf_counter()
         weight = kl_weight(config, progress.epoch + 1)
         try:
             sums = train_epoch(model, optimizer, batches, weight, config, progress, sums, store, check_stop)
-            validated = validate() if (progress.epoch + 1) % config.val_f == 0 else None
+            try:
+                validated = validate() if (progress.epoch + 1) % config.val_f == 0 else None
+            except BaseException:
+                store.save_stopped(snapshot(model, optimizer, progress, sums))
+                raise
             if validated is not None and not math.isfinite(validated["elbo"]):
                 raise NonFinite
-        except NonFinite:
-            restarts = progress.restarts + 1
-            state = store.load_last()
-            progress, sums = _restore(state, model, optimizer)
-            progress = replace(progress, restarts=restarts, step=0)
-            sums = None
+        except NonFinite as failure:
+            failed = replace(progress, restarts=progress.restarts + 1)
+            if gives_up := failed.restarts > config.max_restarts:
+                store.save_diverged(_evidence(model, batches, config, progress, failure.step, examine))
+            progress, sums = _restore(store.load_last(), model, optimizer)
+            # The best model so far stays the best, though the epochs since the last checkpoint are trained anew.
+            progress = replace(
+                progress, restarts=failed.restarts, best_elbo=failed.best_elbo, best_epoch=failed.best_epoch
+            )
             store.rewind(progress.epoch)
             store.save_last(snapshot(model, optimizer, progress, sums))
-            reporter.restart(progress)
-            if restarts > config.max_restarts:
+            if gives_up:
                 reporter.end()
                 return progress, True
+            reporter.restart(progress)
             continue
 
         progress.epoch, progress.step = progress.epoch + 1, 0
@@ -244,11 +267,11 @@ def train_epoch(
     Raises:
         NonFinite: a loss or gradient was not finite.
     """
-    epoch = progress.epoch + 1
+    epoch, first_step = progress.epoch + 1, progress.step
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if progress.step == 0:
         torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
-    bad = torch.zeros((), device=parameters[0].device)
+    bad, good_steps = torch.zeros(2, device=parameters[0].device).unbind()
     optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by the fused kernel, as for gradient scaling
 
     for x in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
@@ -259,6 +282,7 @@ def train_epoch(
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         total = torch.nn.utils.get_total_norm(gradients) + loss.detach()
         bad.copy_(torch.maximum(bad, (~total.isfinite()).float()))
+        good_steps += 1 - bad
         optimizer.step()
         step_sums = torch.cat([terms.log_px_z.detach().sum(0, keepdim=True), terms.kl_factors.detach().sum(0)]).double()
         step_sums = torch.cat([step_sums.new_full((1,), len(x)), step_sums])
@@ -268,12 +292,39 @@ def train_epoch(
             check_stop()
         except BaseException:
             if not bool(bad):
-                store.save_last(snapshot(model, optimizer, progress, sums))
+                store.save_stopped(snapshot(model, optimizer, progress, sums))
             raise
     if bool(bad):
-        raise NonFinite
+        raise NonFinite(first_step + int(good_steps))
     assert sums is not None
     return sums
+
+
+def _evidence(
+    model: Model,
+    batches: TrainingImages,
+    config: Config,
+    progress: Progress,
+    step: int | None,
+    examine: Callable[[Tensor], dict[str, Any]],
+) -> dict[str, Any]:
+    """What failed, for a bug report. No step was taken since, so the model is the very one that failed.
+
+    The images are those of the failed batch; where they are binarized in every batch, that is done anew.
+    """
+    batch = None
+    if step is not None:
+        torch.manual_seed(derive_seed(config.rs, "diverged"))
+        batch = next(batches.epoch(derive_seed(config.rs, "order", progress.epoch + 1, progress.restarts), step))
+    return {
+        "where": "validation" if step is None else "training",
+        "epoch": progress.epoch + 1,
+        "step": step,
+        "restarts": progress.restarts,
+        "batch": batch,
+        "measured": None if batch is None else examine(batch),
+        "model": model.state_dict(),
+    }
 
 
 def _restore(state: dict[str, Any], model: Model, optimizer: torch.optim.Optimizer) -> tuple[Progress, Tensor | None]:

@@ -76,6 +76,7 @@ class ProductDistribution(Distribution):
         groups: (distribution, positions) of each group: batch shape (*batch_shape, n_g), event shape (d_g,), and the
             places of its n_g factors in the product.
         factor_dims: (d_1, ..., d_n).
+        has_rsample: whether every factor has.
 
     Example:
         >>> from hyperspherical_vae.distributions import HypersphericalUniform
@@ -143,6 +144,7 @@ class ProductDistribution(Distribution):
                     f"{(*batch_shape, len(positions))} and (d,)"
                 )
         self.groups = list(groups)
+        self.has_rsample = all(group.has_rsample for group, _ in groups)
         self._runs = _runs(
             tuple(positions for _, positions in groups), tuple(group.event_shape[0] for group, _ in groups)
         )
@@ -151,10 +153,6 @@ class ProductDistribution(Distribution):
         if validate_args is None:
             validate_args = any(group._validate_args for group, _ in groups)
         self._validate_args = validate_args
-
-    @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
-        return all(group.has_rsample for group, _ in self.groups)
 
     @property
     def support(self) -> constraints.Constraint:

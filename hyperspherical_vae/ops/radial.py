@@ -27,7 +27,8 @@ _PROPOSALS = 40
 # elsewhere memory sets the bound.
 _TOGETHER, _TOGETHER_UNSEEN = 1024, 2**22
 # Gauss-Legendre nodes, and about how far the log-density falls before the rest of the integral is dropped.
-_NODES, _FALL = 16, 22.0
+_RULE = [((x + shift) / 2).tolist() for x, shift in zip(np.polynomial.legendre.leggauss(16), (1, 0), strict=True)]
+_FALL = 22.0
 # Samples whose integrals are computed together on a CPU, so that the nodes stay in its cache.
 _CHUNK = 4096
 
@@ -93,14 +94,13 @@ def _draw(dim: int, k: Tensor) -> Tensor:
     return _envelope_draw(dim, ratio).mul_(peak)
 
 
-@lru_cache(maxsize=16)
 def _rule(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nodes (N, 1) and weights (N,) of Gauss-Legendre quadrature on [0, 1]."""
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    return (
-        torch.tensor((nodes[:, None] + 1) / 2, dtype=dtype, device=device),
-        torch.tensor(weights / 2, dtype=dtype, device=device),
-    )
+    """Nodes and weights of the quadrature on [0, 1], (N, 1) each."""
+    rule = torch.tensor(_RULE, dtype=dtype, device=device).unsqueeze(-1)
+    return rule[0], rule[1]
+
+
+_kept_rule = lru_cache(maxsize=16)(_rule)
 
 
 def _integrate(dim: int, k: Tensor, y: Tensor, mean: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ def _integrate(dim: int, k: Tensor, y: Tensor, mean: Tensor) -> Tensor:
     half = y / 2
     alpha = half.sqrt().asin_()
     width = end.div_(2).sqrt_().asin_().sub_(alpha)
-    nodes, weights = _rule(y.dtype, y.device)
+    nodes, weights = (_rule if torch.compiler.is_compiling() else _kept_rule)(y.dtype, y.device)
     h = torch.addcmul(alpha, nodes, width).sin_().square_()
     level = 2 * k
     exponent = h * -level
@@ -132,7 +132,8 @@ def _integrate(dim: int, k: Tensor, y: Tensor, mean: Tensor) -> Tensor:
         exponent.add_(torch.addcmul(h, h, h, value=-1).log_(), alpha=a)
         level.add_(sine2.log(), alpha=-a)
     integrand = exponent.add_(level).exp_().mul_(h.sub_(mean / 2))
-    return torch.mv(integrand.t(), weights).mul_(width).mul_(sine2.sqrt_()).mul_(-8)
+    # A matrix product would be rounded under autocast where there is no float64.
+    return integrand.mul_(weights).sum(0).mul_(width).mul_(sine2.sqrt_()).mul_(-8)
 
 
 def radial_derivative(dim: int, concentration: Tensor, y: Tensor, mean: Tensor | None = None) -> Tensor:

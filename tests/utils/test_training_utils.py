@@ -22,10 +22,20 @@ class Memory:
     """Keeps in memory what a run keeps on disk, and notes what it is told."""
 
     def __init__(self):
-        self.last, self.best, self.lines, self.restarts = None, None, [], []
+        self.last, self.best, self.stopped, self.evidence = None, None, None, None
+        self.lines, self.restarts = [], []
 
     def save_last(self, state):
-        self.last = copied(state)
+        self.last, self.stopped = copied(state), None
+
+    def save_stopped(self, state):
+        self.stopped = copied(state)
+
+    def load_furthest(self):
+        return copied(self.stopped or self.last)
+
+    def save_diverged(self, evidence):
+        self.evidence = copied(evidence)
 
     def save_best(self, state):
         self.best = copied(state)
@@ -167,7 +177,7 @@ def test_run_stopped_between_any_two_steps_resumes_exactly(steps):
         train(config, model, batches, memory, stop)
     torch.manual_seed(99)
     config, model, batches = setting()
-    train(config, model, batches, memory, state=memory.load_last())
+    train(config, model, batches, memory, state=memory.load_furthest())
     assert memory.lines == whole.lines
     assert_same(memory.last, whole.last)
 
@@ -212,7 +222,7 @@ def test_run_that_keeps_failing_ends_as_diverged_with_the_last_good_state():
     model.__class__, model.bad, model.where = Poisoned, set(range(8, 1000)), "loss"
     memory, progress, diverged = train(config, model, batches)
     assert diverged
-    assert memory.restarts == [1, 2, 3, 4]
+    assert memory.restarts == [1, 2, 3]
     assert progress.epoch == 1
     assert all(parameter.isfinite().all() for parameter in model.parameters())
     assert memory.last["progress"]["restarts"] == 4
