@@ -8,6 +8,7 @@ results/<dataset>/<name>__s<seed>__<hash>/
                     in its epoch it was) and log_px.pt (how far its log p(x) had come)
     figures/        pictures
     diverged.pt     what failed, where a run diverged
+    log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
     summary.json    the result; written last, its presence says that the run is complete
 """
 
@@ -52,13 +53,13 @@ class RunDir:
 
     Args:
         config: the resolved configuration, which names the folder.
+        path: the folder, where it is known already; runs may be moved.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path | None = None) -> None:
         self.config = config
-        self.path = (
-            Path(config.log_dir) / config.dataset / f"{config.exp_name or config.name}__s{config.rs}__{config.hash}"
-        )
+        name = f"{config.exp_name or config.name}__s{config.rs}__{config.hash}"
+        self.path = path or Path(config.log_dir) / config.dataset / name
         self._summary = self.path / "summary.json"
         self._summary_of_k = self.path / f"summary_k{config.ll_sample}.json"
         self.metrics_path = self.path / "metrics.jsonl"
