@@ -15,7 +15,8 @@ MAY = {
     "utils.evaluation": {"utils.seeds"},
     "utils.plotting_utils": set(),
     "utils.flags": set(),
-    "utils.config": {"utils.flags", "utils.data_catalogue"},
+    "utils.config": {"utils.flags", "utils.data_catalogue", "utils.system_settings"},
+    "utils.system_settings": {"utils.flags"},
     "utils.seeds": set(),
     "utils.model_utils": set(),
 }

@@ -13,9 +13,19 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from utils.config import Config, resolve
 from utils.flags import Flag, UsageError, bare, flag_of, nearest, shown
+from utils.revisit import Revisit, resolve_revisit
 
 _HELP = ("-h", "--help")
-_METAVARS = {"int": "N", "float": "X", "str": "TEXT", "ints": "N,N,...", "strs": "S,S,..."}
+_FROM = "--from"
+_METAVARS = {
+    "int": "N",
+    "float": "X",
+    "str": "TEXT",
+    "ints": "N,N,...",
+    "floats": "X,X,...",
+    "strs": "S,S,...",
+    "words": "WORD ...",
+}
 _DESCRIPTION = (
     "Train, evaluate and picture a variational auto-encoder with a normal, hyperspherical or product latent space."
 )
@@ -44,26 +54,43 @@ class Given(NamedTuple):
 
     @property
     def value(self) -> Any:
-        """What the (first) word means; True for a switch."""
-        return self.flag.parse(self.word, self.texts[0]) if self.texts else True
+        """What its words mean; True for a switch. Those of a list count together, `a b` being the same as `a,b`."""
+        if not self.texts:
+            return True
+        if self.flag.kind not in ("strs", "words"):
+            return self.flag.parse(self.word, self.texts[0])
+        return tuple(part for text in self.texts for part in self.flag.parse(self.word, text))
 
 
-def parse(arguments: Sequence[str]) -> Config:
-    """The run that the words describe; the last of a repeated flag counts, so that scripts can append `"$@"`.
+def parse(arguments: Sequence[str]) -> Config | Revisit:
+    """The run that the words describe, or with `--from` what to do with finished ones.
+
+    The last of a repeated flag counts, so that scripts can append `"$@"`.
 
     Raises:
         UsageError: a word is no flag, a value is missing, malformed, out of range, or contradicts another.
         SystemExit: `--help` was asked for and printed.
     """
-    if asks_for_help(arguments):
-        print_help(Config, "run_models.py", _DESCRIPTION, _EPILOG)
+    if any(word in _HELP for word in arguments):
+        print_help((Config, Revisit), "run_models.py", _DESCRIPTION, _EPILOG)
+    if any(word.partition("=")[0] == _FROM for word in arguments):
+        return resolve_revisit(Revisit(**{given.field: given.value for given in read_flags(arguments, Revisit)}))
+    return parse_run(arguments)
+
+
+def parse_run(arguments: Sequence[str]) -> Config:
+    """The run that the words describe.
+
+    Raises:
+        UsageError: as `parse`.
+    """
     return resolve(Config(**{given.field: given.value for given in read_flags(arguments, Config)}))
 
 
 def parse_options(
     arguments: Sequence[str], settings: type[Settings], program: str, description: str, epilog: str
 ) -> tuple[Settings, list[str]]:
-    """The settings of another program, and the words that come before its first flag or after a switch.
+    """The settings of another program, and the words that belong to no flag.
 
     Args:
         arguments: the words.
@@ -73,20 +100,11 @@ def parse_options(
     Raises:
         UsageError, SystemExit: as `parse`.
     """
-    if asks_for_help(arguments):
-        print_help(settings, program, description, epilog)
+    if any(word in _HELP for word in arguments):
+        print_help((settings,), program, description, epilog)
     loose: list[str] = []
-    values = {}
-    for given in read_flags(arguments, settings, loose=loose):
-        # A list may be written with blanks too: `--metric log_px elbo` is `--metric log_px,elbo`.
-        whole = given._replace(texts=(",".join(given.texts),)) if given.texts else given
-        values[given.field] = whole.value
+    values = {given.field: given.value for given in read_flags(arguments, settings, loose=loose)}
     return settings(**values), loose
-
-
-def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Whether `-h` or `--help` is among the words."""
-    return any(word in _HELP for word in arguments)
 
 
 def read_flags(
@@ -97,13 +115,13 @@ def read_flags(
     Args:
         arguments: the words.
         settings: a dataclass whose fields `flags.flag` made.
-        several: let every flag take several words; otherwise only those whose kind is a list may, outside `Config`.
+        several: let every flag take several words; otherwise only those of kind `words` do.
         loose: takes the words that belong to no flag; None refuses them.
 
     Raises:
         UsageError: a word is no flag, a value is missing, malformed or out of range.
     """
-    known = {word: (f.name, flag_of(f)) for f in dataclasses.fields(settings) for word in flag_of(f).names}
+    known = _spellings(settings)
     found: list[Given] = []
     words = list(arguments)
     while words:
@@ -113,27 +131,39 @@ def read_flags(
             if loose is not None and not word.startswith("-"):
                 loose.append(word)
                 continue
-            kind = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
-            raise UsageError(f"{bare(name)}: {kind}{nearest(name, known)} (--help lists all)")
+            _refuse(word, name, settings)
         field, spec = known[name]
         if spec.kind == "bool":
             if equals:
                 raise UsageError(f"{name}: is a switch and takes no value; {shown(text)} was given")
             found.append(Given(name, field, spec, ()))
             continue
-        if equals:
-            texts = [text]
-        elif not words or _is_flag(words[0], known):
-            what = f"before {shown(words[0])}" if words else "at the end of the line"
-            raise UsageError(f"{name}: its value is missing {what}; allowed: {spec.allowed}")
-        else:
-            texts = [words.pop(0)]
-            while (several or (loose is not None and spec.kind == "strs")) and words and not _is_flag(words[0], known):
-                texts.append(words.pop(0))
+        if not equals:
+            if not words or _is_flag(words[0], known):
+                what = f"before {shown(words[0])}" if words else "at the end of the line"
+                raise UsageError(f"{name}: its value is missing {what}; allowed: {spec.allowed}")
+            text = words.pop(0)
+        texts = [text]
+        while (several or spec.kind == "words") and not equals and words and not _is_flag(words[0], known):
+            texts.append(words.pop(0))
         for part in texts:
             spec.parse(name, part)
         found.append(Given(name, field, spec, tuple(texts)))
     return found
+
+
+def _spellings(settings: type) -> dict[str, tuple[str, Flag]]:
+    return {word: (f.name, flag_of(f)) for f in dataclasses.fields(settings) for word in flag_of(f).names}
+
+
+def _refuse(word: str, name: str, settings: type) -> NoReturn:
+    if settings is Config and name in _spellings(Revisit):
+        raise UsageError(f"{name}: is for finished runs; add --from RUN, or leave it out")
+    if settings is Revisit and name in _spellings(Config):
+        allowed = ", ".join(flag_of(f).names[0] for f in dataclasses.fields(Revisit))
+        raise UsageError(f"{name}: is for training, and --from trains nothing; allowed with it: {allowed}")
+    what = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
+    raise UsageError(f"{bare(name)}: {what}{nearest(name, _spellings(settings))} (--help lists all)")
 
 
 def _is_flag(word: str, known: dict[str, tuple[str, Flag]]) -> bool:
@@ -141,17 +171,22 @@ def _is_flag(word: str, known: dict[str, tuple[str, Flag]]) -> bool:
     return word in known or (word.startswith("-") and not re.match(r"-[0-9.]", word))
 
 
-def print_help(settings: type, program: str, description: str, epilog: str) -> NoReturn:
+def print_help(settings: Sequence[type], program: str, description: str, epilog: str) -> NoReturn:
     """Print the flags in their groups, with defaults, and leave with exit code 0."""
     import argparse
 
     parser = argparse.ArgumentParser(prog=program, description=description, epilog=epilog)
-    headings = dict.fromkeys(flag_of(f).group for f in dataclasses.fields(settings))
+    fields = [f for kind in settings for f in dataclasses.fields(kind)]
+    headings = dict.fromkeys(flag_of(f).group for f in fields)
     groups = {heading: parser.add_argument_group(heading) for heading in headings}
-    for f in dataclasses.fields(settings):
+    seen: set[str] = set()
+    for f in fields:
         spec = flag_of(f)
+        if spec.names[0] in seen:
+            continue
+        seen.add(spec.names[0])
         group = groups[spec.group]
-        text = spec.help + ("" if f.default is None or spec.kind == "bool" else f" (default: {f.default})")
+        text = spec.help + ("" if f.default in (None, ()) or spec.kind == "bool" else f" (default: {f.default})")
         if spec.kind == "bool":
             group.add_argument(*spec.names, action="store_true", help=text)
         else:

@@ -16,9 +16,12 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ALLOCATION = ("can't allocate memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
 
 
-def drop_output() -> None:
-    """Once nobody reads the output any more: Python must not fail at flushing it either."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def flush_output() -> None:
+    """Flush standard output; where it is closed or full, Python, which does so again at the end, must not stumble."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explain(error: Exception) -> str | None:
@@ -45,6 +48,8 @@ def explain(error: Exception) -> str | None:
 def _of_the_system(error: OSError) -> str:
     place = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "input or output"
     text = f"{place}: {error.strerror or error}"
+    if error.errno == errno.EPIPE:
+        return "whoever read the output has closed it; repeating the command goes on"
     if error.errno in _FULL:
         return (
             f"{text}{_free_bytes(place)}; make room, or choose another folder with -ld. What was written before is "

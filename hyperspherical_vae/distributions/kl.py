@@ -28,7 +28,7 @@ def _check_same_sphere(p: Any, q: Any) -> None:
 
 
 def _over_batch_of(q: OnSphere, kl: Tensor) -> Tensor:
-    if not q.batch_shape:
+    if kl.shape[kl.dim() - len(q.batch_shape) :] == q.batch_shape:
         return kl
     return kl.expand(torch.broadcast_shapes(kl.shape, q.batch_shape))
 

@@ -3,13 +3,13 @@
 import json
 from pathlib import Path
 
-from utils.command_line import parse
+from utils.command_line import parse_run
 from utils.run_dir import RunDir
 
 
 def finished(folder, line, **figures):
     """The folder of a run with these test figures; `diverged=True` makes one that came to nothing."""
-    config = parse(["-ld", str(folder), *line.split()])
+    config = parse_run(["-ld", str(folder), *line.split()])
     path = RunDir(config).path
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text(config.to_json())

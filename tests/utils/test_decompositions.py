@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.command_line import parse
+from utils.command_line import parse_run
 from utils.decompositions import expand
 from utils.flags import UsageError
 
@@ -33,7 +33,7 @@ def test_parts_add_up_to_the_total_and_a_run_takes_them(total, ambient):
     found = expand(f"auto:{total}" + (":ambient" if ambient else ""))
     assert len(set(found)) == len(found)
     for word in found[:5]:
-        factors = parse(["-zd", word]).factors
+        factors = parse_run(["-zd", word]).factors
         assert sum(dim + ambient for _, dim in factors) == total
         assert len({dim for _, dim in factors}) == 1
 
@@ -46,4 +46,4 @@ def test_mistake_is_named(text):
 
 def test_single_run_sends_to_the_sweep():
     with pytest.raises(UsageError, match=r"utils\.sweep"):
-        parse(["-zd", "auto:10"])
+        parse_run(["-zd", "auto:10"])

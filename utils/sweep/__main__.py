@@ -9,10 +9,10 @@ from pathlib import Path
 
 from utils.command_line import parse_options
 from utils.comparison import check_columns, read_run
-from utils.failures import drop_output, explain
+from utils.failures import explain, flush_output
 from utils.flags import UsageError, flag
 from utils.interrupts import Interrupted, StopRequest
-from utils.results import TableOptions, print_comparison
+from utils.results import TableOptions, print_comparison, split
 from utils.sweep.display import build_display
 from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
 from utils.sweep.engines import ENGINES, Request, build_engine
@@ -85,14 +85,14 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
             raise UsageError(
                 "nothing to run; write -- and the flags of the runs, such as: -- -n vmf normal -z 2 5 -rs 1 2 3"
             )
-        check_columns(options.by or ())
+        check_columns(split(options.by))
         units = build_units(words, [Path(file) for file in files], options.zip)
         return dry_run(units) if options.dry_run else sweep(units, options, program or default_program())
     except UsageError as error:
         print(f"utils.sweep: {error}", file=sys.stderr)
         return USAGE
     except BrokenPipeError:
-        drop_output()
+        flush_output()
         return FAILED
     except OSError as error:
         print(f"utils.sweep: {explain(error)}", file=sys.stderr)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.command_line import parse, read_flags
+from utils.command_line import parse_run, read_flags
 from utils.config import Config
 from utils.decompositions import expand
 from utils.flags import UsageError
@@ -81,7 +81,7 @@ def build_units(words: Sequence[str], files: Sequence[Path], pairs: bool) -> lis
     for (place, line), (point, label) in itertools.product(lines, points):
         command = (*line, *point)
         try:
-            config = parse(command)
+            config = parse_run(command)
         except UsageError as error:
             raise UsageError(f"{place or shlex.join(['run_models.py', *command])}: {error}") from None
         if config.list_datasets:

@@ -101,6 +101,8 @@ def test_shapes():
     assert radial_sample(5, torch.ones(2, 0, 3)).shape == (2, 0, 3)
     y = radial_sample(5, torch.ones(2, 3))
     assert radial_derivative(5, torch.ones(2, 3), y).shape == (2, 3)
+    shared = radial_derivative(5, torch.ones(3), y)
+    assert torch.equal(shared, radial_derivative(5, torch.ones(2, 3), y))
     many = torch.ones(radial._CHUNK + 3)
     y = radial_sample(5, many)
     assert torch.allclose(radial_derivative(5, many, y)[-5:], radial_derivative(5, many[-5:], y[-5:]), rtol=1e-13)
@@ -144,8 +146,7 @@ def test_single_precision_devices(monkeypatch):
     y = radial_sample(11, k)
     assert y.dtype == torch.float32
     assert p_value(11, 20.0, y.double()) > 1e-5
-    mean = 1 - mean_resultant_length(11, k)
-    single = radial_derivative(11, k, y, mean)
+    single = radial_derivative(11, k, y)
     assert single.dtype == torch.float32
     monkeypatch.undo()
-    assert torch.allclose(single, radial_derivative(11, k, y, mean).float(), rtol=1e-4)
+    assert torch.allclose(single, radial_derivative(11, k, y).float(), rtol=1e-4)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from utils.command_line import parse
+from utils.command_line import parse_run
 from utils.flags import UsageError
 from utils.run_dir import RunDir, read_metrics
 
@@ -16,7 +16,7 @@ FAILS, KILLS_ITSELF, DIVERGES = 666, 777, 888
 
 
 def main():
-    config = parse(sys.argv[1:])
+    config = parse_run(sys.argv[1:])
     run = RunDir(config)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     if run.result() is not None:

@@ -22,7 +22,7 @@ def test_values_span_a_grid():
 
 
 def test_every_kind_of_flag_takes_several_values():
-    assert len(commands("-hd 256,128 64 -b 0.5 1 --kappa=5 -bnz")) == 4
+    assert len(commands("-hd 256,128 64 -b 0.5 1 --radius=2 -bnz")) == 4
     assert commands("-zd 4,4 2,2,2,2") == ["-zd 4,4", "-zd 2,2,2,2"]
     assert commands("-zd auto:4") == ["-zd 4", "-zd 2,2", "-zd 1,1,1,1"]
 
