@@ -125,7 +125,8 @@ def _class_codes(subject: Subject) -> Figure:
     present = _present_classes(subject)
     counts = _code_counts(subject)
     if len(counts) < 3:
-        raise Undrawable(f"a tree and a map of the classes need three of them; there is {len(counts)}")
+        verb = "is" if len(counts) == 1 else "are"
+        raise Undrawable(f"a tree and a map of the classes need three of them; there {verb} {len(counts)}")
     names = [plots_statistics.name_of(label, subject.class_names) for label in present]
     divergences = plots_statistics.jensen_shannon(counts)
     return plots_statistics.class_codes(divergences, names, f"Codes of the classes: {subject.title}")

@@ -5,6 +5,7 @@ Shapes: N images, n factors, C classes.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from utils.geometry import multidimensional_scaling
-from utils.plotting_utils import COLOURS, DENSITY, STYLES, Array, class_style, name_of, new_figure, show_rows
+from utils.plotting_utils import (
+    COLOURS,
+    DENSITY,
+    LEGEND_CLASSES,
+    STYLES,
+    Array,
+    class_style,
+    name_of,
+    new_figure,
+    show_rows,
+)
 
 
 def kappa_histogram(kappas: Array, headings: Sequence[str], title: str) -> Figure:
@@ -126,17 +137,24 @@ def class_codes(divergences: Array, names: Sequence[str], title: str) -> Figure:
     _matrix(figure, matrix, divergences, texts, "Jensen–Shannon divergence (nats)", "{:.2f}")
     # A dendrogram and a map need distances: the root of the divergence is a metric, the divergence is not.
     distances = np.sqrt(divergences)
-    dendrogram(
-        linkage(squareform(distances, checks=False), "average"), labels=texts, ax=tree, color_threshold=0,
-        above_threshold_color=COLOURS[0], leaf_rotation=90 if max(map(len, texts)) > 3 else 0,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        # Classes that are all alike make a tree without height, of which matplotlib warns.
+        warnings.filterwarnings("ignore", "Attempting to set identical")
+        dendrogram(
+            linkage(squareform(distances, checks=False), "average"), labels=texts, ax=tree, color_threshold=0,
+            above_threshold_color=COLOURS[0], leaf_rotation=90 if max(map(len, texts)) > 3 else 0,
+            leaf_font_size=_font_size(count),
+        )  # fmt: skip
     tree.set_title("average linkage", fontsize=10)
     tree.set_ylabel("root of the divergence")
     positions, stress = multidimensional_scaling(distances)
     for label, (x, y) in enumerate(positions):
         colour, marker = class_style(label)
         plane.scatter(x, y, color=colour, marker=marker, s=40)
-        plane.annotate(texts[label], (x, y), xytext=(5, 5), textcoords="offset points", fontsize=9)
+        if count <= LEGEND_CLASSES:
+            # Towards the middle, so that no name runs out of the picture.
+            side, shift = ("left", 6) if x <= 0 else ("right", -6)
+            plane.annotate(texts[label], (x, y), xytext=(shift, 5), textcoords="offset points", ha=side, fontsize=9)
     plane.set_title(f"multidimensional scaling (stress {stress:.2f})", fontsize=10)
     plane.margins(0.15)
     plane.set_aspect("equal", adjustable="datalim")
@@ -166,6 +184,10 @@ def confusion_matrix(counts: Array, names: Sequence[str], title: str) -> Figure:
     return figure
 
 
+def _font_size(classes: int) -> int:
+    return 8 if classes <= LEGEND_CLASSES else 4
+
+
 def _matrix(
     figure: Figure, axes: Any, values: Array, texts: Sequence[str], label: str, form: str, written: Array | None = None
 ) -> None:
@@ -173,7 +195,7 @@ def _matrix(
     shown = axes.imshow(values, cmap=DENSITY)
     figure.colorbar(shown, ax=axes, label=label, shrink=0.8)
     places = range(len(texts))
-    size = 8 if len(texts) <= 20 else 4
+    size = _font_size(len(texts))
     axes.set_xticks(places, texts, rotation=90 if max(map(len, texts)) > 3 else 0, fontsize=size)
     axes.set_yticks(places, texts, fontsize=size)
     if len(texts) <= 12:

@@ -40,7 +40,7 @@ LEGEND_CLASSES = 20
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
     """An empty figure of so many inches with a title that fits, and a note in small print below."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(textwrap.fill(title, max(int(width * 12.5), 20)), fontsize=11)
+    figure.suptitle(textwrap.fill(title, max(int(width * 11.5), 20)), fontsize=11)
     if note:
         figure.supxlabel(textwrap.fill(note, max(int(width * 14), 20)), fontsize=8, color="0.3")
     return figure

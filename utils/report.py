@@ -19,7 +19,7 @@ from utils.checkpoints import write_atomically
 from utils.config import Config, identity_fields
 from utils.flags import UsageError, flag_of
 from utils.results import number
-from utils.run_dir import read_json
+from utils.run_dir import read_config, read_summary
 
 # Shown in columns of their own, and so not among the settings.
 IN_COLUMNS = {"name", "distribution", "z", "z_dims", "dataset", "rs"}
@@ -38,6 +38,12 @@ class Run:
     path: Path
     config: Config
     summary: dict[str, Any] | None
+
+    @property
+    def model(self) -> str:
+        """The kind of model, and the name of the experiment where it has one."""
+        name = str(self.config.name)
+        return f"{self.config.exp_name} ({name})" if self.config.exp_name else name
 
     @property
     def settings(self) -> str:
@@ -60,7 +66,7 @@ class Run:
             (heading, text, text)
             for heading, text in (
                 ("data", self.config.dataset),
-                ("model", self.config.exp_name or str(self.config.name)),
+                ("model", self.model),
                 ("latent space", self.config.space),
             )
         ]
@@ -86,16 +92,18 @@ NUMBERS = {"seed", "log p(x)", "± SE", "ELBO", "reconstruction", "KL", "K", "be
 def find_runs(folder: Path) -> tuple[list[Run], list[str]]:
     """The runs below a folder in the order of their paths, and why others cannot be shown."""
     runs, unreadable = [], []
-    for path in sorted(folder.rglob("config.json")):
+    for path in sorted(found.parent for found in folder.rglob("config.json")):
         try:
-            config = Config.from_json(path.read_text())
-        except (UsageError, OSError, UnicodeDecodeError) as error:
-            unreadable.append(f"{path}: {error}")
+            config = read_config(path)
+        except (UsageError, OSError) as error:
+            unreadable.append(str(error))
             continue
-        found = [read_json(other) for other in path.parent.glob("summary*.json")]
-        summaries = [summary for summary in found if summary]
-        best = max(summaries, key=lambda summary: (summary.get("test") or {}).get("k") or 0, default=None)
-        runs.append(Run(path.parent, config, best))
+        first = read_summary(path / "summary.json")
+        others = (read_summary(other) for other in path.glob("summary_k*.json"))
+        summaries = [first, *filter(None, others)] if first else []
+        best = max(summaries, key=lambda summary: (summary["test"] or {}).get("k", 0), default=None)
+        if config is not None:
+            runs.append(Run(path, config, best))
     return runs, unreadable
 
 
@@ -143,7 +151,7 @@ def _section(run: Run, place: int, folder: Path) -> str:
     note = "" if figures else "<p>This run has no pictures yet.</p>"
     if generated:
         note += f"<p>{len(generated)} generated images in {escape(name)}/figures.</p>"
-    heading = f"{run.config.exp_name or run.config.name} on {run.config.space}, {run.config.dataset}"
+    heading = f"{run.model} on {run.config.space}, {run.config.dataset}"
     return (
         f'<section id="run{place}"><h2>{escape(heading)}, seed {run.config.rs}</h2><p>{escape(name)}</p>{note}'
         f'<div class="figures">{"".join(figures)}</div></section>'

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -145,7 +146,11 @@ class Subject:
 
     @functools.cached_property
     def embedding(self) -> tuple[Array, Array, Array | None]:
-        """Of those images the modes of their posteriors (M, D), a sample of each (M, D), and kappa (M, spheres)."""
+        """Of those images the modes of their posteriors (M, D), a sample of each (M, D), and kappa (M, spheres).
+
+        Raises:
+            Undrawable: some are not finite.
+        """
         torch.manual_seed(derive_seed(self.config.rs, "figures", "embedding"))
         modes, samples, kappas = [], [], []
         for x in self.images[self.embedded.to(self.images.device)].split(BLOCK):
@@ -154,11 +159,10 @@ class Subject:
             samples.append(q.sample())
             if "kappa" in (statistics := self.model.latent.statistics(q)):
                 kappas.append(statistics["kappa"])
-        return (
-            torch.cat(modes).cpu().numpy(),
-            torch.cat(samples).cpu().numpy(),
-            torch.cat(kappas).cpu().numpy() if kappas else None,
-        )
+        placed, drawn = torch.cat(modes).cpu().numpy(), torch.cat(samples).cpu().numpy()
+        if not (np.isfinite(placed).all() and np.isfinite(drawn).all()):
+            raise Undrawable("the latents of some images are not finite")
+        return placed, drawn, torch.cat(kappas).cpu().numpy() if kappas else None
 
     def decode(self, z: Tensor | Array) -> Array:
         """E[x | z] for latents (..., D), as an array (..., C, H, W)."""

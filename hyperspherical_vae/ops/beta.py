@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from .bessel import _working_dtype
 from .gamma_ratio import GammaRatio
+from .tables import kept
 
 # The fall of the log density after which the tail of the integral is dropped.
 _FALL = 22.0
@@ -17,21 +16,21 @@ _FALL = 22.0
 _CHUNK = 1024
 
 
-@functools.cache
-def _rule(b: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nodes (N, 1) and weights (N,) on [0, 1].
+def _gauss_legendre(nodes: int, power: int) -> list[list[float]]:
+    """Nodes x = 1 - (1 - t)^power and weights of the integral over [0, 1], for t those of Gauss and Legendre."""
+    t, weights = np.polynomial.legendre.leggauss(nodes)
+    rest = (1 - t) / 2
+    return [(1 - rest**power).tolist(), (weights / 2 * power * rest ** (power - 1)).tolist()]
 
-    Gauss-Legendre; for small b, where the density does not hide the singularity of log(1 - u) at the end of the domain,
-    with more nodes that are denser there.
-    """
-    nodes, weights = np.polynomial.legendre.leggauss(24 if b <= 1 else 16)
-    rest, weights = (1 - nodes) / 2, weights / 2
-    if b <= 1:
-        rest, weights = rest**2, 2 * rest * weights
-    return (
-        torch.tensor(1 - rest[:, None], dtype=dtype, device=device),
-        torch.tensor(weights, dtype=dtype, device=device),
-    )
+
+# For b up to 1 the density does not hide the singularity of log(1 - u) at the end of the domain.
+_RULE, _RULE_FOR_SMALL_B = _gauss_legendre(16, 1), _gauss_legendre(24, 2)
+
+
+@kept
+def _rule(small_b: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Nodes and weights (2, N, 1) on [0, 1]."""
+    return torch.tensor(_RULE_FOR_SMALL_B if small_b else _RULE, dtype=dtype, device=device).unsqueeze(-1)
 
 
 def _integrate(b: float, a: Tensor, x: Tensor) -> Tensor:
@@ -53,14 +52,14 @@ def _integrate(b: float, a: Tensor, x: Tensor) -> Tensor:
 
     start = x.sqrt().asin_()
     width = end.sqrt_().asin_().sub_(start)
-    nodes, weights = _rule(b, a.dtype, a.device)
+    nodes, weights = _rule(b <= 1, a.dtype, a.device).unbind()
     u = torch.addcmul(start, nodes, width).sin_().square_().clamp_max_(1 - torch.finfo(a.dtype).eps)
     log_ahead = torch.log1p(-u)
     exponent = torch.addcmul(-p * log_rest, log_ahead, p)
     if q:
         exponent.add_((u * near).log_(), alpha=q)
     integrand = exponent.exp_().mul_(log_ahead.sub_(mean_log))
-    return torch.mv(integrand.t(), weights).mul_(width).mul_((x / far).sqrt_()).mul_(2)
+    return integrand.mul_(weights).sum(0).mul_(width).mul_((x / far).sqrt_()).mul_(2)
 
 
 def beta_derivative(b: float, a: Tensor, x: Tensor) -> Tensor:

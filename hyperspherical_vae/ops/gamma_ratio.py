@@ -7,11 +7,12 @@ precision, and the leading terms of the two series are subtracted on paper.
 
 from __future__ import annotations
 
-import functools
 import math
 
 import torch
 from torch import Tensor
+
+from .tables import kept
 
 _RAISED_TO = 8.0
 # B_2k / (2k (2k - 1)): log Gamma(x) = (x - 1/2) log x - x + log(2 pi) / 2 + sum_k _STIRLING[k] / x^(2k + 1).
@@ -21,9 +22,9 @@ _STIRLING = (
 )
 
 
-@functools.cache
-def _coefficients(smallest: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """Coefficients, highest first, of Stirling's sum times x and its two derivatives times x^2 and x^3: (3, 1) each.
+@kept
+def _coefficients(smallest: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Coefficients (K, 3, 1), highest first, of Stirling's sum times x and its two derivatives times x^2 and x^3.
 
     Terms that do not count from `smallest` on are left out.
     """
@@ -32,7 +33,7 @@ def _coefficients(smallest: float, dtype: torch.dtype, device: torch.device) -> 
         power = 2 * k + 1
         if abs(term) * power * (power + 1) > 1e-18 * smallest**power:
             rows.append([term, -power * term, power * (power + 1) * term])
-    return tuple(torch.tensor(rows[::-1], dtype=dtype, device=device).unsqueeze(-1).unbind())
+    return torch.tensor(rows[::-1], dtype=dtype, device=device).unsqueeze(-1)
 
 
 class GammaRatio:
@@ -62,7 +63,7 @@ class GammaRatio:
         self._y = self._x + b
         inverse = torch.cat((self._x, self._y)).reciprocal()
         square = inverse * inverse
-        sums, *rest = _coefficients(smallest + steps, a.dtype, a.device)
+        sums, *rest = _coefficients(smallest + steps, a.dtype, a.device).unbind()
         for coefficient in rest:
             sums = torch.addcmul(coefficient, sums, square)
         sums = (sums * torch.stack((inverse, square, square * inverse))).unflatten(-1, (2, -1))

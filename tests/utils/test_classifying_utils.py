@@ -91,6 +91,11 @@ def clusters(n, spread, classes=3):
     return torch.stack([angle.cos(), angle.sin()], -1), labels
 
 
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr("utils.classifying_utils.DRAWS", 4)
+
+
 def test_probe_finds_clusters():
     train, train_labels = clusters(1100, 0.1)
     test, test_labels = clusters(300, 0.1)
