@@ -59,7 +59,7 @@ def test_run_leaves_what_it_promises(run_models, tmp_path, line, space, dims):
     name = line.split()[1]
     assert re.fullmatch(rf"{name}__s1__[0-9a-f]{{8}}", run.name)
     assert {path.name for path in run.iterdir() if path.name[0] != "."} == {
-        "config.json", "env.json", "metrics.jsonl", "checkpoints", "figures", "summary.json",
+        "config.json", "env.json", "metrics.jsonl", "checkpoints", "figures", "log_px_k20.npz", "summary.json",
     }  # fmt: skip
     assert {path.name for path in (run / "checkpoints").iterdir()} >= {"last.pt", "best.pt"}
     for figure in ("learning_curves", "reconstructions", "samples"):

@@ -51,7 +51,7 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
         ["log p(x)", log_px_text(test)],
         ["ELBO", number(test["elbo"])],
         ["reconstruction log p(x|z)", number(test["log_px_z"])],
-        ["KL", number(test["kl"])],
+        ["KL (constant)" if test.get("kl_is_constant") else "KL", number(test["kl"])],
     ]
     if "kl_factors" in test and verbosity:
         rows.append(["KL per factor", " ".join(number(kl) for kl in test["kl_factors"])])
@@ -63,8 +63,39 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
     if test.get("ess") is not None:
         rows.append(["effective sample size", f"{number(test['ess'], 1)} of {test['k']}"])
     rows.append(["active units", f"{test['active_units']} of {test['units']}"])
+    rows += [[name, text] for name, text in _system_figures(test)]
     rows.append(["epochs, best", f"{summary['epochs']}, {summary['best_epoch']}"])
-    return table([["nats per image", "value"], *rows])
+    text = table([["nats per image", "value"], *rows])
+    return text + "\n\n" + probe_table(summary["probe"]) if "probe" in summary else text
+
+
+def _system_figures(test: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the discrete latents and the classifier add to the test figures: names and values."""
+    found: list[tuple[str, str]] = []
+    if codes := test.get("codes"):
+        found.append(("codes in use", f"{100 * codes['usage']:.0f} %"))
+        found.append(("perplexity of codes", number(codes["perplexity"], 1)))
+        found.append(("bits of uniform codes", number(codes["bits"], 1)))
+    if prior := test.get("code_prior"):
+        name = f"under the {prior['kind']} prior"
+        found.append(("log p(x, codes) <= log p(x)", f"{number(prior['log_joint'])} ± {number(prior['log_joint_se'])}"))
+        given = prior["bits_given_class"]
+        by_class = "" if given is None else f", {number(given, 1)} given the class"
+        found.append(("bits of codes", f"{number(prior['bits'], 1)}{by_class}, {name}"))
+    if "accuracy" in test:
+        found.append(("accuracy at the mode", f"{100 * test['accuracy']:.2f} %"))
+        found.append(("accuracy over samples", f"{100 * test['accuracy_sampled']:.2f} %"))
+        found.append(("cross-entropy", number(test["cross_entropy"], 3)))
+    return found
+
+
+def probe_table(probe: dict[str, Any]) -> str:
+    """Accuracy of simple classifiers on the embeddings, by number of labels."""
+    rows = [["labels", *(str(entry["labels"]) for entry in probe["knn"])]]
+    names = (f"{probe['neighbours']} nearest neighbours, {probe['metric']}", "logistic regression")
+    for name, entries in zip(names, (probe["knn"], probe["linear"]), strict=True):
+        rows.append([name, *(f"{entry['mean']:.1f} ± {entry['std']:.1f} %" for entry in entries)])
+    return f"test images classified from embeddings, mean ± std over {probe['draws']} choices of labels\n" + table(rows)
 
 
 def comparison(folders: Sequence[Path]) -> str:
@@ -74,6 +105,7 @@ def comparison(folders: Sequence[Path]) -> str:
         ValueError: a folder holds no finished run.
     """
     rows = [["model", "space", "data", "log p(x)", "ELBO", "reconstruction", "KL", "epochs"]]
+    more: list[dict[str, str]] = []
     for folder in folders:
         try:
             config = Config.from_json((folder / "config.json").read_text())
@@ -86,8 +118,28 @@ def comparison(folders: Sequence[Path]) -> str:
             if test
             else ["diverged", "", "", ""]
         )
-        rows.append([str(config.name), config.space, config.dataset, *figures, str(summary["epochs"])])
-    return table(rows)
+        name = f"{config.name}, kappa {config.kappa:g}" if config.kappa is not None else str(config.name)
+        rows.append([name, config.space, config.dataset, *figures, str(summary["epochs"])])
+        more.append({**(_columns(test) if test else {}), **_probe_columns(summary.get("probe"))})
+    names = dict.fromkeys(name for columns in more for name in columns)
+    filled = [list(names), *([columns.get(name, "") for name in names] for columns in more)]
+    return table([row + extra for row, extra in zip(rows, filled, strict=True)])
+
+
+def _columns(test: dict[str, Any]) -> dict[str, str]:
+    """Columns that only some runs have: those of codes and of the classifier."""
+    found: dict[str, str] = {}
+    if codes := test.get("codes"):
+        found |= {"in use": f"{100 * codes['usage']:.0f} %", "perplexity": number(codes["perplexity"], 1)}
+    if prior := test.get("code_prior"):
+        found |= {"prior": prior["kind"], "log p(x, codes)": number(prior["log_joint"])}
+    if "accuracy" in test:
+        found |= {"accuracy": f"{100 * test['accuracy']:.2f} %"}
+    return found
+
+
+def _probe_columns(probe: dict[str, Any] | None) -> dict[str, str]:
+    return {f"kNN {e['labels']}": f"{e['mean']:.1f} ± {e['std']:.1f} %" for e in probe["knn"]} if probe else {}
 
 
 def main(arguments: Sequence[str]) -> int:

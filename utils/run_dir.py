@@ -8,6 +8,7 @@ results/<dataset>/<name>__s<seed>__<hash>/
                     in its epoch it was) and log_px.pt (how far its log p(x) had come)
     figures/        pictures
     diverged.pt     what failed, where a run diverged
+    log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
     summary.json    the result; written last, its presence says that the run is complete
 """
 
@@ -52,18 +53,19 @@ class RunDir:
 
     Args:
         config: the resolved configuration, which names the folder.
+        path: the folder, where it is known already; runs may be moved.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path | None = None) -> None:
         self.config = config
-        self.path = (
-            Path(config.log_dir) / config.dataset / f"{config.exp_name or config.name}__s{config.rs}__{config.hash}"
-        )
+        name = f"{config.exp_name or config.name}__s{config.rs}__{config.hash}"
+        self.path = path or Path(config.log_dir) / config.dataset / name
         self._summary = self.path / "summary.json"
         self._summary_of_k = self.path / f"summary_k{config.ll_sample}.json"
         self.metrics_path = self.path / "metrics.jsonl"
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
+        self.code_prior = self.path / "checkpoints" / "code_prior.pt"
         self.stopped = self.path / "checkpoints" / "stopped.pt"
         self.figures = self.path / "figures"
         self.diverged = self.path / "diverged.pt"
@@ -153,6 +155,11 @@ class RunDir:
             )
         if self.config.epochs > old.epochs:
             return None
+        found = self.evaluated()
+        return None if found and found["test"] and self.config.probe and "probe" not in found else found
+
+    def evaluated(self) -> dict[str, Any] | None:
+        """The summary with this many importance samples, or None; the probe may be left to do."""
         for path in (self._summary, self._summary_of_k):
             found = read_summary(path)
             if found and (found["test"] is None or found["test"]["k"] == self.config.ll_sample):
@@ -162,13 +169,14 @@ class RunDir:
     def write_result(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Write the summary: last of all files, for its presence says that the run is complete.
 
-        A run that was evaluated before keeps that summary; the one with another K goes beside it.
+        A run that was evaluated with another K keeps that summary; the new one goes beside it.
 
         Returns:
             What a reader of the file will see.
         """
-        path = self._summary if read_summary(self._summary) is None else self._summary_of_k
-        self.write_json(path.name, summary)
+        first = read_summary(self._summary)
+        beside = first and first["test"] and first["test"]["k"] != self.config.ll_sample
+        self.write_json((self._summary_of_k if beside else self._summary).name, summary)
         written: dict[str, Any] = finite(summary)
         return written
 

@@ -1,5 +1,6 @@
-"""Special functions in pure torch: modified Bessel functions of the first kind at any real order."""
+"""Modified Bessel functions of the first kind at any real order in pure torch, and the constraint to unit vectors."""
 
-from hyperspherical_vae.ops.bessel import bessel_ratio, log_iv, log_ive
+from .bessel import bessel_ratio, log_iv, log_ive
+from .constraints import unit_vector
 
-__all__ = ["bessel_ratio", "log_iv", "log_ive"]
+__all__ = ["bessel_ratio", "log_iv", "log_ive", "unit_vector"]

@@ -249,7 +249,7 @@ def test_restart_draws_fresh_noise():
 
 @pytest.mark.parametrize("steps", [16, 17, 22])
 def test_divergence_goes_back_as_far_whether_the_run_was_interrupted_or_not(steps):
-    # Five steps in an epoch, a checkpoint every three epochs: the batch that fails in the fifth sends back to the third.
+    # Five steps an epoch, a checkpoint every third: the batch that fails in epoch five sends back to the third.
     ends = []
     for stops_after in (None, steps):
         config, model, batches = setting("-e 7 -sf 3")
