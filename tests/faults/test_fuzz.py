@@ -31,7 +31,7 @@ flags = st.one_of(
     st.sampled_from(SPELLINGS),
     st.sampled_from(SPELLINGS),
     st.sampled_from(SPELLINGS).map(lambda name: name[:-1]),
-    st.sampled_from(SPELLINGS).flatmap(lambda name: st.text(string.printable, max_size=3).map(name.__add__)),
+    st.builds(str.__add__, st.sampled_from(SPELLINGS), st.text(string.printable, max_size=3)),
     texts,
 )
 pairs = st.one_of(
@@ -41,23 +41,22 @@ pairs = st.one_of(
     st.builds(lambda name, value: (f"{name}={value}",), flags, values),
 )
 # Flags with values that suit them, so that many lines are accepted, or refused for what contradicts what.
-suitable = st.sampled_from(FIELDS).flatmap(
-    lambda field: (
-        st.tuples(
-            st.sampled_from(flag_of(field).names),
-            st.sampled_from(flag_of(field).choices)
-            if flag_of(field).choices
-            else {
-                "int": st.integers(0, 30).map(str),
-                "float": st.floats(0, 3).map(str),
-                "ints": st.sampled_from(["8", "64,32"]),
-                "strs": st.sampled_from(["4,4", "s4,e2"]),
-                "str": st.sampled_from(["a", "b/c"]),
-            }[flag_of(field).kind],
+SUITED = {
+    "int": ("0", "1", "2", "5", "30"),
+    "float": ("0", "0.5", "1", "2e1"),
+    "ints": ("8", "64,32"),
+    "strs": ("4,4", "s4,e2"),
+    "str": ("a", "b/c"),
+}
+suitable = st.sampled_from(
+    [
+        (name, *value)
+        for field in FIELDS
+        for name in flag_of(field).names
+        for value in (
+            [()] if flag_of(field).kind == "bool" else zip(flag_of(field).choices or SUITED[flag_of(field).kind])
         )
-        if flag_of(field).kind != "bool"
-        else st.tuples(st.sampled_from(flag_of(field).names))
-    )
+    ]
 )
 lines = st.one_of(st.lists(pairs, max_size=5), st.lists(suitable, max_size=5)).map(
     lambda parts: [word for part in parts for word in part if word not in ("-h", "--help")]
