@@ -25,11 +25,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from run_models import prepare
+from models import build_model
 from utils.adam import Adam
 from utils.batches import TrainingImages, fixed_images
 from utils.command_line import parse
+from utils.config import Config
 from utils.evaluation import ROWS, estimate_log_px
+from utils.experiment import prepare
 from utils.results import table
 from utils.run_dir import RunDir
 from utils.training_utils import Progress, train_epoch
@@ -67,6 +69,12 @@ class Setting:
     threads: int
     data_dir: str
 
+    def config(self, line: str) -> Config:
+        """The run that these flags describe, on MNIST."""
+        config = parse([*line.split(), "-d", "mnist", "--data_dir", self.data_dir, "--device", "cpu"])
+        assert isinstance(config, Config)
+        return config
+
     def clock(self) -> float:
         """Processor time on one thread, which other programs hardly touch; else seconds on the wall."""
         return time.thread_time() if self.threads == 1 else time.perf_counter()
@@ -90,8 +98,8 @@ def ratio(found: dict[str, list[float]], above: str, below: str) -> float:
 
 def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], Tensor]]:
     """A model for MNIST, and a function that trains it for `STEPS` steps as a run does."""
-    config = parse([*line.split(), "-d", "mnist", "--data_dir", setting.data_dir, "--device", "cpu"])
-    data, model, how = prepare(config)
+    config = setting.config(line)
+    data, model, how = prepare(config, build_model)
     data.train.images = data.train.images[: STEPS * config.batch_size]
     images = TrainingImages(data.train, once=False, batch_size=config.batch_size, **how)
     optimizer = Adam(model.parameters(), config.lr)
@@ -158,8 +166,8 @@ def bench_product(setting: Setting) -> list[Row]:
 
 def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[Row]:
     """log p(x) of a vMF model against decoding as many latents and one log-likelihood of each."""
-    config = parse(["-n", "vmf", "-d", "mnist", "--data_dir", setting.data_dir, "--device", "cpu"])
-    data, model, how = prepare(config)
+    config = setting.config("-n vmf -z 10")
+    data, model, how = prepare(config, build_model)
     test = fixed_images(data.test, purpose="test", **how)[: 2 * count]
     latents = model.latent.prior().sample((ROWS // 100, 100))
     pixels = test[:100].flatten(1)
@@ -195,12 +203,14 @@ def in_process(lines: str, *arguments: str) -> str:
 
 MEMORY = """
 import sys, resource
-from run_models import prepare
+from models import build_model
 from utils.batches import fixed_images
 from utils.command_line import parse
+from utils.config import Config
 from utils.evaluation import estimate_log_px
+from utils.experiment import prepare
 images, k, data_dir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-data, model, how = prepare(parse(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"]))
+data, model, how = prepare(parse(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"]), build_model)
 test = fixed_images(data.test, purpose="test", **how)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 estimate_log_px(model, test[:images], k, 1)

@@ -39,7 +39,8 @@ def test_each_seed_is_the_run_that_it_would_be_alone(run_models, tmp_path):
 
 
 def test_seeds_beyond_the_highest_are_refused():
-    assert len(parse(["-rs", "2147483646", "--seeds", "2"]).runs) == 2
+    asked = parse(["-rs", "2147483646", "--seeds", "2"])
+    assert [one.rs for one in asked.runs] == [2147483646, 2147483647]
     with pytest.raises(UsageError, match="--seeds 3: with -rs 2147483646 the last seed would be 2147483648"):
         parse(["-rs", "2147483646", "--seeds", "3"])
 
