@@ -7,10 +7,11 @@ import torch
 
 from hyperspherical_vae.latents import LATENTS
 from models import build_model
-from utils.adam import Adam, extra_weights, objective
+from utils.adam import Adam
 from utils.checkpoints import load_checkpoint, save_checkpoint
 from utils.command_line import parse
 from utils.evaluation import evaluate_test
+from utils.training_utils import extra_weights, objective
 
 SHAPE = (1, 6, 5)
 IMAGES = SimpleNamespace(shape=SHAPE, levels=4, likelihood="bernoulli", classes=3)
