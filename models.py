@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
 from hyperspherical_vae.latents import LATENTS, Latent, ProductLatent
 from hyperspherical_vae.likelihoods import LIKELIHOODS, Likelihood
-from utils.model_utils import NETWORKS
+from utils.model_utils import NETWORKS, build_classifier
 
 if TYPE_CHECKING:
     from utils.config import Config
+
+# Draws of the prior for each one kept that sampling of a class bears with.
+PATIENCE = 10_000
 
 # The flag speaks of losses, as users of these models do; the model is made of likelihoods.
 LOSSES = {"bce": "bernoulli", "mse": "gaussian", "logistic": "logistic"}
@@ -42,11 +49,14 @@ class ELBOTerms(NamedTuple):
         log_px_z: log p(x | z) for one z ~ q(z | x), (B,).
         kl: KL(q(z | x) || p(z)), (B,).
         kl_factors: the KL of each factor of the latent space, (B, n); adds up to `kl`.
+        extra: losses besides the ELBO, by name, unweighted, each (B,): `commitment` of a codebook, `cross_entropy` of
+            the classifier (0 for images without a label).
     """
 
     log_px_z: Tensor
     kl: Tensor
     kl_factors: Tensor
+    extra: Mapping[str, Tensor] = MappingProxyType({})
 
     @property
     def elbo(self) -> Tensor:
@@ -65,6 +75,7 @@ class VAE(nn.Module):
         decoder: z (..., D) to the likelihood's parameters.
         likelihood: those parameters to log p(x | z).
         shape: (C, H, W) of an image.
+        classifier: z (..., D) to the logits of the classes (..., Y), or None.
     """
 
     def __init__(
@@ -74,6 +85,7 @@ class VAE(nn.Module):
         decoder: nn.Module,
         likelihood: Likelihood,
         shape: tuple[int, int, int],
+        classifier: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
@@ -81,22 +93,31 @@ class VAE(nn.Module):
         self.decoder = decoder
         self.likelihood = likelihood
         self.shape = shape
+        self.classifier = classifier
 
     def posterior(self, x: Tensor) -> Distribution:
         """q(z | x) for images (B, C, H, W)."""
         return self.latent.posterior(self.encoder(x))
 
-    def elbo_terms(self, x: Tensor) -> ELBOTerms:
-        """The terms of the ELBO for images (B, C, H, W), with one reparameterized sample per image."""
-        return self.elbo_terms_of(self.posterior(x), x)
+    def elbo_terms(self, x: Tensor, y: Tensor | None = None) -> ELBOTerms:
+        """The terms of the ELBO for images (B, C, H, W), with one sample of z per image.
 
-    def elbo_terms_of(self, q: Distribution, x: Tensor) -> ELBOTerms:
+        Args:
+            x: images.
+            y: their classes, (B,), -1 where unknown, for a model with a classifier.
+        """
+        return self.elbo_terms_of(self.posterior(x), x, y)
+
+    def elbo_terms_of(self, q: Distribution, x: Tensor, y: Tensor | None = None) -> ELBOTerms:
         """The terms of the ELBO where the posterior q of x is at hand already."""
-        z = q.rsample()
+        z = _draw(q)
         kl_factors = self.latent.kl(q, z)
         log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
         kl = kl_factors.squeeze(-1) if kl_factors.shape[-1] == 1 else kl_factors.sum(-1)
-        return ELBOTerms(log_px_z, kl, kl_factors)
+        extra = self.latent.extra_loss(q)
+        if self.classifier is not None and y is not None:
+            extra["cross_entropy"] = F.cross_entropy(self.classifier(z), y, ignore_index=-1, reduction="none")
+        return ELBOTerms(log_px_z, kl, kl_factors, extra)
 
     def log_weights(self, x: Tensor, q: Distribution, k: int) -> Tensor:
         """log p(x | z) + log p(z) - log q(z | x) for k samples of q, (k, B): their logmeanexp estimates log p(x).
@@ -106,13 +127,102 @@ class VAE(nn.Module):
             q: their posterior.
             k: samples per image.
         """
-        z = q.rsample((k,))
+        z = _draw(q, (k,))
         log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
         return log_px_z + self.latent.prior().log_prob(z) - q.log_prob(z)
+
+    @torch.no_grad()
+    def encode(self, x: Tensor) -> Tensor:
+        """Embeddings: the modes of q(z | x).
+
+        On a sphere that is the mean direction times the radius, in R^d the mean, for a discrete latent the codes.
+
+        Args:
+            x: images (B, C, H, W) with pixel values in [0, 1]; of zeros and ones under a Bernoulli likelihood.
+
+        Returns:
+            (B, D).
+
+        Raises:
+            ValueError: the images are not of the shape that the model was trained on.
+        """
+        if x.dim() != 4 or tuple(x.shape[1:]) != self.shape:
+            raise ValueError(
+                f"images have shape {tuple(x.shape)}; the model takes (B, {', '.join(map(str, self.shape))})"
+            )
+        return self.posterior(x).mode
+
+    @torch.no_grad()
+    def sample_latents(self, n: int, label: int | None = None, like: Tensor | None = None) -> Tensor:
+        """Latents to decode, (n, D): see `sample`."""
+        if n < 1:
+            raise ValueError(f"n is {n}; at least one sample has to be asked for")
+        if like is not None:
+            if label is not None:
+                raise ValueError("label and like: give one of the two; `like` images are of a class already")
+            if not len(like):
+                raise ValueError("like: holds no image")
+            chosen = torch.randint(len(like), (n,), device=like.device)
+            return self.posterior(like[chosen]).sample()
+        if label is None:
+            return self.latent.prior().sample((n,))
+        prior = self.latent.class_prior(label)
+        if prior is not None:
+            return prior.sample((n,))
+        if self.classifier is None:
+            raise ValueError(
+                f"label {label}: the model knows no classes; train it with a classifier (or a codebook with a prior), "
+                "or give images of the class as `like`"
+            )
+        return self._draws_of_class(n, label)
+
+    def _draws_of_class(self, n: int, label: int) -> Tensor:
+        """Draws of the prior that the classifier assigns to a class, (n, D)."""
+        assert self.classifier is not None
+        kept: list[Tensor] = []
+        found = drawn = 0
+        while found < n:
+            z = self.latent.prior().sample((max(n, 1000),))
+            logits = self.classifier(z)
+            if not 0 <= label < logits.shape[-1]:
+                raise ValueError(f"label is {label}; allowed: 0 to {logits.shape[-1] - 1}")
+            drawn += len(z)
+            kept.append(z[logits.argmax(-1) == label])
+            found += len(kept[-1])
+            if drawn > PATIENCE * (found + 1):
+                raise ValueError(
+                    f"label {label}: the classifier assigns it to {found} of {drawn} draws of the prior, too few to go "
+                    "on; give images of the class as `like`"
+                )
+        return torch.cat(kept)[:n]
+
+    def sample(self, n: int, label: int | None = None, like: Tensor | None = None) -> Tensor:
+        """New images, as pixel means.
+
+        Args:
+            n: how many.
+            label: their class: by the class's own prior where the latent has one, else by those draws of the prior that
+                the classifier assigns to the class.
+            like: images (M, C, H, W) whose aggregate posterior takes the prior's place: each latent is drawn from the
+                posterior of a random one of them. Images of one class give new images of that class.
+
+        Returns:
+            (n, C, H, W), values in [0, 1].
+
+        Raises:
+            ValueError: n is below 1, or the class is unknown, or too rare among the prior's draws.
+        """
+        with torch.no_grad():
+            return self.decode(self.sample_latents(n, label, like))
 
     def decode(self, z: Tensor) -> Tensor:
         """E[x | z]: (..., D) to images (..., C, H, W) with pixel values in [0, 1]."""
         return self.likelihood.mean(self.decoder(z)).unflatten(-1, self.shape)
+
+
+def _draw(q: Distribution, sample_shape: tuple[int, ...] = ()) -> Tensor:
+    """Samples with gradients to the parameters of q, where q has such."""
+    return q.rsample(sample_shape) if q.has_rsample else q.sample(sample_shape)
 
 
 def build_model(config: Config, images: Images) -> VAE:
@@ -122,19 +232,32 @@ def build_model(config: Config, images: Images) -> VAE:
         config: the resolved configuration.
         images: what they are.
     """
+    bias = not config.no_bias
     hidden = {kind: config.h_dims or NETWORKS[kind].hidden for kind in (config.encode_type, config.decode_type)}
-    encoder = NETWORKS[config.encode_type].encoder(images.shape, hidden[config.encode_type])
-    latent = build_latent(config, encoder.out_features)
+    encoder = NETWORKS[config.encode_type].encoder(images.shape, hidden[config.encode_type], bias)
+    latent = build_latent(config, encoder.out_features, encoder.map_shape)
     likelihood = LIKELIHOODS[LOSSES[config.loss_function] if config.loss_function else images.likelihood](images.levels)
     decoder = NETWORKS[config.decode_type].decoder(
-        latent.event_dim, images.shape, likelihood.params_per_pixel, hidden[config.decode_type]
+        latent.event_dim,
+        images.shape,
+        likelihood.params_per_pixel,
+        hidden[config.decode_type],
+        bias,
+        latent.map_shape,
     )
-    return VAE(encoder, latent, decoder, likelihood, images.shape)
+    classifier = build_classifier(latent.event_dim, images.classes) if config.classifier else None
+    return VAE(encoder, latent, decoder, likelihood, images.shape, classifier)
 
 
-def build_latent(config: Config, in_features: int) -> Latent:
-    """The latent space of a configuration, for an encoder of `in_features` features."""
-    settings = dataclasses.asdict(config)
+def build_latent(config: Config, in_features: int, map_shape: tuple[int, int, int] | None = None) -> Latent:
+    """The latent space of a configuration.
+
+    Args:
+        config: the resolved configuration.
+        in_features: F, features of the encoder.
+        map_shape: (C, H, W) where the features are a map, flattened.
+    """
+    settings = {**dataclasses.asdict(config), "map_shape": map_shape}
 
     def build(factor: tuple[str, int], count: int | None = None) -> Latent:
         kind, dim = factor

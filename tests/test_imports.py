@@ -19,7 +19,8 @@ MAY = {
     "utils.plots_manifold": {"utils.geometry", "utils.plotting_utils", "utils.plots_latent"},
     "utils.plots_statistics": {"utils.geometry", "utils.plotting_utils"},
     "utils.flags": set(),
-    "utils.config": {"utils.flags", "utils.data_catalogue"},
+    "utils.config": {"utils.flags", "utils.data_catalogue", "utils.system_settings"},
+    "utils.system_settings": {"utils.flags"},
     "utils.seeds": set(),
     "utils.model_utils": set(),
 }

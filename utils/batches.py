@@ -1,7 +1,7 @@
 """Images on the training device: batches for training, fixed images for validation and test.
 
-Shapes: N images of a split, B of a batch, images (., C, H, W). Splits hold grey levels 0..levels as bytes; models see
-floats in [0, 1]. Where the likelihood is of binary pixels, a grey level is the probability of a one.
+Shapes: N images of a split, B of a batch, images (., C, H, W), labels (.,). Splits hold grey levels 0..levels as
+bytes; models see floats in [0, 1]. Where the likelihood is of binary pixels, a grey level is the probability of a one.
 """
 
 from __future__ import annotations
@@ -50,11 +50,23 @@ class TrainingImages:
         batch_size: B; the last batch of an epoch may be smaller.
         seed: of the run.
         device: where to keep the images.
+        labels: class of each image, (N,), -1 for those that training must not know; None where none is wanted.
     """
 
     def __init__(
-        self, split: Split, levels: int, *, binary: bool, once: bool, batch_size: int, seed: int, device: torch.device
+        self,
+        split: Split,
+        levels: int,
+        *,
+        binary: bool,
+        once: bool,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
+        labels: Tensor | None = None,
     ) -> None:
+        self.labelled_fraction = 0.0 if labels is None else (labels >= 0).float().mean().item()
+        self.labels = None if labels is None else labels.to(device)
         self.images = split.images.to(device)
         self.levels = levels
         self.dynamic = binary and levels > 1 and not once
@@ -67,13 +79,17 @@ class TrainingImages:
         """Number of batches in an epoch."""
         return -(-len(self.images) // self.batch_size)
 
-    def epoch(self, seed: int, start: int = 0) -> Iterator[Tensor]:
+    def epoch(self, seed: int, start: int = 0) -> Iterator[tuple[Tensor, ...]]:
         """The batches of one epoch in the order that the seed gives, from batch number `start` on.
 
         Binarization noise comes from torch's global generator, which the caller seeds.
+
+        Yields:
+            (images,), or (images, labels) where there are labels.
         """
         generator = torch.Generator(self.images.device).manual_seed(seed)
         order = torch.randperm(len(self.images), generator=generator, device=self.images.device)
         for indices in order.split(self.batch_size)[start:]:
             grey = self.images[indices].float().div_(self.levels)
-            yield torch.bernoulli(grey) if self.dynamic else grey
+            images = torch.bernoulli(grey) if self.dynamic else grey
+            yield (images,) if self.labels is None else (images, self.labels[indices])

@@ -17,14 +17,15 @@ from typing import Any
 
 from utils.data_catalogue import DATASETS
 from utils.flags import UsageError, bare, flag, flag_of, nearest, shown
+from utils.system_settings import CLASSIFIER, CODES, DISCRETE, EMBEDDINGS, SPHERICAL, SystemSettings, check_systems
 
-SPHERICAL = ("vmf", "powerspherical")
 MODEL, OBJECTIVE, TRAINING = "model", "objective", "training"
 EVALUATION, DATA, RUN = "evaluation", "data", "run"
+GROUPS = (MODEL, CODES, OBJECTIVE, CLASSIFIER, TRAINING, EVALUATION, EMBEDDINGS, DATA, RUN)
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(SystemSettings):
     """Everything that defines a run. `None` means "implied by the rest"; `resolve` fills it in."""
 
     name: str | None = flag(
@@ -33,7 +34,7 @@ class Config:
         MODEL,
         None,
         "kind of model; implied by -dis or -zd, else vmf",
-        choices=("vmf", "normal", "powerspherical", "productspace"),
+        choices=("vmf", "normal", "powerspherical", "productspace", *DISCRETE),
     )
     distribution: str | None = flag(
         "-dis --distribution",
@@ -70,6 +71,7 @@ class Config:
     )
     encode_type: str = flag("-et --encode_type", "str", MODEL, "mlp", "network of the encoder", choices=("mlp", "cnn"))
     decode_type: str = flag("-dt --decode_type", "str", MODEL, "mlp", "network of the decoder", choices=("mlp", "cnn"))
+    no_bias: bool = flag("--no_bias", "bool", MODEL, False, "leave the biases of encoder and decoder out")
     covariance_matrix: str = flag(
         "-cvm --covariance_matrix",
         "str",
@@ -243,7 +245,12 @@ class Config:
 
     @property
     def factors(self) -> tuple[tuple[str, int], ...]:
-        """(distribution, dimension) of each factor of the latent space in order; one where there is no product."""
+        """(distribution, dimension) of each factor of the latent space in order; one where there is no product.
+
+        A discrete latent is one factor: its dimension is its number of variables, or that of a code.
+        """
+        if self.name in DISCRETE:
+            return ((str(self.name), self.variables if self.name == "gumbel" else self.code_dim),)
         if self.z_dims is None:
             assert self.distribution is not None
             assert self.z is not None
@@ -255,6 +262,10 @@ class Config:
     @property
     def space(self) -> str:
         """The latent space in symbols, such as `S^4 x S^4 x R^2` or `S^10 in R^11`."""
+        if self.name == "gumbel":
+            return f"{self.variables} variables of {self.categories} categories"
+        if self.name == "vq":
+            return f"{self.positions or 'a map'} of {self.codes} codes in R^{self.code_dim}"
         parts = [f"R^{dim}" if kind == "normal" else f"S^{dim}" for kind, dim in self.factors]
         kind, dim = self.factors[0]
         return parts[0] + (f" in R^{dim + 1}" if kind != "normal" else "") if len(parts) == 1 else " x ".join(parts)
@@ -317,6 +328,7 @@ def _factor(dim: str, distribution: str | None) -> str:
         raise UsageError(
             f"-zd: {shown(dim)} is not a factor; write 4 or s4 for a sphere, e2 for a Euclidean one, "
             "each from 1 to 10000"
+            + ("; auto:... stands for several runs, see python -m utils.sweep --help" if dim[:4] == "auto" else "")
         )
     letter = match[1] or ("e" if distribution == "normal" else "s")
     if letter == "s" and distribution == "normal":
@@ -349,22 +361,15 @@ def resolve(config: Config) -> Config:
             raise UsageError(
                 f"-zd {bare(','.join(config.z_dims))}: is for -n productspace, but -n is {name}; use -z for one space"
             )
-        distribution = name
-        config = dataclasses.replace(config, z=config.z or 10)
+        if name in DISCRETE and config.z is not None:
+            size = "--variables and --categories" if name == "gumbel" else "--codes and --code_dim"
+            raise UsageError(f"-z {config.z}: is for continuous latents; -n {name} takes {size}")
+        if name not in DISCRETE:
+            distribution = name
+            config = dataclasses.replace(config, z=config.z or 10)
     config = dataclasses.replace(config, name=name, distribution=distribution)
 
-    kinds = {kind for kind, _ in config.factors}
-    if not kinds & set(SPHERICAL):
-        if config.kappa is not None:
-            raise UsageError(
-                f"--kappa {config.kappa:g}: a latent space without a sphere ({config.space}) has no concentration"
-            )
-        if config.radius != 1.0:
-            raise UsageError(
-                f"--radius {config.radius:g}: a latent space without a sphere ({config.space}) has no radius"
-            )
-    if "normal" not in kinds and config.covariance_matrix != "diagonal":
-        raise UsageError(f"-cvm {config.covariance_matrix}: needs a normal latent; this one is {config.space}")
+    config = check_systems(config)
     last_validation = config.epochs // config.val_f * config.val_f
     if not last_validation:
         raise UsageError(

@@ -31,6 +31,12 @@ class Latent(Protocol):
     """What is asked of a latent space; see `hyperspherical_vae.latents.Latent`."""
 
     has_density: bool
+    kl_is_constant: bool
+    code_count: int
+
+    def codes(self, q: Any) -> Tensor: ...
+
+    def code_summary(self, codes: Tensor) -> dict[str, float]: ...
 
     def prior(self) -> Distribution: ...
 
@@ -53,6 +59,10 @@ class Model(Protocol):
     @property
     def latent(self) -> Latent: ...
 
+    training: bool
+
+    def train(self, mode: bool) -> Any: ...
+
     def posterior(self, x: Tensor) -> Distribution: ...
 
     def elbo_terms_of(self, q: Any, x: Tensor) -> Terms: ...
@@ -69,12 +79,14 @@ class SplitTerms:
         kl_factors: KL per factor, (N, n).
         statistics: what the latent reports of its posteriors, such as kappa, each (N, n).
         means: posterior means, (N, D).
+        codes: what the latent says of its codes, such as their perplexity; empty for a continuous one.
     """
 
     log_px_z: Tensor
     kl_factors: Tensor
     statistics: dict[str, Tensor]
     means: Tensor
+    codes: dict[str, float]
 
     def summary(self) -> dict[str, Any]:
         """Means over the images, in nats; spread of the statistics per factor."""
@@ -91,7 +103,28 @@ class SplitTerms:
                 "std": values.std(0, correction=0).tolist(),
                 **{f"q{100 * q:02.0f}": quantile(values, q).tolist() for q in (0.05, 0.5, 0.95)},
             }
+        if self.codes:
+            found["codes"] = self.codes
         return found
+
+
+class HasModes(Protocol):
+    """A module that can be in training or in evaluation mode."""
+
+    training: bool
+
+    def train(self, mode: bool) -> Any: ...
+
+
+@contextlib.contextmanager
+def evaluating(model: HasModes) -> Iterator[None]:
+    """The model in evaluation mode, and afterwards in the mode that it was in."""
+    before = model.training
+    model.train(False)
+    try:
+        yield
+    finally:
+        model.train(before)
 
 
 def quantile(values: Tensor, q: float) -> Tensor:
@@ -114,22 +147,26 @@ def evaluate_elbo(
         check_stop: called before each batch; may raise.
     """
     torch.manual_seed(derive_seed(seed, "evaluate elbo"))
-    log_px_z, kl_factors, means = [], [], []
+    log_px_z, kl_factors, means, codes = [], [], [], []
     statistics: dict[str, list[Tensor]] = {}
-    for x in images.split(batch_size):
-        check_stop()
-        q = model.posterior(x)
-        terms = model.elbo_terms_of(q, x)
-        log_px_z.append(terms.log_px_z)
-        kl_factors.append(terms.kl_factors)
-        means.append(q.mean)
-        for name, values in model.latent.statistics(q).items():
-            statistics.setdefault(name, []).append(values)
+    with evaluating(model):
+        for x in images.split(batch_size):
+            check_stop()
+            q = model.posterior(x)
+            terms = model.elbo_terms_of(q, x)
+            log_px_z.append(terms.log_px_z)
+            kl_factors.append(terms.kl_factors)
+            means.append(q.mean)
+            if model.latent.code_count:
+                codes.append(model.latent.codes(q))
+            for name, values in model.latent.statistics(q).items():
+                statistics.setdefault(name, []).append(values)
     return SplitTerms(
         torch.cat(log_px_z),
         torch.cat(kl_factors),
         {name: torch.cat(values) for name, values in statistics.items()},
         torch.cat(means),
+        model.latent.code_summary(torch.cat(codes)) if codes else {},
     )
 
 
@@ -195,16 +232,17 @@ def log_px_blocks(model: Model, images: Tensor, k: int, seed: int, start: int = 
         if number < start:
             continue
         torch.manual_seed(derive_seed(seed, "log p(x)", number))
-        q = model.posterior(x)
-        # Running logsumexp of the weights and of their squares: memory does not grow with K.
-        total = squares = x.new_full((len(x),), -math.inf, dtype=torch.float64)
-        done = 0
-        while done < k:
-            step = min(max(ROWS // BLOCK, 1), k - done)
-            log_weights = model.log_weights(x, q, step).double()
-            total = torch.logaddexp(total, log_weights.logsumexp(0))
-            squares = torch.logaddexp(squares, (2 * log_weights).logsumexp(0))
-            done += step
+        with evaluating(model):
+            q = model.posterior(x)
+            # Running logsumexp of the weights and of their squares: memory does not grow with K.
+            total = squares = x.new_full((len(x),), -math.inf, dtype=torch.float64)
+            done = 0
+            while done < k:
+                step = min(max(ROWS // BLOCK, 1), k - done)
+                log_weights = model.log_weights(x, q, step).double()
+                total = torch.logaddexp(total, log_weights.logsumexp(0))
+                squares = torch.logaddexp(squares, (2 * log_weights).logsumexp(0))
+                done += step
         yield total - math.log(k), (2 * total - squares).exp()
 
 
@@ -302,6 +340,7 @@ def evaluate_test(
         "n": len(images),
         **terms.summary(),
         **log_px,
+        "kl_is_constant": model.latent.kl_is_constant,
         "active_units": active_units(terms.means, variance),
         "units": len(variance),
     }

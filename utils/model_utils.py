@@ -22,12 +22,15 @@ class MLPEncoder(nn.Module):
     Args:
         shape: (C, H, W) of an image.
         hidden: units of the layers, first to last.
+        bias: whether the layers have biases.
     """
 
-    def __init__(self, shape: Shape, hidden: Sequence[int]) -> None:
+    map_shape = None
+
+    def __init__(self, shape: Shape, hidden: Sequence[int], bias: bool = True) -> None:
         super().__init__()
         widths = [prod(shape), *hidden]
-        self.layers = nn.Sequential(nn.Flatten(), *_hidden_layers(widths))
+        self.layers = nn.Sequential(nn.Flatten(), *_hidden_layers(widths, bias))
         self.out_features = widths[-1]
 
     def forward(self, images: Tensor) -> Tensor:
@@ -43,20 +46,31 @@ class MLPDecoder(nn.Module):
         shape: (C, H, W) of an image.
         params_per_pixel: P.
         hidden: units of the encoder's layers, which are taken in reverse.
+        bias: whether the layers have biases.
+        map_shape: of a latent that is a map; no matter here.
     """
 
-    def __init__(self, in_features: int, shape: Shape, params_per_pixel: int, hidden: Sequence[int]) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        shape: Shape,
+        params_per_pixel: int,
+        hidden: Sequence[int],
+        bias: bool = True,
+        map_shape: Shape | None = None,
+    ) -> None:
         super().__init__()
         widths = [in_features, *reversed(hidden)]
-        self.layers = nn.Sequential(*_hidden_layers(widths), nn.Linear(widths[-1], params_per_pixel * prod(shape)))
+        last = nn.Linear(widths[-1], params_per_pixel * prod(shape), bias)
+        self.layers = nn.Sequential(*_hidden_layers(widths, bias), last)
 
     def forward(self, z: Tensor) -> Tensor:
         params: Tensor = self.layers(z)
         return params
 
 
-def _hidden_layers(widths: Sequence[int]) -> list[nn.Module]:
-    return [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
+def _hidden_layers(widths: Sequence[int], bias: bool) -> list[nn.Module]:
+    return [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair, bias), nn.ReLU())]
 
 
 class _Gate(nn.Module):
@@ -80,18 +94,23 @@ class ConvEncoder(nn.Module):
     Args:
         shape: (C, H, W) of an image.
         hidden: channels after each halving.
+        bias: whether the layers have biases.
+
+    Attributes:
+        map_shape: (C, H, W) of the last map, which the features are, flattened.
     """
 
-    def __init__(self, shape: Shape, hidden: Sequence[int]) -> None:
+    def __init__(self, shape: Shape, hidden: Sequence[int], bias: bool = True) -> None:
         super().__init__()
         channels = [shape[0], *hidden]
         layers = [
             layer
             for before, after in pairwise(channels)
-            for layer in (nn.Conv2d(before, 2 * after, 3, stride=2, padding=1), _Gate())
+            for layer in (nn.Conv2d(before, 2 * after, 3, stride=2, padding=1, bias=bias), _Gate())
         ]
         self.layers = nn.Sequential(*layers, nn.Flatten())
-        self.out_features = channels[-1] * prod(_halvings(shape, len(hidden))[-1])
+        self.map_shape = (channels[-1], *_halvings(shape, len(hidden))[-1])
+        self.out_features = prod(self.map_shape)
 
     def forward(self, images: Tensor) -> Tensor:
         features: Tensor = self.layers(images)
@@ -101,27 +120,49 @@ class ConvEncoder(nn.Module):
 class ConvDecoder(nn.Module):
     """The mirror of `ConvEncoder`: a linear layer to the smallest map, then gated transposed convolutions.
 
+    Where the latent is a map of that size already, the linear layer is one per cell.
+
     Args:
         in_features: D, width of the latent.
         shape: (C, H, W) of an image.
         params_per_pixel: P.
         hidden: channels of the encoder's layers, which are taken in reverse.
+        bias: whether the layers have biases.
+        map_shape: (C, H, W) of a latent that is a map.
     """
 
-    def __init__(self, in_features: int, shape: Shape, params_per_pixel: int, hidden: Sequence[int]) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        shape: Shape,
+        params_per_pixel: int,
+        hidden: Sequence[int],
+        bias: bool = True,
+        map_shape: Shape | None = None,
+    ) -> None:
         super().__init__()
         self.sizes = _halvings(shape, len(hidden))[::-1]
-        self.first = nn.Linear(in_features, hidden[-1] * prod(self.sizes[0]))
+        self.map_shape = map_shape if map_shape is not None and map_shape[1:] == self.sizes[0] else None
+        self.first: nn.Module
+        if self.map_shape is None:
+            self.first = nn.Linear(in_features, hidden[-1] * prod(self.sizes[0]), bias)
+        else:
+            self.first = nn.Conv2d(self.map_shape[0], hidden[-1], 1, bias=bias)
         channels = [*reversed(hidden), hidden[0]]
         # A kernel of 4 covers a stride of 2 evenly, which a kernel of 3 does not (checkerboards).
         self.layers = nn.ModuleList(
-            nn.ConvTranspose2d(before, 2 * after, 4, stride=2, padding=1) for before, after in pairwise(channels)
+            nn.ConvTranspose2d(before, 2 * after, 4, stride=2, padding=1, bias=bias)
+            for before, after in pairwise(channels)
         )
         self.gate = _Gate()
-        self.last = nn.Conv2d(channels[-1], params_per_pixel * shape[0], 3, padding=1)
+        self.last = nn.Conv2d(channels[-1], params_per_pixel * shape[0], 3, padding=1, bias=bias)
 
     def forward(self, z: Tensor) -> Tensor:
-        maps = self.first(z.flatten(0, -2)).unflatten(-1, (-1, *self.sizes[0]))
+        flat = z.flatten(0, -2)
+        if self.map_shape is None:
+            maps = self.first(flat).unflatten(-1, (-1, *self.sizes[0]))
+        else:
+            maps = self.first(flat.unflatten(-1, self.map_shape))
         for layer, (height, width) in zip(self.layers, self.sizes[1:], strict=True):
             # An odd size was rounded up on the way down; the surplus row or column goes here.
             maps = self.gate(layer(maps)[..., :height, :width])
@@ -142,6 +183,11 @@ NETWORKS: dict[str, Network] = {
     "mlp": Network(MLPEncoder, MLPDecoder, (256, 128)),
     "cnn": Network(ConvEncoder, ConvDecoder, (16, 32)),
 }
+
+
+def build_classifier(in_features: int, classes: int) -> nn.Module:
+    """A network with one hidden layer from latents (..., D) to the logits of the classes (..., Y)."""
+    return nn.Sequential(nn.Linear(in_features, 128), nn.ReLU(), nn.Linear(128, classes))
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -1,14 +1,17 @@
-"""Results in words and tables: `python -m utils.results RUN_FOLDER...` compares finished runs."""
+"""Results in words: the table of one run, and `python -m utils.results FOLDER...`, which compares finished runs."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from utils.config import Config
+from utils.flags import UsageError, flag
+
+if TYPE_CHECKING:
+    from utils.comparison import Record
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -51,7 +54,7 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
         ["log p(x)", log_px_text(test)],
         ["ELBO", number(test["elbo"])],
         ["reconstruction log p(x|z)", number(test["log_px_z"])],
-        ["KL", number(test["kl"])],
+        ["KL (constant)" if test.get("kl_is_constant") else "KL", number(test["kl"])],
     ]
     if "kl_factors" in test and verbosity:
         rows.append(["KL per factor", " ".join(number(kl) for kl in test["kl_factors"])])
@@ -63,44 +66,117 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
     if test.get("ess") is not None:
         rows.append(["effective sample size", f"{number(test['ess'], 1)} of {test['k']}"])
     rows.append(["active units", f"{test['active_units']} of {test['units']}"])
+    rows += [[name, text] for name, text in _system_figures(test)]
     rows.append(["epochs, best", f"{summary['epochs']}, {summary['best_epoch']}"])
-    return table([["nats per image", "value"], *rows])
+    text = table([["nats per image", "value"], *rows])
+    return text + "\n\n" + probe_table(summary["probe"]) if "probe" in summary else text
 
 
-def comparison(folders: Sequence[Path]) -> str:
-    """One line per finished run.
+def _system_figures(test: dict[str, Any]) -> list[tuple[str, str]]:
+    """What the discrete latents and the classifier add to the test figures: names and values."""
+    found: list[tuple[str, str]] = []
+    if codes := test.get("codes"):
+        found.append(("codes in use", f"{100 * codes['usage']:.0f} %"))
+        found.append(("perplexity of codes", number(codes["perplexity"], 1)))
+        found.append(("bits of uniform codes", number(codes["bits"], 1)))
+    if prior := test.get("code_prior"):
+        name = f"under the {prior['kind']} prior"
+        found.append(("log p(x, codes) <= log p(x)", f"{number(prior['log_joint'])} ± {number(prior['log_joint_se'])}"))
+        given = prior["bits_given_class"]
+        by_class = "" if given is None else f", {number(given, 1)} given the class"
+        found.append(("bits of codes", f"{number(prior['bits'], 1)}{by_class}, {name}"))
+    if "accuracy" in test:
+        found.append(("accuracy at the mode", f"{100 * test['accuracy']:.2f} %"))
+        found.append(("accuracy over samples", f"{100 * test['accuracy_sampled']:.2f} %"))
+        found.append(("cross-entropy", number(test["cross_entropy"], 3)))
+    return found
 
-    Raises:
-        ValueError: a folder holds no finished run.
-    """
-    rows = [["model", "space", "data", "log p(x)", "ELBO", "reconstruction", "KL", "epochs"]]
-    for folder in folders:
-        try:
-            config = Config.from_json((folder / "config.json").read_text())
-            summary = json.loads((folder / "summary.json").read_text())
-        except FileNotFoundError as error:
-            raise ValueError(f"{folder}: holds no finished run ({Path(error.filename).name} is missing)") from None
-        test = summary["test"]
-        figures = (
-            [log_px_text(test), *(number(test[key]) for key in ("elbo", "log_px_z", "kl"))]
-            if test
-            else ["diverged", "", "", ""]
-        )
-        rows.append([str(config.name), config.space, config.dataset, *figures, str(summary["epochs"])])
-    return table(rows)
+
+def probe_table(probe: dict[str, Any]) -> str:
+    """Accuracy of simple classifiers on the embeddings, by number of labels."""
+    rows = [["labels", *(str(entry["labels"]) for entry in probe["knn"])]]
+    names = (f"{probe['neighbours']} nearest neighbours, {probe['metric']}", "logistic regression")
+    for name, entries in zip(names, (probe["knn"], probe["linear"]), strict=True):
+        rows.append([name, *(f"{entry['mean']:.1f} ± {entry['std']:.1f} %" for entry in entries)])
+    return f"test images classified from embeddings, mean ± std over {probe['draws']} choices of labels\n" + table(rows)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """The flags of `python -m utils.results`."""
+
+    by: tuple[str, ...] | None = flag(
+        "--by",
+        "words",
+        "table",
+        None,
+        "settings that make a row, such as dataset,name,z; default: data set, model, latent space and what differs",
+    )
+    metric: tuple[str, ...] | None = flag(
+        "--metric",
+        "words",
+        "table",
+        None,
+        "metrics of summary.json to compare, such as log_px elbo kappa.mean seconds; default: log_px elbo log_px_z kl",
+    )
+    against: tuple[str, ...] | None = flag(
+        "--against", "words", "table", None, "rows to hold the others against with Welch's t-test, such as name=normal"
+    )
+    format: str = flag(
+        "--format", "str", "table", "text", "how to write it", choices=("text", "markdown", "latex", "csv")
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the comparison of the runs whose folders are given."""
-    if not arguments:
-        print("utils.results: no run folder was given; name one or more, such as results/digits/*", file=sys.stderr)
-        return 2
+    """Print the comparison of the runs in the folders that are given; returns the exit code."""
+    from utils.command_line import parse_options
+    from utils.comparison import find_records
+    from utils.failures import flush_output
+
     try:
-        print(comparison([Path(argument) for argument in arguments]))
-    except ValueError as error:
+        options, places = parse_options(
+            arguments,
+            TableOptions,
+            "python -m utils.results FOLDER...",
+            "Compare finished runs: mean and standard deviation over seeds, and the published figures beside them. "
+            "A folder is that of a run, or one that holds such folders at any depth.",
+            "Exit codes: 0 done, 1 there is no finished run, 2 usage.",
+        )
+        if not places:
+            raise UsageError("no run folder was given; name one or more, such as results/digits/*")
+        try:
+            records, notes = find_records([Path(place) for place in places])
+        except UsageError as error:
+            print(f"utils.results: {error}", file=sys.stderr)
+            return 1
+        print_comparison(records, options, notes)
+    except UsageError as error:
         print(f"utils.results: {error}", file=sys.stderr)
-        return 1
+        return 2
+    except BrokenPipeError:
+        flush_output()
     return 0
+
+
+def split(words: Sequence[str] | None) -> list[str]:
+    """A list that may be written with blanks, commas or both."""
+    return [part for word in words or () for part in word.split(",")]
+
+
+def print_comparison(records: Sequence[Record], options: TableOptions, notes: Sequence[str] = ()) -> None:
+    """Print the table of some runs.
+
+    Raises:
+        UsageError: there is no such metric, column or baseline.
+    """
+    from utils.comparison import compare
+    from utils.tables import FORMATS
+
+    found = compare(records, split(options.metric), split(options.by), options.against or (), notes)
+    print(FORMATS[options.format](found), flush=True)
+    if options.format == "csv":
+        for note in found.notes:
+            print(note, file=sys.stderr)
 
 
 if __name__ == "__main__":

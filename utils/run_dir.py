@@ -45,6 +45,8 @@ from utils.checkpoints import (
 from utils.config import Config, identity_fields
 from utils.flags import UsageError
 
+HOLDER = "held_by.txt"
+
 
 class RunDir:
     """One run's folder.
@@ -65,10 +67,11 @@ class RunDir:
         self.metrics_path = self.path / "metrics.jsonl"
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
+        self.code_prior = self.path / "checkpoints" / "code_prior.pt"
         self.stopped = self.path / "checkpoints" / "stopped.pt"
         self.figures = self.path / "figures"
         self.diverged = self.path / "diverged.pt"
-        self._holder = self.path / "held_by.txt"
+        self._holder = self.path / HOLDER
         self.moved_to: Path | None = None  # where --overwrite put the run that was here
 
     def __enter__(self) -> RunDir:
@@ -154,6 +157,11 @@ class RunDir:
             )
         if self.config.epochs > old.epochs:
             return None
+        found = self.evaluated()
+        return None if found and found["test"] and self.config.probe and "probe" not in found else found
+
+    def evaluated(self) -> dict[str, Any] | None:
+        """The summary with this many importance samples, or None; the probe may be left to do."""
         for path in (self._summary, self._summary_of_k):
             found = read_summary(path)
             if found and (found["test"] is None or found["test"]["k"] == self.config.ll_sample):
@@ -163,13 +171,14 @@ class RunDir:
     def write_result(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Write the summary: last of all files, for its presence says that the run is complete.
 
-        A run that was evaluated before keeps that summary; the one with another K goes beside it.
+        A run that was evaluated with another K keeps that summary; the new one goes beside it.
 
         Returns:
             What a reader of the file will see.
         """
-        path = self._summary if read_summary(self._summary) is None else self._summary_of_k
-        self.write_json(path.name, summary)
+        first = read_summary(self._summary)
+        beside = first and first["test"] and first["test"]["k"] != self.config.ll_sample
+        self.write_json((self._summary_of_k if beside else self._summary).name, summary)
         written: dict[str, Any] = finite(summary)
         return written
 
@@ -294,6 +303,25 @@ class RunDir:
         """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained anew."""
         lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
         write_atomically(self.metrics_path, "".join(lines).encode())
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the folder of a run just now, on this machine or one that shares its disk."""
+    from filelock import FileLock, Timeout
+
+    try:
+        _, pid, _, host = (folder / HOLDER).read_text().split()
+        if host == socket.gethostname() and not _is_alive(int(pid)):
+            return False  # it was killed; the lock is left alone, for somebody may want it at this moment
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        pass
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

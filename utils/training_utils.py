@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -54,11 +55,25 @@ class Terms(Protocol):
     @property
     def kl_factors(self) -> Tensor: ...
 
+    @property
+    def extra(self) -> Mapping[str, Tensor]: ...
+
+
+class Latent(Protocol):
+    """What is asked of a latent space; see `hyperspherical_vae.latents.Latent`."""
+
+    def set_epoch(self, epoch: int) -> None: ...
+
 
 class Model(Protocol):
     """What is asked of a model; see `models.VAE`."""
 
-    def elbo_terms(self, x: Tensor) -> Terms: ...
+    @property
+    def latent(self) -> Latent: ...
+
+    def elbo_terms(self, x: Tensor, y: Tensor) -> Terms: ...
+
+    def train(self, mode: bool) -> Any: ...
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
@@ -121,11 +136,34 @@ def kl_weight(config: Config, epoch: int) -> float:
     return config.beta * fraction
 
 
-def objective(terms: Terms, weight: float, target: float) -> Tensor:
-    """The loss, a mean over the batch: weight * |KL - target| - log p(x|z) (Burgess et al. 2018)."""
+def extra_weights(config: Config, batches: TrainingImages) -> dict[str, float]:
+    """Weight of each loss besides the ELBO that the run has.
+
+    The cross-entropy of a batch is 0 for unlabelled images. Dividing by the labelled fraction makes the mean over all
+    images the mean over the labelled ones, whatever share of a batch they happen to be.
+    """
+    weights = {"commitment": config.commitment} if config.name == "vq" else {}
+    if config.classifier:
+        weights["cross_entropy"] = config.classifier_weight / batches.labelled_fraction
+    return weights
+
+
+def objective(terms: Terms, weight: float, target: float, extra: Mapping[str, float] = MappingProxyType({})) -> Tensor:
+    """The loss, a mean over the batch: weight * |KL - target| - log p(x|z) (Burgess et al. 2018), and extra losses.
+
+    Args:
+        terms: per example.
+        weight: of the KL.
+        target: nats of KL to aim for, 0 for the ordinary objective.
+        extra: weight of each of `terms.extra`.
+    """
     if target:
-        return -terms.log_px_z.mean() + weight * (terms.kl.mean() - target).abs()
-    return (weight * terms.kl - terms.log_px_z).mean()
+        loss = -terms.log_px_z.mean() + weight * (terms.kl.mean() - target).abs()
+    else:
+        loss = (weight * terms.kl - terms.log_px_z).mean()
+    for name, factor in extra.items():
+        loss = loss + factor * terms.extra[name].mean()
+    return loss
 
 
 def stops_early(config: Config, progress: Progress) -> bool:
@@ -170,7 +208,7 @@ def fit(
     """Train until the last epoch, early stopping or divergence.
 
     Args:
-        model: offers `elbo_terms(x)`.
+        model: offers `elbo_terms(x)`, or `elbo_terms(x, labels)` where the batches come with labels.
         batches: the training images.
         validate: measures the model as it is; its result has `elbo` and goes into the metrics.
         config: the run.
@@ -198,7 +236,9 @@ def fit(
         started = time.perf_counter()
         weight = kl_weight(config, progress.epoch + 1)
         try:
+            model.train(True)
             sums = train_epoch(model, optimizer, batches, weight, config, progress, sums, store, check_stop)
+            model.train(False)
             try:
                 validated = validate() if (progress.epoch + 1) % config.val_f == 0 else None
             except BaseException:
@@ -229,7 +269,7 @@ def fit(
             "epoch": progress.epoch,
             "kl_weight": weight,
             "seconds": time.perf_counter() - started,
-            "train": _means(sums),
+            "train": _means(sums, config, batches),
             "val": validated,
             "restarts": progress.restarts,
         }
@@ -262,21 +302,23 @@ def train_epoch(
     there to skip that step and all later ones; the host asks once, at the end.
 
     Returns:
-        Sums over the examples of the epoch: (examples, log p(x|z), KL of each factor), float64.
+        Sums over the examples of the epoch: (examples, log p(x|z), KL of each factor, extra losses), float64.
 
     Raises:
         NonFinite: a loss or gradient was not finite.
     """
     epoch, first_step = progress.epoch + 1, progress.step
+    extra = extra_weights(config, batches)
+    model.latent.set_epoch(epoch)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if progress.step == 0:
         torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
     bad, good_steps = torch.zeros(2, device=parameters[0].device).unbind()
     optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by the fused kernel, as for gradient scaling
 
-    for x in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
-        terms = model.elbo_terms(x)
-        loss = objective(terms, weight, config.kl_target)
+    for batch in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
+        terms = model.elbo_terms(*batch)
+        loss = objective(terms, weight, config.kl_target, extra)
         optimizer.zero_grad()
         loss.backward()
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
@@ -284,8 +326,9 @@ def train_epoch(
         bad.copy_(torch.maximum(bad, (~total.isfinite()).float()))
         good_steps += 1 - bad
         optimizer.step()
-        step_sums = torch.cat([terms.log_px_z.detach().sum(0, keepdim=True), terms.kl_factors.detach().sum(0)]).double()
-        step_sums = torch.cat([step_sums.new_full((1,), len(x)), step_sums])
+        columns = [terms.log_px_z.unsqueeze(-1), terms.kl_factors, *(terms.extra[name].unsqueeze(-1) for name in extra)]
+        step_sums = torch.cat([column.detach().sum(0) for column in columns]).double()
+        step_sums = torch.cat([step_sums.new_full((1,), len(batch[0])), step_sums])
         sums = step_sums if sums is None else sums + step_sums
         progress.step += 1
         try:
@@ -315,7 +358,7 @@ def _evidence(
     batch = None
     if step is not None:
         torch.manual_seed(derive_seed(config.rs, "diverged"))
-        batch = next(batches.epoch(derive_seed(config.rs, "order", progress.epoch + 1, progress.restarts), step))
+        batch = next(batches.epoch(derive_seed(config.rs, "order", progress.epoch + 1, progress.restarts), step))[0]
     return {
         "where": "validation" if step is None else "training",
         "epoch": progress.epoch + 1,
@@ -336,8 +379,13 @@ def _restore(state: dict[str, Any], model: Model, optimizer: torch.optim.Optimiz
     return Progress(**state["progress"]), state["sums"]
 
 
-def _means(sums: Tensor) -> dict[str, Any]:
-    examples, log_px_z, *kl_factors = sums.tolist()
-    kl = [factor / examples for factor in kl_factors]
+def _means(sums: Tensor, config: Config, batches: TrainingImages) -> dict[str, Any]:
+    names = list(extra_weights(config, batches))
+    examples, log_px_z, *rest = sums.tolist()
+    kl = [factor / examples for factor in rest[: len(rest) - len(names)]]
     found: dict[str, Any] = {"elbo": log_px_z / examples - sum(kl), "log_px_z": log_px_z / examples, "kl": sum(kl)}
-    return {**found, "kl_factors": kl} if len(kl) > 1 else found
+    if len(kl) > 1:
+        found["kl_factors"] = kl
+    for name, total in zip(names, rest[len(kl) :], strict=True):
+        found[name] = total / examples / (batches.labelled_fraction if name == "cross_entropy" else 1)
+    return found

@@ -2,8 +2,17 @@
 
 from . import kl  # registers the KL divergences
 from .hyperspherical_uniform import HypersphericalUniform
+from .one_hot_codes import OneHotCodes, RelaxedCodes
 from .power_spherical import PowerSpherical
 from .product import ProductDistribution
 from .von_mises_fisher import VonMisesFisher
 
-__all__ = ["HypersphericalUniform", "PowerSpherical", "ProductDistribution", "VonMisesFisher", "kl"]
+__all__ = [
+    "HypersphericalUniform",
+    "OneHotCodes",
+    "PowerSpherical",
+    "ProductDistribution",
+    "RelaxedCodes",
+    "VonMisesFisher",
+    "kl",
+]

@@ -34,8 +34,7 @@ class _Sample(torch.autograd.Function):
         grad_loc, grad_y = place_backward(loc.expand_as(z), y, z, grad)
         grad_concentration = None
         if ctx.needs_input_grad[1]:
-            mean = vmf_terms(loc.shape[-1], concentration).one_minus_mean_resultant
-            slope = radial_derivative(loc.shape[-1], concentration.expand_as(y), y, mean.expand_as(y))
+            slope = radial_derivative(loc.shape[-1], concentration, y)
             grad_concentration = grad_y.mul(slope).to(concentration.dtype).sum_to_size(concentration.shape)
         return grad_loc.sum_to_size(loc.shape), grad_concentration, None
 

@@ -1,6 +1,8 @@
 """Latent spaces: features of an encoder in, a posterior distribution out."""
 
 from .base import Latent
+from .categorical import GumbelLatent
+from .codebook import CodebookLatent
 from .normal import NormalLatent
 from .product import ProductLatent
 from .spherical import SphericalLatent
@@ -9,6 +11,16 @@ LATENTS: dict[str, type[Latent]] = {
     "normal": NormalLatent,
     "vmf": SphericalLatent,
     "powerspherical": SphericalLatent,
+    "gumbel": GumbelLatent,
+    "vq": CodebookLatent,
 }
 
-__all__ = ["LATENTS", "Latent", "NormalLatent", "ProductLatent", "SphericalLatent"]
+__all__ = [
+    "LATENTS",
+    "CodebookLatent",
+    "GumbelLatent",
+    "Latent",
+    "NormalLatent",
+    "ProductLatent",
+    "SphericalLatent",
+]

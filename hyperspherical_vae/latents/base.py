@@ -27,10 +27,16 @@ class Latent(nn.Module):
         event_dim: width of z as a decoder sees it; S^m lives in R^(m+1), so its event_dim is m + 1.
         has_density: whether prior and posterior have densities with respect to one measure, without which importance
             sampling gives no log p(x).
+        kl_is_constant: whether KL(q || prior) is one number whatever the image and the weights.
+        map_shape: (C, H, W) where z is a map of codes, flattened, rather than a plain vector.
+        code_count: number of symbols that a position of a discrete latent can take; 0 where z is continuous.
     """
 
     event_dim: int
     has_density: bool = True
+    kl_is_constant: bool = False
+    map_shape: tuple[int, int, int] | None = None
+    code_count: int = 0
 
     def __init__(self, in_features: int, outputs: int, count: int | None = None) -> None:
         super().__init__()
@@ -62,6 +68,10 @@ class Latent(nn.Module):
         """p(z): batch shape (), event shape (D,)."""
         raise NotImplementedError
 
+    def class_prior(self, label: int) -> Distribution | None:
+        """p(z | class), where the latent has learned it; else None."""
+        return None
+
     def kl(self, q: Distribution, z: Tensor) -> Tensor:
         """KL(q || prior) of each factor in nats, (B, n).
 
@@ -71,6 +81,25 @@ class Latent(nn.Module):
         """
         kl = kl_divergence(q, self.prior())
         return kl.unsqueeze(-1) if self.count is None else kl
+
+    def extra_loss(self, q: Distribution) -> dict[str, Tensor]:
+        """Losses besides the ELBO that training needs, by name; each (B,)."""
+        return {}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Told before epoch 1, 2, ... of training, for what changes with it; it must depend on nothing else."""
+
+    def codes(self, q: Distribution) -> Tensor:
+        """The symbols that a discrete posterior thinks most probable: (B, positions), int64, below `code_count`.
+
+        Raises:
+            TypeError: the latent is continuous.
+        """
+        raise TypeError(f"{type(self).__name__}: is continuous and has no codes")
+
+    def code_summary(self, codes: Tensor) -> dict[str, float]:
+        """How codes (N, positions) of many images make use of the symbols, by name."""
+        return {}
 
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
         """What is worth watching of a posterior, by name; each (B, n)."""

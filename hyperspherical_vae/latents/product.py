@@ -53,6 +53,7 @@ class ProductLatent(Latent):
             group.event_dim * len(where) for group, where in zip(self.members, self.positions, strict=True)
         )
         self.has_density = all(group.has_density for group in self.members)
+        self.kl_is_constant = all(group.kl_is_constant for group in self.members)
         # Factor i of the product is column order[i] of the groups laid side by side.
         order = torch.tensor([place for where in self.positions for place in where]).argsort()
         self.register_buffer("order", order, persistent=False)

@@ -62,6 +62,7 @@ class SphericalLatent(Latent):
         self.event_dim = dim + 1
         self.family = family
         self.kappa = kappa
+        self.kl_is_constant = kappa is not None
         self.radius = radius
         self.register_buffer("fixed", torch.tensor(float("nan") if kappa is None else kappa), persistent=False)
         if kappa is None:

@@ -23,7 +23,7 @@ def test_grey_level_is_the_probability_of_a_one():
     # Raw levels 0..255 taken for probabilities would turn every grey pixel into a one.
     images = split(4000)
     torch.manual_seed(0)
-    drawn = torch.cat(list(training(images).epoch(3)))
+    drawn = torch.cat([batch for (batch,) in training(images).epoch(3)])
     assert set(drawn.unique().tolist()) == {0.0, 1.0}
     expected = images.images.float().mean() / 255
     # 80,000 pixels: the standard error is below 0.0018; five of them.
@@ -35,13 +35,13 @@ def test_noise_is_new_in_every_batch_unless_binarized_once():
     for once, same in ((False, False), (True, True)):
         batches = training(images, once=once)
         torch.manual_seed(0)
-        first, second = (next(batches.epoch(5)) for _ in range(2))
+        first, second = (next(batches.epoch(5))[0] for _ in range(2))
         assert torch.equal(first, second) == same
 
 
 def test_grey_images_stay_grey_where_the_likelihood_is_not_binary():
     images = split(64)
-    batch = next(training(images, binary=False).epoch(5))
+    batch = next(training(images, binary=False).epoch(5))[0]
     assert batch.min() >= 0
     assert batch.max() == 1
     assert torch.equal(batch.sort(0).values, (images.images.float() / 255).sort(0).values)
@@ -49,7 +49,7 @@ def test_grey_images_stay_grey_where_the_likelihood_is_not_binary():
 
 def test_binary_data_is_used_as_it_is():
     images = split(64, levels=1)
-    batch = next(training(images, levels=1).epoch(5))
+    batch = next(training(images, levels=1).epoch(5))[0]
     assert torch.equal(batch.sort(0).values, images.images.float().sort(0).values)
 
 
@@ -57,16 +57,16 @@ def test_binary_data_is_used_as_it_is():
 def test_every_image_comes_once_an_epoch(n, batch_size, batches):
     images = Split(torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1), None)
     source = training(images, binary=False, batch_size=batch_size)
-    found = list(source.epoch(7))
+    found = [batch for (batch,) in source.epoch(7)]
     assert len(found) == len(source) == batches
     assert sorted((torch.cat(found).flatten() * 255).round().int().tolist()) == list(range(n))
 
 
 def test_order_depends_on_the_seed_and_an_epoch_can_begin_in_the_middle():
     source = training(split(100), binary=False, batch_size=10)
-    whole = list(source.epoch(7))
-    assert all(torch.equal(a, b) for a, b in zip(whole[4:], source.epoch(7, start=4)))
-    assert not torch.equal(whole[0], next(source.epoch(8)))
+    whole = [batch for (batch,) in source.epoch(7)]
+    assert all(torch.equal(a, b) for a, (b,) in zip(whole[4:], source.epoch(7, start=4)))
+    assert not torch.equal(whole[0], next(source.epoch(8))[0])
 
 
 def test_test_noise_is_fixed_by_the_seed_alone():
@@ -77,3 +77,16 @@ def test_test_noise_is_fixed_by_the_seed_alone():
     assert torch.equal(first, fixed_images(images, 255, binary=True, seed=3, purpose="test", device=CPU))
     assert not torch.equal(first, fixed_images(images, 255, binary=True, seed=4, purpose="test", device=CPU))
     assert not torch.equal(first, fixed_images(images, 255, binary=True, seed=3, purpose="val", device=CPU))
+
+
+def test_labels_travel_with_their_images():
+    images = Split(torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1), None)
+    labels = torch.arange(50) % 7
+    labels[::2] = -1
+    source = training(images, binary=False, batch_size=8, labels=labels)
+    assert source.labelled_fraction == 0.5
+    seen = 0
+    for x, y in source.epoch(3):
+        assert torch.equal(y, labels[(x.flatten() * 255).round().long()])
+        seen += len(y)
+    assert seen == 50

@@ -1,0 +1,49 @@
+"""One small run that nothing disturbed, to hold the disturbed ones against."""
+
+import json
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.faults import processes
+from tests.faults.comparing import only_run, outcome
+
+# The function that is called in each phase of a run.
+PHASES = {
+    "step": "objective",
+    "validation": "statistics",
+    "checkpoint write": "posix.fsync",
+    "checkpoint rename": "posix.replace",
+    "log p(x)": "log_weights",
+    "drawing": "savefig",
+}
+LINE = "-d digits -n vmf -z 2 -e 4 -klw 2 -lls 100 -hd 8 -bs 300"
+
+
+@dataclass
+class Undisturbed:
+    """The run's outcome, and how often each function of `PHASES` was called."""
+
+    outcome: dict
+    calls: dict
+    folder: Path
+
+    def moments(self, phase, count, seed):
+        """Numbers of calls, drawn evenly from all there are."""
+        return random.Random(f"{phase} {seed}").choices(range(1, self.calls[PHASES[phase]] + 1), k=count)
+
+
+def words(folder, line=LINE):
+    """The command line of a run with its results below `folder`."""
+    return ["-ld", str(folder / "results"), *line.split()]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    done = processes.run(words(folder), folder, (processes.count_calls, list(PHASES.values()), folder / "calls.json"))
+    assert done.returncode == 0, done.stderr
+    run = only_run(folder / "results")
+    return Undisturbed(outcome(run), json.loads((folder / "calls.json").read_text()), run)
