@@ -62,7 +62,7 @@ def _class_samples(subject: Subject) -> Figure:
     shown = present[:MOST_CLASSES]
     rows = np.stack([subject.decode(subject.class_latents(label, 10)) for label in shown])
     if subject.knows_classes:
-        note = "z from the prior, as far as the model takes it to be of the class."
+        note = "z from the prior of the class, as the model knows it."
     else:
         note = "z from the posteriors of test images of the class."
     if len(shown) < len(present):
