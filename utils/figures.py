@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -61,8 +61,8 @@ def _class_samples(subject: Subject) -> Figure:
     present = _present_classes(subject)
     shown = present[:MOST_CLASSES]
     rows = np.stack([subject.decode(subject.class_latents(label, 10)) for label in shown])
-    if getattr(subject.model, "classifier", None) is not None:
-        note = "z from the prior, resampled by the classifier's probability of the class."
+    if subject.knows_classes:
+        note = "z from the prior of the class, as the model knows it."
     else:
         note = "z from the posteriors of test images of the class."
     if len(shown) < len(present):
@@ -102,7 +102,7 @@ def _log_px(subject: Subject) -> Figure:
 
 def _code_counts(subject: Subject) -> Array:
     """How often each code stands at each position in the embedded images of each class, (classes, positions, codes)."""
-    latent: Any = subject.model.latent
+    latent = subject.model.latent
     x = subject.images[subject.embedded.to(subject.images.device)]
     codes = latent.codes(subject.model.posterior(x)).cpu().numpy()
     labels = np.zeros(len(codes), int) if subject.embedded_labels is None else subject.embedded_labels
@@ -137,8 +137,8 @@ def _confusion(subject: Subject) -> Figure:
 
     present = _present_classes(subject)
     z = torch.from_numpy(subject.embedding[0]).to(subject.images.device)
-    classifier: Any = getattr(subject.model, "classifier", None)
-    predicted = classifier(z).argmax(-1).cpu().numpy()
+    assert subject.model.classifier is not None
+    predicted = subject.model.classifier(z).argmax(-1).cpu().numpy()
     labels = subject.embedded_labels
     assert labels is not None
     classes = max(len(subject.class_names), max(present) + 1, int(predicted.max()) + 1)
@@ -164,11 +164,11 @@ def _any(subject: Subject) -> str:
 
 
 def _codes(subject: Subject) -> str:
-    return "" if getattr(subject.model.latent, "code_count", 0) else "this latent space has no codes"
+    return "" if subject.model.latent.code_count else "this latent space has no codes"
 
 
 def _classifier(subject: Subject) -> str:
-    return "" if getattr(subject.model, "classifier", None) is not None else "this model has no classifier"
+    return "" if subject.model.classifier is not None else "this model has no classifier"
 
 
 def _density(subject: Subject) -> str:
