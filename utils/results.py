@@ -104,7 +104,7 @@ def comparison(folders: Sequence[Path]) -> str:
     Raises:
         ValueError: a folder holds no finished run.
     """
-    rows = [["model", "space", "data", "log p(x)", "ELBO", "reconstruction", "KL", "epochs"]]
+    rows = [["run", "space", "data", "log p(x)", "ELBO", "reconstruction", "KL", "epochs"]]
     more: list[dict[str, str]] = []
     for folder in folders:
         try:
@@ -119,7 +119,7 @@ def comparison(folders: Sequence[Path]) -> str:
             else ["diverged", "", "", ""]
         )
         name = f"{config.name}, kappa {config.kappa:g}" if config.kappa is not None else str(config.name)
-        rows.append([name, config.space, config.dataset, *figures, str(summary["epochs"])])
+        rows.append([config.exp_name or name, config.space, config.dataset, *figures, str(summary["epochs"])])
         more.append({**(_columns(test) if test else {}), **_probe_columns(summary.get("probe"))})
     names = dict.fromkeys(name for columns in more for name in columns)
     filled = [list(names), *([columns.get(name, "") for name in names] for columns in more)]
