@@ -29,17 +29,25 @@ class Finished:
     stderr: str
 
 
+QUICK_FIGURES = ("learning_curves", "reconstructions", "samples")
+
+
 @pytest.fixture
-def run_models(tmp_path, capfd):
+def run_models(tmp_path, capfd, monkeypatch):
     """Run the program in this process, results in a fresh folder: `run_models("-e 2")` is what came of it.
 
-    Starting Python takes far longer than a small run; tests of processes and signals start their own.
+    Starting Python takes far longer than a small run; tests of processes and signals start their own. Drawing all
+    figures does too: `run_models(line, every_figure=True)` is for the tests of those.
     """
     import run_models as program
+    from utils import figures
 
-    def run(line):
+    def run(line, every_figure=False):
         capfd.readouterr()
-        returncode = program.main(["-ld", str(tmp_path / "results"), *line.split()])
+        with monkeypatch.context() as patch:
+            if not every_figure:
+                patch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in QUICK_FIGURES})
+            returncode = program.main(["-ld", str(tmp_path / "results"), *line.split()])
         return Finished(returncode, *capfd.readouterr())
 
     return run

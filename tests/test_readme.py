@@ -14,10 +14,12 @@ from PIL import Image
 
 from utils.config import Config
 from utils.flags import flag_of
+from utils.revisit import Revisit
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-COMMANDS = sorted(set(re.findall(r"python run_models\.py[^`\n#]*", README)))
+TRAINING = sorted(set(re.findall(r"python run_models\.py(?! --from)[^`\n#]*", README)))
+LOOKING = sorted(set(re.findall(r"python run_models\.py --from[^`\n#]*", README)))
 # Appended to each command, where the last of a repeated flag counts: small, and on data that are at hand.
 SMALL = "-d digits -e 1 -klw 0 -lls 5 -hd 8"
 
@@ -32,10 +34,11 @@ def make_faces(folder):
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) > 5
+    assert len(TRAINING) > 5
+    assert len(LOOKING) > 5
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", TRAINING)
 def test_command_runs(command, run_models, tmp_path):
     words = shlex.split(command)[2:]
     if "--help" in words:
@@ -50,8 +53,23 @@ def test_command_runs(command, run_models, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_commands_that_look_again_run(run_models, tmp_path, monkeypatch, capfd):
+    import run_models as program
+    from utils import figures
+
+    folders = []
+    for name in ("vmf", "normal"):
+        assert run_models(f"-n {name} -z 2 {SMALL}").returncode == 0
+        folders += [str(path) for path in tmp_path.glob(f"results/digits/{name}__*")]
+    quick = ("latent", "manifold", "concentration")
+    monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in quick})
+    for command in LOOKING:
+        line = re.sub(r"results/\S+", folders[1], command).replace("$run", folders[0])
+        assert program.main(shlex.split(line)[2:]) == 0, (line, capfd.readouterr().err)
+
+
 def test_every_flag_is_listed():
-    for field in dataclasses.fields(Config):
+    for field in (*dataclasses.fields(Config), *dataclasses.fields(Revisit)):
         for name in flag_of(field).names:
             assert f"`{name}`" in README, f"{name} is not in the README"
 

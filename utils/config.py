@@ -228,6 +228,7 @@ class Config(SystemSettings):
     overwrite: bool = flag(
         "--overwrite", "bool", RUN, False, "move a run that is there aside and start anew", identity=False
     )
+    pdf: bool = flag("--pdf", "bool", RUN, False, "write the figures as PDF files too", identity=False)
     pf: int = flag(
         "-pf --pf", "int", RUN, 1, "epochs from one printed line to the next", low=1, high=10**7, identity=False
     )
@@ -327,6 +328,7 @@ def _factor(dim: str, distribution: str | None) -> str:
         raise UsageError(
             f"-zd: {shown(dim)} is not a factor; write 4 or s4 for a sphere, e2 for a Euclidean one, "
             "each from 1 to 10000"
+            + ("; auto:... stands for several runs, see python -m utils.sweep --help" if dim[:4] == "auto" else "")
         )
     letter = match[1] or ("e" if distribution == "normal" else "s")
     if letter == "s" and distribution == "normal":

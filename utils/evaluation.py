@@ -315,6 +315,7 @@ def evaluate_test(
     seed: int,
     on_block: Callable[[int, int], None] | None = None,
     partial: Partial | None = None,
+    on_log_px: Callable[[Tensor], None] | None = None,
 ) -> dict[str, Any]:
     """The test figures of a run: ELBO, KL per factor, statistics of the latent, active units, log p(x).
 
@@ -325,11 +326,15 @@ def evaluate_test(
         seed: fixes the samples.
         on_block: told (images done, images in all) during the estimate of log p(x).
         partial: where that estimate is kept while it goes on.
+        on_log_px: given log p(x) of each image, (N,), where the latent has a density.
     """
     terms = evaluate_elbo(model, images, seed)
     log_px: dict[str, Any] = {"log_px": None, "log_px_se": None, "k": k, "ess": None}
     if model.latent.has_density:
-        log_px = estimate_log_px(model, images, k, seed, on_block, partial).summary()
+        estimate = estimate_log_px(model, images, k, seed, on_block, partial)
+        log_px = estimate.summary()
+        if on_log_px:
+            on_log_px(estimate.values)
     variance = model.latent.prior().variance
     return {
         "n": len(images),

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _TYPES: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool}
+_ITEMS: dict[str, Any] = {"ints": int, "floats": (int, float), "strs": str, "words": str}
+_FLOAT = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"
 
 
 class UsageError(Exception):
@@ -21,7 +23,8 @@ class Flag:
 
     Attributes:
         names: every spelling, the short one first.
-        kind: `int`, `float`, `str`, `bool` (a switch), `ints` or `strs` (comma-separated).
+        kind: `int`, `float`, `str`, `bool` (a switch), `ints`, `floats` or `strs` (comma-separated), or `words` (one or
+            more words of the command line).
         group: heading in `--help`.
         help: one plain sentence.
         choices: allowed values, if they can be listed.
@@ -45,7 +48,9 @@ class Flag:
         """The values that it takes, in words."""
         if self.choices:
             return ", ".join(self.choices)
-        noun = {"int": "whole numbers", "ints": "whole numbers", "float": "numbers"}.get(self.kind, "text")
+        noun = {"int": "whole numbers", "ints": "whole numbers", "float": "numbers", "floats": "numbers"}.get(
+            self.kind, "text"
+        )
         if self.low is None and self.above is None:
             return noun
         return (
@@ -69,7 +74,7 @@ class Flag:
                 raise UsageError(f"{given}: {shown(text)} is not a whole number; allowed: {self.allowed}")
             value = int(text)
         elif self.kind == "float":
-            if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?", text):
+            if not re.fullmatch(_FLOAT, text):
                 raise UsageError(f"{given}: {shown(text)} is not a finite number; allowed: {self.allowed}")
             value = float(text)
         elif self.kind == "ints":
@@ -78,8 +83,14 @@ class Flag:
                     f"{given}: {shown(text)} is not a list of whole numbers separated by commas, such as 256,128"
                 )
             value = tuple(int(part) for part in text.split(","))
+        elif self.kind == "floats":
+            if not all(re.fullmatch(_FLOAT, part) for part in text.split(",")):
+                raise UsageError(f"{given}: {shown(text)} is not a list of numbers separated by commas, such as 0.1,5")
+            value = tuple(float(part) for part in text.split(","))
         elif self.kind == "strs":
             value = tuple(text.split(","))
+        elif self.kind == "words":
+            value = (text,)
         self.check(given, value)
         return value
 
@@ -89,7 +100,7 @@ class Flag:
         Raises:
             UsageError: it is of the wrong kind, not one of the choices, or out of range.
         """
-        item = {"ints": int, "strs": str}.get(self.kind)
+        item = _ITEMS.get(self.kind)
         parts = value if item and isinstance(value, tuple) else (value,)
         # bool is a kind of int to Python, not to a user.
         right = all(
@@ -100,7 +111,7 @@ class Flag:
             raise UsageError(f"{given}: {shown(value)} is not of the right kind; allowed: {self.allowed}")
         if self.choices and value not in self.choices:
             raise UsageError(f"{given}: {shown(value)} is not one of {self.allowed}{nearest(value, self.choices)}")
-        for number in parts if self.kind in ("int", "float", "ints") else ():
+        for number in parts if self.kind in ("int", "float", "ints", "floats") else ():
             # Written so that a NaN fails every comparison and is refused.
             fits = (self.low is None or number >= self.low) and (self.above is None or number > self.above)
             if not (fits and (self.high is None or number <= self.high)):

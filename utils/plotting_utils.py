@@ -1,10 +1,15 @@
-"""Figures from arrays. Nothing here knows a model, a run or a tensor; everything draws without a display.
+"""Figures from arrays: the house style, learning curves and sheets of images.
 
-Shapes: images (N, C, H, W) with values in [0, 1], C being 1 or 3.
+The modules `plots_latent`, `plots_manifold` and `plots_statistics` draw the rest in the same style. None of them knows
+a model, a run or a tensor, and everything draws without a display.
+
+Shapes: images (N, C, H, W) with values in [0, 1], C being 1 or 3; labels (N,), whole numbers from 0.
 """
 
 from __future__ import annotations
 
+import io
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,13 +19,113 @@ matplotlib.use("Agg")
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Okabe and Ito's colours, told apart by colour-blind eyes; line styles tell them apart in grey print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+# Okabe and Ito's colours, told apart by colour-blind eyes; line styles and markers tell them apart in grey print. Two
+# of Tol's join them, since ten is the usual number of classes.
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#888888",
+)  # fmt: skip
 STYLES = ("-", "--", "-.", ":")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")
+DENSITY = "cividis"
+
+# More classes than this have no legend: their colours run through a scale instead.
+LEGEND_CLASSES = 20
+
+
+def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
+    """An empty figure of so many inches with a title that fits, and a note in small print below."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(textwrap.fill(title, max(int(width * 11.5), 20)), fontsize=11)
+    if note:
+        figure.supxlabel(textwrap.fill(note, max(int(width * 14), 20)), fontsize=8, color="0.3")
+    return figure
+
+
+def panel_grid(wide: Sequence[bool], title: str, note: str, legend: float = 0.0) -> tuple[Figure, list[Any]]:
+    """A figure with a place for each panel, in rows of up to three.
+
+    Args:
+        wide: for each panel whether it is twice as wide as it is high.
+        title, note: as for `new_figure`.
+        legend: inches to leave on the right.
+
+    Returns:
+        The figure and the places, for `add_subplot`.
+    """
+    count = len(wide)
+    if count == 1:
+        figure = new_figure(*((10.4, 5.8) if wide[0] else (7.4 + legend, 7.6)), title, note)
+        return figure, [figure.add_gridspec(1, 1)[0]]
+    columns = 2 if count == 4 else min(count, 3)
+    rows = -(-count // columns)
+    widths = [max(1.7 if wide[place] else 1.0 for place in range(column, count, columns)) for column in range(columns)]
+    figure = new_figure(3.4 * sum(widths) + legend, 3.7 * rows + 0.9, title, note)
+    grid = figure.add_gridspec(rows, columns, width_ratios=widths)
+    return figure, [grid[number // columns, number % columns] for number in range(count)]
+
+
+def plain(text: str) -> str:
+    """A text with nothing in it that matplotlib would read as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def name_of(label: int, names: Sequence[str]) -> str:
+    """The name of a class, shortened to what fits in a legend; its number where it has none."""
+    return plain(textwrap.shorten(names[label], 22, placeholder="…")) if label < len(names) else str(label)
+
+
+def class_style(rank: int) -> tuple[str, str]:
+    """Colour and marker of the class with this rank; the first 110 differ."""
+    return COLOURS[rank % len(COLOURS)], MARKERS[rank % len(MARKERS)]
+
+
+def scatter_classes(axes: Any, xy: Array, labels: Array | None, names: Sequence[str], size: float = 12) -> None:
+    """Points (N, 2), with the colour and marker of their class where labels are given.
+
+    `class_legend` explains them. The order of drawing goes through the classes several times, so that no class covers
+    all others.
+    """
+    if labels is None:
+        axes.scatter(xy[:, 0], xy[:, 1], s=size, color=COLOURS[0], alpha=0.5, linewidths=0)
+        return
+    present = np.unique(labels)
+    if len(present) > LEGEND_CLASSES:
+        axes.scatter(xy[:, 0], xy[:, 1], s=size, c=labels, cmap="viridis", alpha=0.7, linewidths=0)
+        return
+    for turn in range(4):
+        for rank, label in enumerate(present):
+            chosen = np.flatnonzero(labels == label)[turn::4]
+            colour, marker = class_style(rank)
+            axes.scatter(
+                xy[chosen, 0], xy[chosen, 1], s=size, color=colour, marker=marker, alpha=0.7, linewidths=0, zorder=2
+            )
+
+
+def class_legend(figure: Figure, axes: Sequence[Any], labels: Array | None, names: Sequence[str]) -> None:
+    """What the colours and markers of `scatter_classes` mean, to the right of all axes."""
+    from matplotlib.lines import Line2D
+
+    if labels is None:
+        return
+    present = np.unique(labels)
+    if len(present) > LEGEND_CLASSES:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        scale = ScalarMappable(Normalize(present[0], present[-1]), "viridis")
+        figure.colorbar(scale, ax=list(axes), label="number of the class", shrink=0.6)
+        return
+    handles = []
+    for rank, label in enumerate(present):
+        colour, marker = class_style(rank)
+        name = name_of(int(label), names)
+        handles.append(Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=6, label=name))
+    figure.legend(handles=handles, loc="outside right upper", title="class", fontsize=9)
 
 
 def image_grid(images: Array, columns: int) -> Array:
@@ -30,58 +135,77 @@ def image_grid(images: Array, columns: int) -> Array:
     grid = np.ones((rows * (height + 2) + 2, columns * (width + 2) + 2, 3))
     for index, image in enumerate(np.clip(images, 0, 1)):
         top, left = index // columns * (height + 2) + 2, index % columns * (width + 2) + 2
-        grid[top : top + height, left : left + width] = (
-            np.moveaxis(image, 0, -1) if channels == 3 else image[0][..., None]
-        )
+        grid[top : top + height, left : left + width] = as_rgb(image) if channels == 3 else image[0][..., None]
     return grid
 
 
-def _show_grid(axes: Any, grid: Array) -> None:
+def as_rgb(image: Array) -> Array:
+    """An image (C, H, W) of one or three channels as (H, W, 3) with values in [0, 1]."""
+    return np.clip(np.broadcast_to(np.moveaxis(image, 0, -1), (*image.shape[1:], 3)), 0, 1)
+
+
+def png(image: Array) -> bytes:
+    """An image (C, H, W) as a PNG file, pixel by pixel."""
+    from matplotlib.image import imsave
+
+    content = io.BytesIO()
+    imsave(content, as_rgb(image), format="png")
+    return content.getvalue()
+
+
+def show_grid(axes: Any, grid: Array) -> None:
+    """Show a grid of images without ticks or frame."""
     axes.imshow(grid, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
+    axes.set_frame_on(False)
 
 
-def learning_curves(metrics: Sequence[dict[str, Any]], title: str, best_epoch: int) -> Figure:
-    """ELBO, reconstruction, KL and KL weight over the epochs.
+def show_rows(axes: Any, rows: Array, row_labels: Sequence[str] = (), column_labels: Sequence[str] = ()) -> None:
+    """Show images (R, M, C, H, W) as R rows of M, with labels to the left of the rows and above the columns."""
+    show_grid(axes, image_grid(rows.reshape(-1, *rows.shape[2:]), rows.shape[1]))
+    height, width = rows.shape[-2] + 2, rows.shape[-1] + 2
+    if row_labels:
+        axes.set_yticks([1 + height * (row + 0.5) for row in range(len(rows))], row_labels, fontsize=9)
+    if column_labels:
+        axes.set_xticks([1 + width * (column + 0.5) for column in range(rows.shape[1])], column_labels, fontsize=9)
+        axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+
+
+def image_rows(
+    rows: Array, title: str, row_labels: Sequence[str] = (), column_labels: Sequence[str] = (), note: str = ""
+) -> Figure:
+    """A sheet of images.
 
     Args:
-        metrics: the lines of `metrics.jsonl`.
-        title: what was trained on what.
-        best_epoch: marked by a vertical line; 0 for none.
+        rows: (R, M, C, H, W).
+        title: what is shown, of which model and data.
+        row_labels: one for each row, or none.
+        column_labels: one for each column, or none.
+        note: small print below.
     """
-    figure = Figure(figsize=(11, 6.5), layout="constrained")
-    figure.suptitle(title)
-    panels = figure.subplots(2, 2, sharex=True)
-    terms = (("elbo", "ELBO"), ("log_px_z", "reconstruction log p(x|z)"), ("kl", "KL divergence"))
-    for axes, (key, label) in zip(panels.flat, terms, strict=False):
-        for split, style, colour in (("train", "--", COLOURS[1]), ("val", "-", COLOURS[0])):
-            lines = [line for line in metrics if line[split]]
-            marker = "o" if len(lines) == 1 else None
-            axes.plot(
-                [line["epoch"] for line in lines],
-                [np.nan if line[split][key] is None else line[split][key] for line in lines],
-                style,
-                color=colour,
-                marker=marker,
-                label={"train": "training", "val": "validation"}[split],
-            )
-        axes.set_ylabel(f"{label} (nats)")
-    weight = panels[1, 1]
-    marker = "o" if len(metrics) == 1 else None
-    weight.plot(
-        [line["epoch"] for line in metrics], [line["kl_weight"] for line in metrics], color=COLOURS[2], marker=marker
-    )
-    weight.set_ylabel("weight of the KL")
-    weight.set_ylim(bottom=0)
-    for axes in panels.flat:
-        axes.grid(alpha=0.3)
-        if best_epoch:
-            axes.axvline(best_epoch, color="0.4", linestyle=":", label=f"best epoch ({best_epoch})")
-    for axes in panels[1]:
-        axes.set_xlabel("epoch")
-    panels[0, 0].legend()
+    count, columns, _, height, width = rows.shape
+    across = min(max(0.72 * columns, 5.0), 10.0)
+    # A column or row of few images is not blown up to the full width of the sheet.
+    down = min(across * count * height / (columns * width), 0.9 * count * max(height / width, 1), 14.0)
+    extra = 0.55 + (0.25 if column_labels else 0) + (0.35 if note else 0)
+    figure = new_figure(across + (1.0 if row_labels else 0), down + extra, title, note)
+    show_rows(figure.subplots(), rows, row_labels, column_labels)
     return figure
+
+
+def samples(images: Array, title: str, columns: int = 10) -> Figure:
+    """Images (N, C, H, W) in a grid.
+
+    Args:
+        images: as many as fit in whole rows are shown, all of them if they are fewer than one row.
+        title: what they are samples of.
+        columns: images in a row.
+    """
+    columns = min(columns, len(images))
+    count = len(images) // columns * columns
+    return image_rows(images[:count].reshape(-1, columns, *images.shape[1:]), title)
 
 
 def reconstructions(originals: Array, decoded: Array, title: str, columns: int = 10) -> Figure:
@@ -93,27 +217,110 @@ def reconstructions(originals: Array, decoded: Array, title: str, columns: int =
         columns: images in a row.
     """
     columns = min(columns, len(originals))
-    pairs = [
-        part
-        for start in range(0, len(originals) - columns + 1, columns)
-        for part in (originals[start : start + columns], decoded[start : start + columns])
-    ]
-    grid = image_grid(np.concatenate(pairs), columns)
-    figure = Figure(figsize=(8, 8 * grid.shape[0] / grid.shape[1] + 0.6), layout="constrained")
-    figure.suptitle(title)
-    axes = figure.subplots()
-    _show_grid(axes, grid)
-    pitch = grid.shape[0] / len(pairs)
-    axes.set_yticks(
-        [pitch * (row + 0.5) for row in range(len(pairs))], ["original", "decoded"] * (len(pairs) // 2), fontsize=7
-    )
+    count = len(originals) // columns * columns
+    shape = (-1, 1, columns, *originals.shape[1:])
+    pairs = np.concatenate([originals[:count].reshape(shape), decoded[:count].reshape(shape)], 1)
+    rows = pairs.reshape(-1, columns, *originals.shape[1:])
+    return image_rows(rows, title, ["original", "decoded"] * len(pairs))
+
+
+def learning_curves(metrics: Sequence[dict[str, Any]], title: str, best_epoch: int) -> Figure:
+    """ELBO, reconstruction, KL and KL weight over the epochs; kappa and the KL per factor where the run has them.
+
+    Args:
+        metrics: the lines of `metrics.jsonl`.
+        title: what was trained on what.
+        best_epoch: marked by a vertical line; 0 for none.
+    """
+    validated = [line for line in metrics if line["val"]]
+    draw: list[Any] = [_elbo, _reconstruction, _kl, _weight]
+    if validated and "kappa" in validated[0]["val"]:
+        draw.append(_kappa)
+    if metrics and "kl_factors" in metrics[0]["train"]:
+        draw.append(_kl_factors)
+    figure = new_figure(7.2 if len(draw) == 4 else 10.8, 6.2, title)
+    # Two rows that are both filled, whatever the number of panels.
+    above = (len(draw) + 1) // 2
+    grid = figure.add_gridspec(2, above * (len(draw) - above))
+    for number, function in enumerate(draw):
+        row, place = (0, number) if number < above else (1, number - above)
+        span = len(draw) - above if row == 0 else above
+        axes = figure.add_subplot(grid[row, place * span : (place + 1) * span])
+        function(axes, metrics)
+        axes.grid(alpha=0.3)
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
+        if best_epoch:
+            axes.axvline(best_epoch, color="0.4", linestyle=(0, (1, 1)), label=f"best epoch ({best_epoch})")
+        if number == 0 or (len(axes.get_lines()) > 2 and function in (_kappa, _kl_factors)):
+            axes.legend(fontsize=8)
     return figure
 
 
-def samples(images: Array, title: str, columns: int = 10) -> Figure:
-    """Images (N, C, H, W) in a grid."""
-    grid = image_grid(images, columns)
-    figure = Figure(figsize=(7, 7 * grid.shape[0] / grid.shape[1] + 0.5), layout="constrained")
-    figure.suptitle(title)
-    _show_grid(figure.subplots(), grid)
-    return figure
+def _line(axes: Any, epochs: Sequence[int], values: Sequence[float | None] | Array, **style: Any) -> None:
+    """One curve; a single epoch is no line and becomes a point, and a missing value a gap."""
+    numbers = [np.nan if value is None else value for value in values]
+    axes.plot(epochs, numbers, marker="o" if len(epochs) == 1 else None, **style)
+
+
+def _term(axes: Any, metrics: Sequence[dict[str, Any]], key: str, label: str) -> None:
+    for split, name, style, colour in (("train", "training", "--", COLOURS[1]), ("val", "validation", "-", COLOURS[0])):
+        lines = [line for line in metrics if line[split]]
+        epochs = [line["epoch"] for line in lines]
+        _line(axes, epochs, [line[split][key] for line in lines], linestyle=style, color=colour, label=name)
+    axes.set_ylabel(f"{label} (nats)")
+    low, high = axes.dataLim.intervaly
+    if abs(high - low) < 1e-3:  # one constant, whose rounding is not to fill the panel
+        axes.set_ylim((low + high) / 2 - 1, (low + high) / 2 + 1)
+
+
+def _elbo(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
+    _term(axes, metrics, "elbo", "ELBO")
+    lines = [line for line in metrics if line["val"] and "log_px" in line["val"]]
+    if lines:
+        values = [line["val"]["log_px"] for line in lines]
+        name = f"validation log p(x), K = {lines[0]['val']['k']}"
+        _line(axes, [line["epoch"] for line in lines], values, linestyle="-.", color=COLOURS[2], label=name)
+
+
+def _reconstruction(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
+    _term(axes, metrics, "log_px_z", "reconstruction log p(x|z)")
+
+
+def _kl(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
+    _term(axes, metrics, "kl", "KL divergence")
+
+
+def _weight(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
+    _line(axes, [line["epoch"] for line in metrics], [line["kl_weight"] for line in metrics], color=COLOURS[2])
+    axes.set_ylabel("weight of the KL")
+    axes.set_ylim(bottom=0)
+
+
+def _kappa(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
+    lines = [line for line in metrics if line["val"]]
+    epochs = [line["epoch"] for line in lines]
+    median = np.array([line["val"]["kappa"]["q50"] for line in lines], float)
+    count = min(median.shape[1], 6)
+    for factor in range(count):
+        colour, style = COLOURS[factor], STYLES[factor % len(STYLES)]
+        low, high = (np.array([line["val"]["kappa"][q] for line in lines], float)[:, factor] for q in ("q05", "q95"))
+        name = "median; band: 5 to 95 %" if median.shape[1] == 1 else f"sphere {factor + 1}"
+        _line(axes, epochs, median[:, factor], color=colour, linestyle=style, label=name)
+        if len(epochs) > 1:
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
+        else:
+            axes.vlines(epochs, low, high, color=colour)
+    axes.set_ylabel("concentration κ" + (f", first {count} spheres" if count < median.shape[1] else ""))
+
+
+def _kl_factors(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
+    lines = [line for line in metrics if line["val"]] or list(metrics)
+    split = "val" if lines[0]["val"] else "train"
+    values = np.array([line[split]["kl_factors"] for line in lines], float)
+    count = min(values.shape[1], 8)
+    for factor in range(count):
+        colour, style = COLOURS[factor], STYLES[factor % len(STYLES)]
+        epochs = [line["epoch"] for line in lines]
+        _line(axes, epochs, values[:, factor], color=colour, linestyle=style, label=f"factor {factor + 1}")
+    axes.set_ylabel("KL per factor (nats)" + (f", first {count}" if count < values.shape[1] else ""))

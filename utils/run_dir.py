@@ -8,6 +8,7 @@ results/<dataset>/<name>__s<seed>__<hash>/
                     in its epoch it was) and log_px.pt (how far its log p(x) had come)
     figures/        pictures
     diverged.pt     what failed, where a run diverged
+    log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
     summary.json    the result; written last, its presence says that the run is complete
 """
 
@@ -44,6 +45,8 @@ from utils.checkpoints import (
 from utils.config import Config, identity_fields
 from utils.flags import UsageError
 
+HOLDER = "held_by.txt"
+
 
 class RunDir:
     """One run's folder.
@@ -52,13 +55,13 @@ class RunDir:
 
     Args:
         config: the resolved configuration, which names the folder.
+        path: the folder, where it is known already; runs may be moved.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path | None = None) -> None:
         self.config = config
-        self.path = (
-            Path(config.log_dir) / config.dataset / f"{config.exp_name or config.name}__s{config.rs}__{config.hash}"
-        )
+        name = f"{config.exp_name or config.name}__s{config.rs}__{config.hash}"
+        self.path = path or Path(config.log_dir) / config.dataset / name
         self._summary = self.path / "summary.json"
         self._summary_of_k = self.path / f"summary_k{config.ll_sample}.json"
         self.metrics_path = self.path / "metrics.jsonl"
@@ -68,7 +71,7 @@ class RunDir:
         self.stopped = self.path / "checkpoints" / "stopped.pt"
         self.figures = self.path / "figures"
         self.diverged = self.path / "diverged.pt"
-        self._holder = self.path / "held_by.txt"
+        self._holder = self.path / HOLDER
         self.moved_to: Path | None = None  # where --overwrite put the run that was here
 
     def __enter__(self) -> RunDir:
@@ -300,6 +303,25 @@ class RunDir:
         """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained anew."""
         lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
         write_atomically(self.metrics_path, "".join(lines).encode())
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the folder of a run just now, on this machine or one that shares its disk."""
+    from filelock import FileLock, Timeout
+
+    try:
+        _, pid, _, host = (folder / HOLDER).read_text().split()
+        if host == socket.gethostname() and not _is_alive(int(pid)):
+            return False  # it was killed; the lock is left alone, for somebody may want it at this moment
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        pass
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

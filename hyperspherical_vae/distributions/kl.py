@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import kl_divergence, register_kl
 
 from ..ops.bessel import _working_dtype, mean_resultant_length, vmf_kl_uniform, vmf_log_mode_density, vmf_terms
+from ..ops.tables import kept
 from .base import OnSphere
 from .hyperspherical_uniform import HypersphericalUniform
 from .power_spherical import PowerSpherical
@@ -28,7 +28,7 @@ def _check_same_sphere(p: Any, q: Any) -> None:
 
 
 def _over_batch_of(q: OnSphere, kl: Tensor) -> Tensor:
-    if not q.batch_shape:
+    if kl.shape[kl.dim() - len(q.batch_shape) :] == q.batch_shape:
         return kl
     return kl.expand(torch.broadcast_shapes(kl.shape, q.batch_shape))
 
@@ -51,14 +51,15 @@ def _kl_uniform_uniform(p: HypersphericalUniform, q: HypersphericalUniform) -> T
     return p.entropy().new_zeros(torch.broadcast_shapes(p.batch_shape, q.batch_shape))
 
 
-@functools.cache
-def _quadrature(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nodes u in [0, 1] and weights times (1 - u) of the integral of (1 - u) f(u)."""
-    nodes, weights = np.polynomial.legendre.leggauss(12)
-    nodes = (1 + nodes) / 2
-    return torch.tensor(nodes, dtype=dtype, device=device), torch.tensor(
-        weights / 2 * (1 - nodes), dtype=dtype, device=device
-    )
+_NODES, _WEIGHTS = (x.tolist() for x in np.polynomial.legendre.leggauss(12))
+
+
+@kept
+def _quadrature(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Nodes u in [0, 1] and weights (2, 12) of the integral of (1 - u) f(u)."""
+    nodes = (1 + torch.tensor(_NODES, dtype=torch.float64)) / 2
+    weights = torch.tensor(_WEIGHTS, dtype=torch.float64) / 2 * (1 - nodes)
+    return torch.stack([nodes, weights]).to(dtype).to(device)
 
 
 class _ConcentrationDivergence(torch.autograd.Function):
@@ -75,9 +76,9 @@ class _ConcentrationDivergence(torch.autograd.Function):
     def forward(k1: Tensor, k2: Tensor, dim: int) -> tuple[Tensor, Tensor, Tensor]:
         step = k2 - k1
         one, two = vmf_terms(dim, k1), vmf_terms(dim, k2)
-        nodes, weights = _quadrature(one.derivative.dtype, k1.device)
+        nodes, weights = _quadrature(one.derivative.dtype, k1.device).unbind()
         slopes = vmf_terms(dim, k1.unsqueeze(-1) + step.unsqueeze(-1) * nodes).derivative
-        close = step.square() * (slopes @ weights)
+        close = step.square() * ((slopes * weights).sum(-1))
         large = k1 > max(dim / 2 - 1, 1.0)
         excess = vmf_log_mode_density(dim, k1) - vmf_log_mode_density(dim, k2)
         apart = torch.where(

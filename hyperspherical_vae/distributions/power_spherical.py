@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -14,8 +13,9 @@ from torch.types import _size
 
 from ..ops.bessel import _working_dtype, log_sphere_area
 from ..ops.beta import beta_derivative
-from ..ops.gamma_ratio import gamma_ratio
+from ..ops.gamma_ratio import GammaRatio
 from ..ops.placement import place, place_backward
+from ..ops.tables import kept
 from .base import LocatedOnSphere
 
 # Below this fraction of beta the KL comes from its Taylor series, above from its closed form.
@@ -23,30 +23,34 @@ _SERIES_UP_TO = 1 / 8
 _SERIES_TERMS = 18
 
 
-@functools.cache
+@kept
 def _log_ratio_at_zero(beta: float) -> float:
-    return gamma_ratio(torch.tensor(beta, dtype=torch.float64), beta, beta).log_ratio.item()
+    """log Gamma(2 beta) - log Gamma(beta)."""
+    return GammaRatio(torch.tensor(beta, dtype=torch.float64), beta, beta).log_ratio().item()
 
 
-@functools.cache
-def _kl_series(beta: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Exponents n and coefficients c_n of KL = sum_n c_n (kappa / beta)^n, from psi', psi'', ... at beta and 2 beta."""
+@kept
+def _kl_series(beta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Coefficients c_n, highest first, of KL = sum_n c_n (kappa / beta)^n, n >= 2, from psi', psi'', ..."""
     n = torch.arange(2, 2 + _SERIES_TERMS, dtype=torch.float64)
     b = torch.tensor(beta, dtype=torch.float64)
     zeta = torch.special.zeta(n, b) - torch.special.zeta(n, 2 * b)
     coefficients = torch.where(n % 2 == 0, 1, -1) * (n - 1) / n * b**n * zeta
-    return n.to(device, dtype), coefficients.to(device, dtype)
+    return coefficients.flip(0).to(dtype).to(device)
 
 
 def _kl_and_slope(beta: float, kappa: Tensor) -> tuple[Tensor, Tensor]:
     """KL(Power Spherical || uniform) and its derivative kappa (psi'(alpha) - psi'(alpha + beta))."""
     k = kappa.to(_working_dtype(kappa))
-    ratio = gamma_ratio(k + beta, beta, beta)
-    closed = ratio.log_ratio - _log_ratio_at_zero(beta) - k * ratio.digamma_difference
-    exponents, coefficients = _kl_series(beta, k.dtype, k.device)
-    series = (k / beta).clamp_max(_SERIES_UP_TO).unsqueeze(-1) ** exponents @ coefficients
-    kl = torch.where(k < beta * _SERIES_UP_TO, series, closed)
-    return kl.to(kappa.dtype), (k * ratio.trigamma_difference).to(kappa.dtype)
+    ratio = GammaRatio(k + beta, beta, beta)
+    growth = ratio.log_ratio() - _log_ratio_at_zero(beta)
+    closed = growth - k * ratio.digamma_difference()
+    x = (k / beta).clamp_max(_SERIES_UP_TO)
+    series, *rest = _kl_series(beta, k.dtype, k.device).unbind()
+    for coefficient in rest:
+        series = torch.addcmul(coefficient, series, x)
+    kl = torch.where(k < beta * _SERIES_UP_TO, series * x * x, closed)
+    return kl.to(kappa.dtype), (k * ratio.trigamma_difference()).to(kappa.dtype)
 
 
 class _KLUniform(torch.autograd.Function):
@@ -157,7 +161,8 @@ class PowerSpherical(LocatedOnSphere):
         far = (far / 2).clamp_min(torch.finfo(far.dtype).tiny)
         height = torch.where(near < 1, torch.log1p(-near.clamp_max(1) / 2), torch.log(far))
         kappa = self.concentration.to(_working_dtype(self.concentration))
-        growth = gamma_ratio(kappa + self._beta, self._beta, self._beta).log_ratio - _log_ratio_at_zero(self._beta)
+        log_ratio = GammaRatio(kappa + self._beta, self._beta, self._beta).log_ratio()
+        growth = log_ratio - _log_ratio_at_zero(self._beta)
         return (growth - self._log_area() + kappa * height).to(height.dtype)
 
     def entropy(self) -> Tensor:

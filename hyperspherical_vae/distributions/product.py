@@ -26,8 +26,7 @@ class _Run(NamedTuple):
     dim: int
 
 
-@functools.lru_cache(maxsize=256)
-def _runs(positions: tuple[tuple[int, ...], ...], dims: tuple[int, ...]) -> tuple[_Run, ...]:
+def _find_runs(positions: tuple[tuple[int, ...], ...], dims: tuple[int, ...]) -> tuple[_Run, ...]:
     """The runs of a product in the order of its coordinates; the positions must be 0 .. n-1, in any order."""
     owner = {where: (group, place) for group, places in enumerate(positions) for place, where in enumerate(places)}
     if sorted(owner) != list(range(sum(map(len, positions)))):
@@ -40,6 +39,9 @@ def _runs(positions: tuple[tuple[int, ...], ...], dims: tuple[int, ...]) -> tupl
         else:
             runs.append(_Run(group, place, place + 1, dims[group]))
     return tuple(runs)
+
+
+_kept_runs = functools.lru_cache(maxsize=256)(_find_runs)
 
 
 class _ProductSupport(constraints.Constraint):
@@ -145,7 +147,8 @@ class ProductDistribution(Distribution):
                 )
         self.groups = list(groups)
         self.has_rsample = all(group.has_rsample for group, _ in groups)
-        self._runs = _runs(
+        find_runs = _find_runs if torch.compiler.is_compiling() else _kept_runs
+        self._runs = find_runs(
             tuple(positions for _, positions in groups), tuple(group.event_shape[0] for group, _ in groups)
         )
         self.factor_dims = tuple(run.dim for run in self._runs for _ in range(run.start, run.stop))

@@ -34,8 +34,7 @@ class _Sample(torch.autograd.Function):
         grad_loc, grad_y = place_backward(loc.expand_as(z), y, z, grad)
         grad_concentration = None
         if ctx.needs_input_grad[1]:
-            mean = vmf_terms(loc.shape[-1], concentration).one_minus_mean_resultant
-            slope = radial_derivative(loc.shape[-1], concentration.expand_as(y), y, mean.expand_as(y))
+            slope = radial_derivative(loc.shape[-1], concentration, y)
             grad_concentration = grad_y.mul(slope).to(concentration.dtype).sum_to_size(concentration.shape)
         return grad_loc.sum_to_size(loc.shape), grad_concentration, None
 
@@ -77,7 +76,10 @@ class VonMisesFisher(LocatedOnSphere):
 
     @property
     def variance(self) -> Tensor:
-        """Variance of each coordinate, (..., m): the diagonal of (A / k) (I - mu mu') + A' mu mu', times radius^2."""
+        """Variance of each coordinate, (..., m): the diagonal of (A / k) (I - mu mu') + A' mu mu', times radius^2.
+
+        The concentration gets no gradient through it.
+        """
         terms = vmf_terms(self.event_shape[0], self.concentration)
         # 1 - A^2 = A' + (m - 1) A / k; at k = 0 both parts are 1 / m.
         k = self.concentration.to(terms.derivative.dtype)

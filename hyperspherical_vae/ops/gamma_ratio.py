@@ -7,12 +7,12 @@ precision, and the leading terms of the two series are subtracted on paper.
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from .tables import kept
 
 _RAISED_TO = 8.0
 # B_2k / (2k (2k - 1)): log Gamma(x) = (x - 1/2) log x - x + log(2 pi) / 2 + sum_k _STIRLING[k] / x^(2k + 1).
@@ -22,20 +22,9 @@ _STIRLING = (
 )
 
 
-class GammaRatio(NamedTuple):
-    """Functions of a at fixed b, each of the shape of a; each is differentiable any number of times."""
-
-    log_ratio: Tensor
-    """log Gamma(a + b) - log Gamma(a)."""
-    digamma_difference: Tensor
-    """psi(a + b) - psi(a), its derivative; positive."""
-    trigamma_difference: Tensor
-    """psi'(a) - psi'(a + b), minus its second derivative; positive."""
-
-
-@functools.cache
-def _coefficients(smallest: float, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """Coefficients, highest first, of Stirling's sum times x and of its derivatives times x^2 and -x^3: (3, 1, 1) each.
+@kept
+def _coefficients(smallest: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Coefficients (K, 3, 1), highest first, of Stirling's sum times x and its two derivatives times x^2 and x^3.
 
     Terms that do not count from `smallest` on are left out.
     """
@@ -43,13 +32,14 @@ def _coefficients(smallest: float, dtype: torch.dtype, device: torch.device) -> 
     for k, term in enumerate(_STIRLING):
         power = 2 * k + 1
         if abs(term) * power * (power + 1) > 1e-18 * smallest**power:
-            rows.append([term, -power * term, -power * (power + 1) * term])
-    table = torch.tensor(rows[::-1], dtype=dtype, device=device)
-    return tuple(table[:, :, None, None].unbind())
+            rows.append([term, -power * term, power * (power + 1) * term])
+    return torch.tensor(rows[::-1], dtype=dtype, device=device).unsqueeze(-1)
 
 
-def gamma_ratio(a: Tensor, b: float, smallest: float = 0.5) -> GammaRatio:
-    """Gamma(a + b) / Gamma(a): the logarithm and two derivatives, each to about 1e-15 of its largest term.
+class GammaRatio:
+    """Gamma(a + b) / Gamma(a) and its logarithmic derivatives, each to about 1e-15 of its largest term.
+
+    All of them are differentiable any number of times in a.
 
     Args:
         a: any shape, not below `smallest`.
@@ -57,36 +47,54 @@ def gamma_ratio(a: Tensor, b: float, smallest: float = 0.5) -> GammaRatio:
         smallest: a bound for `a`, 0.5 or more; the larger, the less work.
 
     Example:
-        >>> a = torch.tensor([1.0, 4.0, 1e12], dtype=torch.float64)
-        >>> gamma_ratio(a, 1.0).log_ratio - a.log() < 1e-14
-        tensor([True, True, True])
-        >>> gamma_ratio(a, 1.0).digamma_difference  # 1 / a
+        >>> ratio = GammaRatio(torch.tensor([1.0, 4.0, 1e12], dtype=torch.float64), 1.0)
+        >>> ratio.log_ratio()  # log a
+        tensor([4.4409e-16, 1.3863e+00, 2.7631e+01], dtype=torch.float64)
+        >>> ratio.digamma_difference()  # 1 / a
         tensor([1.0000e+00, 2.5000e-01, 1.0000e-12], dtype=torch.float64)
     """
-    shape = a.shape
-    a = a.reshape(-1)
-    steps = max(0, math.ceil(_RAISED_TO - smallest))
-    x = a + steps
-    y = x + b
-    both = torch.stack((x, y))
-    inverse = both.reciprocal()
-    square = inverse * inverse
-    highest, *rest = _coefficients(smallest + steps, a.dtype, a.device)
-    tails = highest.expand(3, *both.shape)
-    for coefficient in rest:
-        tails = torch.addcmul(coefficient, tails, square)
-    tail, slope, bend = (tails * torch.stack((inverse, square, square * inverse))).unbind()
 
-    log_step = torch.log1p(b / x)
-    gap = b * inverse[0] * inverse[1]  # 1 / x - 1 / y
-    log_ratio = (x - 0.5) * log_step + b * (y.log() - 1) + (tail[1] - tail[0])
-    digamma = log_step + gap / 2 + (slope[1] - slope[0])
-    trigamma = gap * (1 + (inverse[0] + inverse[1]) / 2) + (bend[1] - bend[0])
-    if steps:
-        below = a.unsqueeze(-1) + torch.arange(steps, dtype=a.dtype, device=a.device)
-        above = below + b
-        gaps = b / (below * above)
-        log_ratio = log_ratio - torch.log1p(b / below).sum(-1)
-        digamma = digamma + gaps.sum(-1)
-        trigamma = trigamma + (gaps * (below + above) / (below * above)).sum(-1)
-    return GammaRatio(log_ratio.reshape(shape), digamma.reshape(shape), trigamma.reshape(shape))
+    def __init__(self, a: Tensor, b: float, smallest: float = 0.5) -> None:
+        self._shape = a.shape
+        a = a.reshape(-1)
+        steps = max(0, math.ceil(_RAISED_TO - smallest))
+        self._b = b
+        self._x = a + steps
+        self._y = self._x + b
+        inverse = torch.cat((self._x, self._y)).reciprocal()
+        square = inverse * inverse
+        sums, *rest = _coefficients(smallest + steps, a.dtype, a.device).unbind()
+        for coefficient in rest:
+            sums = torch.addcmul(coefficient, sums, square)
+        sums = (sums * torch.stack((inverse, square, square * inverse))).unflatten(-1, (2, -1))
+        self._stirling = sums[:, 1] - sums[:, 0]  # Stirling's sum at y minus that at x, and its derivatives
+        self._inverse = inverse.unflatten(0, (2, -1))
+        self._gap = self._inverse[0] * self._inverse[1] * b  # 1 / x - 1 / y
+        self._log_step = torch.log1p(self._inverse[0] * b)
+        # For each c of a, a + 1, ..., x - 1 along the first dimension: 1 / c, b / c and b / (b + c).
+        if steps:
+            self._below = (a + torch.arange(steps, dtype=a.dtype, device=a.device).unsqueeze(-1)).reciprocal()
+            self._ratio = self._below * b
+            self._part = self._ratio / (1 + self._ratio)
+        self._raised = steps > 0
+
+    def log_ratio(self) -> Tensor:
+        """log Gamma(a + b) - log Gamma(a)."""
+        ratio = (self._x - 0.5) * self._log_step + (self._y.log() - 1) * self._b + self._stirling[0]
+        if self._raised:
+            ratio = ratio - torch.log1p(self._ratio).sum(0)
+        return ratio.reshape(self._shape)
+
+    def digamma_difference(self) -> Tensor:
+        """psi(a + b) - psi(a), the derivative of `log_ratio`; positive."""
+        difference = self._log_step + self._gap / 2 + self._stirling[1]
+        if self._raised:  # 1 / c - 1 / (c + b)
+            difference = difference + (self._below * self._part).sum(0)
+        return difference.reshape(self._shape)
+
+    def trigamma_difference(self) -> Tensor:
+        """psi'(a) - psi'(a + b), minus the derivative of `digamma_difference`; positive."""
+        difference = self._gap * (1 + self._inverse.sum(0) / 2) - self._stirling[2]
+        if self._raised:  # 1 / c^2 - 1 / (c + b)^2
+            difference = difference + (self._below.square() * self._part * (2 - self._part)).sum(0)
+        return difference.reshape(self._shape)

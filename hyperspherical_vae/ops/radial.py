@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bessel import _working_dtype, vmf_terms
+from ._evaluation import Point
+from .bessel import _working_dtype
 
 __all__ = ["radial_derivative", "radial_sample"]
 
@@ -25,10 +26,10 @@ __all__ = ["radial_derivative", "radial_sample"]
 _PROPOSALS = 40
 # Most proposals made at once. Where refusals are counted it is a choice between larger tensors and more rounds;
 # elsewhere memory sets the bound.
-_TOGETHER, _TOGETHER_UNSEEN = 1024, 2**22
+_TOGETHER, _TOGETHER_UNSEEN = 2500, 2**22
 # Gauss-Legendre nodes, and about how far the log-density falls before the rest of the integral is dropped.
-_RULE = [((x + shift) / 2).tolist() for x, shift in zip(np.polynomial.legendre.leggauss(16), (1, 0), strict=True)]
-_FALL = 22.0
+_RULE = [((x + shift) / 2).tolist() for x, shift in zip(np.polynomial.legendre.leggauss(14), (1, 0), strict=True)]
+_FALL = 19.0
 # Samples whose integrals are computed together on a CPU, so that the nodes stay in its cache.
 _CHUNK = 4096
 
@@ -59,11 +60,11 @@ def _envelope_draw(dim: int, ratio: Tensor) -> Tensor:
     """(1 + x) / (1 - ratio x) for an accepted x in [-1, 1] for each `ratio` (n,)."""
     n = max(ratio.numel(), 1)
     if ratio.device.type == "cpu" and not torch.compiler.is_compiling():
-        made = min(8, max(1, _TOGETHER // n))
+        made = min(5, max(1, _TOGETHER // n))
         value, refused = _propose(dim, ratio, made)
         left = refused.nonzero().squeeze(-1)
         while left.numel() and made < _PROPOSALS:
-            count = min(_PROPOSALS - made, max(1, _TOGETHER // left.numel()))
+            count = min(_PROPOSALS - made, 8, 1 + _TOGETHER // left.numel())
             again, refused = _propose(dim, ratio.index_select(0, left), count)
             value.index_copy_(0, left, again)
             left = left[refused]
@@ -87,56 +88,55 @@ def _draw(dim: int, k: Tensor) -> Tensor:
         positive = k.clamp_min(1e-30)
         return torch.log1p(torch.expm1(-2 * positive).mul_(torch.rand_like(k))).div_(-positive).add_(k - k)
     # ratio = (1 - b) / (1 + b) and peak = 2 b / (1 + b), without cancellation; NaN where k is not finite.
-    twice = 2 * k
-    total = torch.hypot(twice, torch.full_like(k, dim - 1)).add_(dim - 1)
-    ratio = twice / total
-    peak = twice.add_(total).reciprocal_().mul_(2 * (dim - 1))
+    c = (dim - 1) / 2
+    total = torch.hypot(k, k.new_full((), c)).add_(c)
+    ratio = k / total
+    peak = total.add_(k).reciprocal_().mul_(2 * c)
     return _envelope_draw(dim, ratio).mul_(peak)
 
 
 def _rule(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nodes and weights of the quadrature on [0, 1], (N, 1) each."""
+    """Nodes on [0, 1] and weights times the constant factor -8 of the integral, (N, 1) each."""
     rule = torch.tensor(_RULE, dtype=dtype, device=device).unsqueeze(-1)
-    return rule[0], rule[1]
+    return rule[0], -8 * rule[1]
 
 
 _kept_rule = lru_cache(maxsize=16)(_rule)
 
 
 def _integrate(dim: int, k: Tensor, y: Tensor, mean: Tensor) -> Tensor:
-    """dy/dk of each sample (n,), see `radial_derivative`."""
+    """dy/dk of each sample (n,), see `radial_derivative`; in terms of y / 2 = sin^2(theta / 2)."""
     a = (dim - 2) / 2
-    # At a distance d from y the log-density a log(s (2 - s)) - k s has fallen by
-    #     l d + a (x - log(1 + x)) + a (x' - log(1 + x')),  x = d / y,  x' = -d / (2 - y),
-    # with l = k - a / y + a / (2 - y) its slope in y. With (x^2 / 2) / (1 + 2 x / 3) for x - log(1 + x), x'^2 / 2 for
-    # x' - log(1 + x'), the d of a given fall is a root of a quadratic equation: the positive one above the mean, the
-    # negative one below. The domain may end before.
-    near, far = y.reciprocal(), (2 - y).reciprocal_()
-    slope = torch.add(k, near, alpha=-a).add_(far, alpha=a)
-    linear = torch.add(slope, near, alpha=-2 / 3 * _FALL)
-    curvature = (near * near).addcmul_(far, far).mul_(a).addcmul_(slope, near, value=4 / 3)
-    root = torch.addcmul(2 * _FALL * curvature, linear, linear).sqrt_()
-    end = root.copysign_(y - mean).add_(linear).reciprocal_().mul_(2 * _FALL).add_(y).clamp_(0, 2)
-
-    # With half angles, y = 2 sin^2(alpha): h is half of the variable of integration.
+    twice = 2 * k
     half = y / 2
+    rest = 1 - half
+    product = half * rest
+    inverse = product.reciprocal()
+    shift = torch.add(half, mean, alpha=-0.5)
+
+    # At a distance d from h = y / 2 the log-density a log(h (1 - h)) - 2 k h has fallen by
+    #     l d + a (x - log(1 + x)) + a (x' - log(1 + x')),  x = d / h,  x' = -d / (1 - h),
+    # with l = 2 k - a v its slope in h, v = 1 / h - 1 / (1 - h). With the sum of the other terms taken for
+    # (x^2 + x'^2) a / 2 / (1 + 2 / 3 v d), which has its limits at the ends and in the middle of the domain, the d of a
+    # given fall is a root of a quadratic equation: the positive one above the mean, the negative one below.
+    v = (rest - half).mul_(inverse)
+    linear = torch.add(twice, v, alpha=-a - 2 / 3 * _FALL)
+    other = torch.add(twice, v, alpha=-a + 2 / 3 * _FALL)
+    root = (inverse - 2).mul_(inverse).mul_(2 * _FALL * a).addcmul_(other, other).sqrt_()
+    end = root.copysign_(shift).add_(linear).reciprocal_().mul_(2 * _FALL).add_(half).clamp_(0, 1)
+
     alpha = half.sqrt().asin_()
-    width = end.div_(2).sqrt_().asin_().sub_(alpha)
+    width = end.sqrt_().asin_().sub_(alpha)
     nodes, weights = (_rule if torch.compiler.is_compiling() else _kept_rule)(y.dtype, y.device)
     h = torch.addcmul(alpha, nodes, width).sin_().square_()
-    level = 2 * k
-    exponent = h * -level
-    level.mul_(half)
-    sine2 = torch.addcmul(half, half, half, value=-1)
-    if a:
-        exponent.add_(torch.addcmul(h, h, h, value=-1).log_(), alpha=a)
-        level.add_(sine2.log(), alpha=-a)
-    integrand = exponent.add_(level).exp_().mul_(h.sub_(mean / 2))
+    distance = h - half
+    exponent = torch.addcmul(h, h, h, value=-1).mul_(inverse).log_().mul_(a) if a else torch.zeros_like(h)
+    integrand = exponent.addcmul_(distance, twice, value=-1).exp_().mul_(distance.add_(shift))
     # A matrix product would be rounded under autocast where there is no float64.
-    return integrand.mul_(weights).sum(0).mul_(width).mul_(sine2.sqrt_()).mul_(-8)
+    return integrand.mul_(weights).sum(0).mul_(width).mul_(product.sqrt_())
 
 
-def radial_derivative(dim: int, concentration: Tensor, y: Tensor, mean: Tensor | None = None) -> Tensor:
+def radial_derivative(dim: int, concentration: Tensor, y: Tensor) -> Tensor:
     """dy/dk of a sample y of the radial marginal, at the same value of the distribution function.
 
     Implicit reparameterization (Figurnov, Mohamed and Mnih 2018), dy/dk = -(dF/dk) / p(y), which for this family is
@@ -144,24 +144,24 @@ def radial_derivative(dim: int, concentration: Tensor, y: Tensor, mean: Tensor |
         dy/dk = -sin(theta) integral of (s - B) (sin(tau) / sin(theta))^(m - 2) exp(-k (s - y)) d tau
 
     with y = 1 - cos(theta), s = 1 - cos(tau), B = E[y], taken from theta to the side away from the mean, where the
-    integrand keeps one sign. Gauss-Legendre quadrature with 16 nodes over the part where the density falls to about
-    exp(-22) of that at y; the relative error is below 3e-7 for every m and k.
+    integrand keeps one sign. Gauss-Legendre quadrature with 14 nodes over the part where the density falls to about
+    exp(-19) of that at y. The relative error stays below 6e-7 for every m, k and y, and is 1e-9 on average.
 
     Args:
         dim: ambient dimension m >= 2.
-        concentration: k >= 0, any shape.
-        y: samples strictly between 0 and 2, of the same shape.
-        mean: B = 1 - A(k), of the same shape, where it is known already.
+        concentration: k >= 0, any shape that broadcasts to that of `y`.
+        y: samples strictly between 0 and 2.
 
     Returns:
-        dy/dk <= 0, of that shape, in float64 where the device has it.
+        dy/dk <= 0, of the shape of `y`, in float64 where the device has it.
     """
-    k = concentration.to(_working_dtype(concentration)).reshape(-1)
-    flat = y.to(k.dtype).reshape(-1)
-    mean = vmf_terms(dim, k).one_minus_mean_resultant if mean is None else mean.reshape(-1)
-    if k.device.type != "cpu" or torch.compiler.is_compiling() or len(k) <= _CHUNK:
-        return _integrate(dim, k, flat, mean).reshape(y.shape)
-    chunks = zip(k.split(_CHUNK), flat.split(_CHUNK), mean.split(_CHUNK), strict=True)
+    k = concentration.to(_working_dtype(concentration))
+    point = Point(dim / 2 - 1, k.reshape(-1), "deficit")
+    mean = point.complement(point.series[0]).reshape(k.shape)
+    each = [x.expand(y.shape).reshape(-1) for x in (k, y.to(k.dtype), mean)]
+    if k.device.type != "cpu" or torch.compiler.is_compiling() or y.numel() <= _CHUNK:
+        return _integrate(dim, *each).reshape(y.shape)
+    chunks = zip(*(x.split(_CHUNK) for x in each), strict=True)
     return torch.cat([_integrate(dim, *chunk) for chunk in chunks]).reshape(y.shape)
 
 

@@ -6,7 +6,16 @@ import pickle
 import pytest
 import torch
 
-from utils.checkpoints import CheckpointError, digest, load_checkpoint, load_newest, previous, save_checkpoint
+from hyperspherical_vae import __version__
+from utils.checkpoints import (
+    CheckpointError,
+    PartialResult,
+    digest,
+    load_checkpoint,
+    load_newest,
+    previous,
+    save_checkpoint,
+)
 
 
 def state(number=1.0):
@@ -105,10 +114,53 @@ def test_malicious_pickle_is_not_executed(tmp_path):
     assert not canary.exists()
 
 
-def test_other_layout_is_named(tmp_path):
-    torch.save({"layout": 99, "sha256": "", "state": {}}, tmp_path / "last.pt")
-    with pytest.raises(CheckpointError, match="layout 99"):
+@pytest.mark.parametrize(("layout", "version"), [(0, "0.9.1"), (99, "7.0"), (99, "unknown")])
+def test_other_layout_says_which_version_wrote_it(tmp_path, layout, version):
+    written = {"layout": layout, "sha256": "", "state": {}}
+    torch.save(written if version == "unknown" else {**written, "version": version}, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError) as caught:
         load_checkpoint(tmp_path / "last.pt")
+    assert f"has layout {layout}, written by version {version} of this program" in str(caught.value)
+    assert f"version {__version__} reads layout 1" in str(caught.value)
+
+
+def test_version_is_recorded(tmp_path):
+    save_checkpoint(tmp_path / "last.pt", state())
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["version"] == __version__
+
+
+def test_the_one_before_is_kept_without_hard_links_too(tmp_path, monkeypatch):
+    def refused(*args):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    for number in (1.0, 2.0):
+        save_checkpoint(tmp_path / "last.pt", state(number))
+    assert load_checkpoint(previous(tmp_path / "last.pt"))["weights"]["a"][0, 0] == 1
+    assert sorted(os.listdir(tmp_path)) == ["last.previous.pt", "last.pt"]
+
+
+def test_nothing_is_left_where_both_names_are_links_to_one_file(tmp_path):
+    # So a process leaves them that is killed between renaming the old file and renaming the new one.
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, state(1.0))
+    os.link(path, previous(path))
+    save_checkpoint(path, state(2.0))
+    assert load_checkpoint(previous(path))["weights"]["a"][0, 0] == 1
+    assert sorted(os.listdir(tmp_path)) == ["last.previous.pt", "last.pt"]
+
+
+def test_partial_result_is_found_by_its_key_alone(tmp_path):
+    partial = PartialResult(tmp_path / "log_px.pt", {"k": 5, "model": "abc"})
+    assert partial.load() is None
+    partial.save({"values": torch.arange(3.0)})
+    assert torch.equal(partial.load()["values"], torch.arange(3.0))
+    assert PartialResult(tmp_path / "log_px.pt", {"k": 6, "model": "abc"}).load() is None
+    (tmp_path / "log_px.pt").write_bytes(b"torn")
+    assert partial.load() is None
+    partial.remove()
+    partial.remove()
+    assert os.listdir(tmp_path) == []
 
 
 def test_failed_write_leaves_the_old_one_whole(tmp_path, monkeypatch):
@@ -119,7 +171,8 @@ def test_failed_write_leaves_the_old_one_whole(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         save_checkpoint(path, state(2.0))
+    assert caught.value.filename == str(path)
     assert load_checkpoint(path)["weights"]["a"][0, 0] == 1
     assert os.listdir(tmp_path) == ["last.pt"]

@@ -123,6 +123,48 @@ def test_interrupted_estimate_continues_with_the_same_numbers():
     assert torch.equal(whole[200:], rest)
 
 
+class Kept:
+    """Keeps a partial estimate in memory."""
+
+    part = None
+    saves = 0
+
+    def load(self):
+        return self.part
+
+    def save(self, part):
+        self.part, self.saves = part, self.saves + 1
+
+
+def test_estimate_keeps_what_it_has_and_goes_on_from_there(monkeypatch):
+    model = make(lambda f: SphericalLatent(f, 2), Bernoulli())
+    images = torch.bernoulli(torch.full((350, *SHAPE), 0.3, dtype=torch.float64))
+    whole = estimate_log_px(model, images, 7, seed=2)
+    kept = Kept()
+
+    def interrupt(done, total):
+        if done == 200:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        estimate_log_px(model, images, 7, 2, interrupt, kept)
+    assert len(kept.part["values"]) == 200
+    blocks = []
+    rest = estimate_log_px(model, images, 7, 2, lambda done, total: blocks.append(done), kept)
+    assert blocks == [300, 350]
+    assert torch.equal(rest.values, whole.values)
+    assert torch.equal(rest.ess, whole.ess)
+    assert kept.saves == 1
+
+    # A killed process says nothing, so a long estimate is kept on the way: here, "long" is any time at all.
+    monkeypatch.setattr("utils.evaluation.KEEP_EVERY", 0.0)
+    kept = Kept()
+    estimate_log_px(model, images, 7, 2, partial=kept)
+    assert kept.saves == 4
+    again = estimate_log_px(model, images, 7, 2, partial=kept)
+    assert torch.equal(again.values, whole.values)
+
+
 def test_chunks_over_k_change_nothing_but_memory(monkeypatch):
     model = make(lambda f: NormalLatent(f, 2), UnitGaussian())
     images = torch.randn(50, *SHAPE, dtype=torch.float64)

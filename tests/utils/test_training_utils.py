@@ -13,6 +13,7 @@ from utils.batches import TrainingImages
 from utils.command_line import parse
 from utils.interrupts import Interrupted
 from utils.load_data import Split
+from utils.seeds import derive_seed
 from utils.training_utils import Progress, build_optimizer, extra_weights, fit, kl_weight, objective, stops_early
 
 SHAPE = (1, 3, 3)
@@ -206,9 +207,11 @@ def test_run_given_more_epochs_equals_the_long_run():
 class Poisoned(VAE):
     """Gives NaN, in the loss or in a gradient alone, at chosen calls."""
 
+    calls = 0
+
     def elbo_terms(self, x):
         terms = super().elbo_terms(x)
-        self.calls = getattr(self, "calls", 0) + 1
+        self.calls += 1
         if self.calls not in self.bad:
             return terms
         if self.where == "loss":
@@ -254,6 +257,109 @@ def test_restart_draws_fresh_noise():
     restarted, _, _ = train(config, model, batches)
     plain, _, _ = train(*setting("-mr 5"))
     assert restarted.lines[0]["train"] != plain.lines[0]["train"]
+
+
+@pytest.mark.parametrize("steps", [16, 17, 22])
+def test_divergence_goes_back_as_far_whether_the_run_was_interrupted_or_not(steps):
+    # Five steps an epoch, a checkpoint every third: the batch that fails in epoch five sends back to the third.
+    ends = []
+    for stops_after in (None, steps):
+        config, model, batches = setting("-e 7 -sf 3")
+        model.__class__, model.bad, model.where = Poisoned, {24}, "loss"
+        memory = Memory()
+        if stops_after is not None:
+
+            def stop(model=model, stops_after=stops_after):
+                if model.calls == stops_after:
+                    raise Interrupted(15)
+
+            with pytest.raises(Interrupted):
+                train(config, model, batches, memory, stop)
+            assert memory.last["progress"]["epoch"] == 3
+            train(config, model, batches, memory, state=memory.load_furthest())
+        else:
+            train(config, model, batches, memory)
+        assert memory.restarts == [1]
+        ends.append(memory)
+    assert ends[0].lines == ends[1].lines
+    assert_same(ends[0].last, ends[1].last)
+
+
+def test_best_model_survives_a_restart_from_before_it():
+    elbos = iter([-9.0, -8.0, -3.0, math.nan, -5.0, -5.0, -5.0, -5.0])
+    config, model, batches = setting("-e 5 -sf 2")
+    memory, progress, _ = train(config, model, batches, validate=lambda: {"elbo": next(elbos)})
+    # Epoch 3 was the best when epoch 4 failed and sent the run back to epoch 2.
+    assert (progress.epoch, progress.best_epoch, progress.best_elbo) == (5, 3, -3.0)
+    assert memory.best["progress"]["epoch"] == 3
+
+
+def test_restarts_are_counted_across_interruptions():
+    config, model, batches = setting("-mr 2")
+    model.__class__, model.bad, model.where = Poisoned, set(range(8, 1000)), "loss"
+    memory, stopped = Memory(), 0
+    while True:
+
+        def stop(until=model.calls + 7 if stopped else 13):
+            if model.calls >= until:
+                raise Interrupted(15)
+
+        try:
+            _, progress, diverged = train(
+                config, model, batches, memory, stop, memory.load_furthest() if memory.last else None
+            )
+            break
+        except Interrupted:
+            stopped += 1
+    assert stopped
+    assert diverged
+    assert progress.restarts == 3
+    assert memory.restarts == [1, 2]
+    # Given up once is given up for good, whatever is asked later.
+    _, progress, diverged = train(config, model, batches, memory, state=memory.load_furthest())
+    assert diverged
+    assert progress.restarts == 3
+
+
+def test_diverged_run_leaves_the_batch_that_failed():
+    config, model, batches = setting("-mr 0")
+    model.__class__, model.bad, model.where = Poisoned, {8}, "loss"
+    examined = []
+    fit(
+        model, batches, lambda: {"elbo": -1.0}, config, memory := Memory(), memory, lambda: None,
+        examine=lambda images: examined.append(images) or {"kappa": 7.0},
+    )  # fmt: skip
+    found = memory.evidence
+    assert (found["where"], found["epoch"], found["step"], found["restarts"]) == ("training", 2, 2, 0)
+    assert found["measured"] == {"kappa": 7.0}
+    assert torch.equal(found["batch"], examined[0])
+    order = torch.randperm(45, generator=torch.Generator().manual_seed(derive_seed(1, "order", 2, 0)))
+    torch.manual_seed(derive_seed(1, "diverged"))
+    assert torch.equal(found["batch"], torch.bernoulli(batches.images[order[20:30]] / 255))
+
+
+def test_diverged_validation_is_reported_without_a_batch():
+    config, model, batches = setting("-mr 0")
+    memory, _, diverged = train(config, model, batches, validate=lambda: {"elbo": math.inf})
+    assert diverged
+    assert (memory.evidence["where"], memory.evidence["step"], memory.evidence["batch"]) == ("validation", None, None)
+
+
+def test_stop_in_the_validation_keeps_the_steps():
+    whole, _, _ = train(*setting())
+
+    def stopping():
+        raise Interrupted(15)
+
+    config, model, batches = setting()
+    memory = Memory()
+    with pytest.raises(Interrupted):
+        train(config, model, batches, memory, validate=stopping)
+    assert memory.stopped["progress"]["step"] == 5
+    config, model, batches = setting()
+    train(config, model, batches, memory, state=memory.load_furthest())
+    assert memory.lines == whole.lines
+    assert_same(memory.last, whole.last)
 
 
 def test_validation_that_is_not_finite_sends_the_run_back():

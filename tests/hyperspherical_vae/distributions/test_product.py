@@ -245,3 +245,46 @@ def test_what_cannot_be_a_product_is_refused_in_one_line() -> None:
             call()
         assert str(caught.value).startswith("ProductDistribution: ")
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_sampling_density_and_kl_are_one_graph_under_compile() -> None:
+    raw = torch.randn(6, 2, 4, generator=torch.Generator().manual_seed(0))
+    value = F.normalize(torch.ones(6, 4, 3), dim=-1).flatten(1)
+
+    def terms(raw: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        loc, kappa = F.normalize(raw[..., :3], dim=-1), F.softplus(raw[..., 3]) + 1
+        spheres = VonMisesFisher(loc, kappa, validate_args=False), PowerSpherical(loc, kappa, validate_args=False)
+        q = ProductDistribution.from_groups([(spheres[0], (0, 2)), (spheres[1], (1, 3))])
+        prior = ProductDistribution.from_groups(
+            [(HypersphericalUniform(2, batch_shape=(4,), validate_args=False), (0, 1, 2, 3))]
+        )
+        between = kl_divergence(spheres[0], VonMisesFisher(loc, 1.5 * kappa, validate_args=False))
+        return q.rsample(), q.log_prob(value), kl_divergence(q, prior) + between.sum(-1)
+
+    compiled = torch.compile(terms, backend="aot_eager", fullgraph=True)
+    eager, traced = (raw.clone().requires_grad_() for _ in range(2))
+    expected, found = terms(eager), compiled(traced)
+    assert found[0].shape == expected[0].shape
+    for one, other in zip(expected[1:], found[1:], strict=True):
+        torch.testing.assert_close(one, other)
+    slopes = [
+        torch.autograd.grad((out[1] + out[2]).sum(), x, retain_graph=True)[0]
+        for out, x in ((expected, eager), (found, traced))
+    ]
+    torch.testing.assert_close(*slopes)
+    assert torch.autograd.grad(found[0].sum(), traced)[0].isfinite().all()
+
+
+def test_constants_made_without_gradients_serve_gradients_later() -> None:
+    # The dimension is used nowhere else, so that its tables are made in inference mode.
+    loc, kappa = torch.eye(1, 37), torch.ones(1, requires_grad=True)
+
+    def everything() -> Tensor:
+        q = ProductDistribution([PowerSpherical(loc, kappa), VonMisesFisher(loc, kappa)])
+        uniform = ProductDistribution([HypersphericalUniform(36), HypersphericalUniform(36)])
+        return q.log_prob(q.rsample()) + q.entropy() + kl_divergence(q, uniform)
+
+    with torch.inference_mode():
+        everything()
+    assert torch.autograd.grad(everything().sum(), kappa)[0].isfinite()

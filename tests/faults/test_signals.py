@@ -1,0 +1,104 @@
+"""SIGTERM and SIGINT: out within five seconds, everything kept, and the command that goes on."""
+
+import shutil
+import signal
+import time
+
+import pytest
+
+from tests.faults import processes
+from tests.faults.comparing import figures, only_run, outcome
+from tests.faults.conftest import LINE, PHASES, words
+
+SECONDS = 5
+
+
+@pytest.mark.parametrize(
+    ("phase", "signum"),
+    [
+        ("step", signal.SIGTERM),
+        ("validation", signal.SIGINT),
+        ("checkpoint write", signal.SIGTERM),
+        ("log p(x)", signal.SIGINT),
+        pytest.param("drawing", signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
+def test_signal_stops_the_run_and_repeating_goes_on(tmp_path, request, phase, signum):
+    draws = phase == "drawing"
+    undisturbed = request.getfixturevalue("undisturbed_with_figures" if draws else "undisturbed")
+    (moment,) = undisturbed.moments(phase, 1, seed=2)
+    note = tmp_path / "signalled_at"
+    stop = (processes.signal_at, PHASES[phase], moment, signum, note)
+    stopped = processes.run(words(tmp_path), tmp_path, stop, draws=draws)
+    assert stopped.returncode == processes.SIGNALS[signum], stopped.stderr
+    assert stopped.at - float(note.read_text()) < SECONDS
+    assert stopped.stderr.count("\n") == 1
+    assert f"stopped by {signum.name}; to go on: python run_models.py -ld" in stopped.stderr
+    assert LINE in stopped.stderr
+    run = only_run(tmp_path / "results")
+    assert not list(run.rglob("*.tmp"))
+    assert not (run / "held_by.txt").exists()
+    assert processes.run(words(tmp_path), tmp_path, draws=draws).returncode == 0
+    assert outcome(run) == undisturbed.outcome
+    assert figures(run) == figures(undisturbed.folder)
+
+
+def test_step_that_is_done_is_not_done_again(tmp_path):
+    # Stopped after 7 steps of 5 in an epoch: the second epoch goes on with its third step.
+    stopped = processes.run(words(tmp_path), tmp_path, (processes.signal_at, "objective", 7, signal.SIGTERM))
+    assert stopped.returncode == 143
+    counts = tmp_path / "counts"
+    assert processes.run(words(tmp_path), tmp_path, (processes.count_calls, ["objective"], counts)).returncode == 0
+    assert counts.read_text() == '{"objective": 13}'
+
+
+def test_signal_while_the_data_are_loaded_leaves_at_once_and_creates_nothing(tmp_path):
+    stopped = processes.run(words(tmp_path), tmp_path, (processes.signal_at, "load_digits", 1, signal.SIGINT))
+    assert stopped.returncode == 130
+    assert stopped.stderr.count("\n") == 1
+    assert "stopped by SIGINT" in stopped.stderr
+    assert not (tmp_path / "results").exists()
+
+
+def test_interrupted_log_px_goes_on_where_it_stopped(tmp_path, undisturbed):
+    blocks = undisturbed.calls["log_weights"] // 3
+    stopped = processes.run(words(tmp_path), tmp_path, (processes.signal_at, "log_weights", blocks + 1, signal.SIGTERM))
+    assert stopped.returncode == 143
+    run = only_run(tmp_path / "results")
+    partial = run / "checkpoints" / "log_px.pt"
+    assert partial.exists()
+    other_k = processes.run(words(tmp_path, f"{LINE} -lls 50"), tmp_path)
+    assert other_k.returncode == 0
+    shutil.rmtree(run)
+
+    stopped = processes.run(words(tmp_path), tmp_path, (processes.signal_at, "log_weights", blocks + 1, signal.SIGTERM))
+    counts = tmp_path / "counts"
+    assert processes.run(words(tmp_path), tmp_path, (processes.count_calls, ["log_weights"], counts)).returncode == 0
+    assert counts.read_text() == f'{{"log_weights": {2 * blocks}}}'
+    assert outcome(run) == undisturbed.outcome
+    assert not partial.exists()
+
+
+def wait_for(path, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        assert time.monotonic() < deadline, f"{path} did not come"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("signum", list(processes.SIGNALS))
+def test_step_that_never_ends_is_left_when_patience_is_over(tmp_path, signum):
+    process = processes.Process(processes.busy_until_killed, (tmp_path / "ready", 0.3), tmp_path)
+    wait_for(tmp_path / "ready")
+    process.send(signum)
+    assert process.wait(SECONDS).returncode == processes.SIGNALS[signum]
+
+
+def test_second_signal_ends_the_process_at_once(tmp_path):
+    process = processes.Process(processes.busy_until_killed, (tmp_path / "ready", 60), tmp_path)
+    wait_for(tmp_path / "ready")
+    process.send(signal.SIGINT)
+    time.sleep(0.2)
+    assert process.process.is_alive()
+    process.send(signal.SIGTERM)
+    assert process.wait(SECONDS).returncode == -signal.SIGTERM

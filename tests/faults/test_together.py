@@ -1,0 +1,132 @@
+"""Many runs: in one folder, at the same time, one after the other."""
+
+import gc
+import json
+import os
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults import processes
+from tests.faults.comparing import only_run, outcome
+from tests.faults.conftest import words
+from tests.faults.test_signals import wait_for
+
+TINY = "-d digits -n normal -z 2 -e 1 -klw 0 -lls 2 -hd 8 -bs 500 -v 0"
+ENDLESS = "-d digits -n normal -z 2 -e 100000 -la 100000 -klw 0 -hd 8"
+
+
+def test_second_process_in_a_folder_leaves_with_2_and_names_the_first(tmp_path, run_models):
+    first = processes.start(words(tmp_path, ENDLESS), tmp_path)
+    try:
+        while not (found := list(tmp_path.glob("results/digits/*/metrics.jsonl"))):
+            assert first.process.is_alive()
+            time.sleep(0.02)
+        for line in (ENDLESS, f"{ENDLESS} --overwrite"):
+            second = run_models(line)
+            assert second.returncode == 2
+            assert f"in use by process {first.pid} on {socket.gethostname()}" in second.stderr
+            assert second.stderr.count("\n") == 1
+    finally:
+        first.send(signal.SIGKILL)
+        first.wait()
+    # The one that was killed holds the folder no longer, though its note is still there.
+    run = found[0].parent
+    assert f"process {first.pid} " in (run / "held_by.txt").read_text()
+    third = processes.start(words(tmp_path, ENDLESS), tmp_path)
+    wait_for_text(run / "held_by.txt", f"process {third.pid} ")
+    third.send(signal.SIGTERM)
+    assert third.wait().returncode == 143
+    assert not (run / "held_by.txt").exists()
+
+
+def wait_for_text(path, text):
+    wait_for(path)
+    while text not in path.read_text():
+        time.sleep(0.02)
+
+
+def test_same_command_started_several_times_at_once_runs_once(tmp_path):
+    started = [processes.start(words(tmp_path, TINY), tmp_path) for _ in range(4)]
+    ended = [process.wait() for process in started]
+    codes = [done.returncode for done in ended]
+    assert set(codes) <= {0, 2}
+    assert 0 in codes
+    pids = [process.pid for process in started]
+    for done in ended:
+        if done.returncode == 2:
+            assert any(f"in use by process {pid} " in done.stderr for pid in pids), done.stderr
+            assert done.stderr.count("\n") == 1
+    run = only_run(tmp_path / "results")
+    assert (run / "summary.json").exists()
+    assert not list(run.glob("summary_k*.json"))
+    assert not (run / "held_by.txt").exists()
+
+
+@pytest.mark.slow
+def test_twenty_runs_started_together_all_finish_apart(tmp_path):
+    lines = [f"{TINY} {kind} -rs {seed}" for seed in range(5) for kind in ("-z 3", "-lr 0.01", "-hd 9", "-b 2")]
+    ended = [process.wait(500) for process in [processes.start(words(tmp_path, line), tmp_path) for line in lines]]
+    assert [done.returncode for done in ended] == [0] * 20, [done.stderr for done in ended]
+    runs = sorted((tmp_path / "results" / "digits").iterdir())
+    assert len(runs) == 20
+    assert not list(tmp_path.rglob("*.tmp"))
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    assert processes.run(words(alone, lines[7]), alone).returncode == 0
+    assert outcome(only_run(alone / "results")) == outcome(
+        tmp_path / "results" / "digits" / only_run(alone / "results").name
+    )
+
+
+def soak(folder, runs, report):
+    """Make runs one after the other, and report memory (KiB), file handles and temporary files halfway and after."""
+    import run_models
+
+    def measure():
+        gc.collect()
+        resident = int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+        return {
+            "memory": resident,
+            "handles": len(os.listdir("/proc/self/fd")),
+            "temporary": len(os.listdir(tempfile.gettempdir())),
+        }
+
+    measured, drawing = [], sys.modules["matplotlib"]
+    for number in range(runs):
+        # One run in ten draws.
+        sys.modules["matplotlib"] = drawing if number % 10 == 0 else None
+        code = run_models.main(words(folder, f"{TINY} -rs {number}"))
+        assert code == 0
+        if number + 1 in (runs // 4, runs):
+            measured.append(measure())
+    report.write_text(json.dumps(measured))
+    sys.exit(0)
+
+
+@pytest.mark.slow
+def test_two_hundred_runs_in_one_process_leave_no_trace_of_each_other(tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    done = processes.Process(soak_in, (scratch, tmp_path, 200, tmp_path / "report"), tmp_path).wait(1500)
+    assert done.returncode == 0, done.stderr
+    early, late = json.loads((tmp_path / "report").read_text())
+    print(f"soak: {early} after 50 runs, {late} after 200")
+    assert len(list((tmp_path / "results" / "digits").iterdir())) == 200
+    assert late["handles"] == early["handles"]
+    assert late["temporary"] == early["temporary"] == 0
+    assert not list(tmp_path.rglob("*.tmp"))
+    # A leak of one figure or one data set in a run would be 100 KiB or more.
+    assert late["memory"] - early["memory"] < 150 * 50
+
+
+def soak_in(scratch, folder, runs, report):
+    """`soak` with temporary files of its own."""
+    tempfile.tempdir = str(scratch)
+    os.environ["TMPDIR"] = str(scratch)
+    soak(folder, runs, report)

@@ -1,0 +1,163 @@
+"""Likelihoods: against torch.distributions, probabilities that add up to one, gradients, broadcasting."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from hyperspherical_vae.likelihoods import LIKELIHOODS, Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
+
+PIXELS = 6
+
+
+def params_for(likelihood: Likelihood, *batch: int, seed: int = 0) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    width = likelihood.params_per_pixel * PIXELS
+    return 2 * torch.randn(*batch, width, dtype=torch.float64, generator=generator)
+
+
+def images_for(likelihood: Likelihood, *batch: int, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    steps = 1 if likelihood.binary else likelihood.levels
+    return torch.randint(0, steps + 1, (*batch, PIXELS), generator=generator).double() / steps
+
+
+@pytest.mark.parametrize("logits", [-200.0, -30.0, -1.0, 0.0, 2.0, 30.0, 200.0])
+def test_bernoulli_is_that_of_torch(logits: float) -> None:
+    x = torch.tensor([0.0, 1.0, 1.0], dtype=torch.float64)
+    params = torch.tensor([logits, logits, -logits], dtype=torch.float64)
+    expected = torch.distributions.Bernoulli(logits=params).log_prob(x).sum()
+    torch.testing.assert_close(Bernoulli().log_prob(params, x), expected, rtol=1e-13, atol=1e-13)
+
+
+def test_bernoulli_has_the_right_derivatives() -> None:
+    likelihood = Bernoulli()
+    x = images_for(likelihood, 4)
+    params = params_for(likelihood, 4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: likelihood.log_prob(p, x), (params,))
+    assert torch.autograd.gradgradcheck(lambda p: likelihood.log_prob(p, x), (params,))
+
+
+@pytest.mark.parametrize("many_params", [True, False])
+def test_bernoulli_reduces_gradients_over_what_was_broadcast(many_params: bool) -> None:
+    likelihood = Bernoulli()
+    params = params_for(likelihood, *((3, 4) if many_params else (4,))).requires_grad_()
+    x = images_for(likelihood, *((4,) if many_params else (3, 4)))
+    assert torch.autograd.gradcheck(lambda p: likelihood.log_prob(p, x), (params,))
+
+
+def test_bernoulli_in_float32_is_as_good_as_a_sum_of_pixels() -> None:
+    """A confident decoder of 784 pixels: the error stays below 1e-5 of the largest sum that is formed."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 2, (100, 784), generator=generator).float()
+    params = (2 * x - 1) * 15 * torch.rand(100, 784, generator=generator)
+    exact = Bernoulli().log_prob(params.double(), x.double())
+    error = (Bernoulli().log_prob(params, x).double() - exact).abs().max()
+    assert error < 1e-5 * (x * params).sum(-1).max()
+
+
+def test_gaussian_is_that_of_torch() -> None:
+    likelihood = Gaussian().double()
+    params, x = params_for(likelihood, 4), images_for(likelihood, 4)
+    expected = torch.distributions.Normal(torch.sigmoid(params), likelihood.scale).log_prob(x).sum(-1)
+    torch.testing.assert_close(likelihood.log_prob(params, x), expected)
+    torch.testing.assert_close(likelihood.mean(params), torch.sigmoid(params))
+
+
+def test_gaussian_scale_is_learned_and_bounded() -> None:
+    likelihood = Gaussian().double()
+    x = images_for(likelihood, 4)
+    (slope,) = torch.autograd.grad(likelihood.log_prob(params_for(likelihood, 4), x).sum(), likelihood.log_scale)
+    assert slope.isfinite()
+    assert slope != 0
+    with torch.no_grad():
+        likelihood.log_scale.fill_(-1000.0)
+    assert likelihood.scale.item() == pytest.approx(0.25 / 255)
+
+
+@pytest.mark.parametrize("levels", [255, 16, 1])
+def test_probabilities_of_all_levels_add_up_to_one(levels: int) -> None:
+    likelihood = DiscretizedLogistic(levels)
+    location = torch.tensor([-50.0, -9.0, -1.3, 0.0, 0.4, 6.0, 50.0], dtype=torch.float64)
+    log_scale = torch.tensor([-30.0, -7.0, -3.0, -1.0, 0.0, 3.0, 30.0], dtype=torch.float64)
+    params = torch.cartesian_prod(location, log_scale)  # one pixel each
+    x = torch.arange(levels + 1, dtype=torch.float64)[:, None, None] / levels
+    total = likelihood.log_prob(params, x).exp().sum(0)
+    torch.testing.assert_close(total, torch.ones_like(total), rtol=1e-10, atol=0)
+
+
+def test_discretized_logistic_is_a_difference_of_distribution_functions() -> None:
+    likelihood = DiscretizedLogistic()
+    params, x = params_for(likelihood, 4), images_for(likelihood, 4)
+    location, log_scale = params.chunk(2, -1)
+
+    def distribution(value: Tensor) -> Tensor:
+        return torch.sigmoid((value - torch.sigmoid(location)) / log_scale.exp())
+
+    upper = torch.where(x == 1, torch.ones_like(x), distribution(x + 0.5 / 255))
+    lower = torch.where(x == 0, torch.zeros_like(x), distribution(x - 0.5 / 255))
+    torch.testing.assert_close(likelihood.log_prob(params, x), (upper - lower).log().sum(-1), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("levels", [255, 16])
+def test_every_grey_level_of_float32_falls_into_its_bin(levels: int) -> None:
+    # A narrow logistic in the middle of a bin has nearly all of its mass there, whatever the rounding of k / levels.
+    likelihood = DiscretizedLogistic(levels)
+    x = (torch.arange(levels + 1) / levels).unsqueeze(-1)
+    location = torch.logit(x.double().clamp(1e-6, 1 - 1e-6)).float()
+    params = torch.cat([location, torch.full_like(x, -50.0)], -1)
+    assert (likelihood.log_prob(params, x).exp() > 0.98).all()
+
+
+@pytest.mark.parametrize("kind", [Gaussian, DiscretizedLogistic])
+def test_derivatives(kind: type[Likelihood]) -> None:
+    likelihood = kind().double()
+    params = params_for(likelihood, 4).requires_grad_()
+    x = images_for(likelihood, 4)
+    assert torch.autograd.gradcheck(lambda p: likelihood.log_prob(p, x), (params,))
+
+
+def test_extreme_parameters_give_finite_values_and_gradients() -> None:
+    likelihood = DiscretizedLogistic()
+    x = torch.tensor([0.0, 128 / 255, 1.0])
+    for location in (-100.0, 0.0, 100.0):
+        for log_scale in (-100.0, -7.9, 0.0, 100.0):
+            params = torch.tensor([location] * 3 + [log_scale] * 3, requires_grad=True)
+            log_prob = likelihood.log_prob(params, x)
+            (slope,) = torch.autograd.grad(log_prob, params)
+            assert log_prob.isfinite()
+            assert slope.isfinite().all()
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_many_samples_for_each_image(name: str) -> None:
+    likelihood = LIKELIHOODS[name]().double()
+    params, x = params_for(likelihood, 3, 4), images_for(likelihood, 4)
+    found = likelihood.log_prob(params, x)
+    assert found.shape == (3, 4)
+    for k in range(3):
+        torch.testing.assert_close(found[k], likelihood.log_prob(params[k], x))
+    assert likelihood.mean(params).shape == (3, 4, PIXELS)
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_images_to_look_at_are_in_range_and_brighten_with_the_parameter(name: str) -> None:
+    likelihood = LIKELIHOODS[name]()
+    params = torch.zeros(2, likelihood.params_per_pixel * PIXELS)
+    params[1, :PIXELS] = 3.0
+    mean = likelihood.mean(params)
+    assert ((mean > 0) & (mean < 1)).all()
+    assert (mean[1] > mean[0]).all()
+    assert mean[0].tolist() == pytest.approx([0.5] * PIXELS)
+
+
+def test_better_parameters_are_more_likely() -> None:
+    x = torch.tensor([0.0, 1.0, 0.0, 1.0])
+    for name, kind in LIKELIHOODS.items():
+        likelihood = kind()
+        scales = [torch.full((4,), math.log(0.1))] * (likelihood.params_per_pixel - 1)
+        right, wrong = (torch.cat([sign * (2 * x - 1), *scales]) for sign in (1, -1))
+        assert likelihood.log_prob(right, x) > likelihood.log_prob(wrong, x), name

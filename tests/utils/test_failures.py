@@ -1,0 +1,42 @@
+"""What is said when something outside the program fails: one line, and only then."""
+
+import errno
+
+import pytest
+import torch
+
+from utils.checkpoints import CheckpointError
+from utils.failures import explain
+from utils.load_data import DataError
+
+
+@pytest.mark.parametrize(
+    ("error", "parts"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/x/last.pt"), ["/x/last.pt: No space", "bytes are free"]),
+        (OSError(errno.EDQUOT, "Disk quota exceeded", "/x/last.pt"), ["Disk quota exceeded", "-ld"]),
+        (OSError(errno.EROFS, "Read-only file system", "/x"), ["/x: Read-only", "-ld"]),
+        (OSError(errno.EACCES, "Permission denied", "/x"), ["/x: Permission denied", "-ld"]),
+        (OSError(errno.EIO, "Input/output error"), ["input or output: Input/output error"]),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), ["closed"]),
+        (MemoryError(), ["memory is full", "bytes are free", "-bs"]),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), ["memory is full", "-bs"]),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total\nof 8 GiB"),
+            ["GPU's memory", "Tried to allocate 20.00 GiB", "--device cpu"],
+        ),
+        (ModuleNotFoundError("No module named 'sklearn'", name="sklearn"), ["'sklearn'", "pip install"]),
+        (CheckpointError("last.pt: is damaged"), ["last.pt: is damaged", "--overwrite"]),
+        (DataError("mnist: 4 files missing"), ["mnist: 4 files missing"]),
+    ],
+)
+def test_failure_is_explained_in_one_line(error, parts):
+    text = explain(error)
+    assert "\n" not in text
+    for part in parts:
+        assert part in text
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), KeyError("x"), TypeError(), ImportError("x")])
+def test_fault_of_the_program_is_not_explained_away(error):
+    assert explain(error) is None

@@ -1,0 +1,196 @@
+"""The course of a run: data, model, training, evaluation, figures, summary.
+
+Which model a configuration describes is told by the caller (`build_model`), so that nothing here depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hyperspherical_vae.latents import CodebookLatent
+from utils.batches import TrainingImages, fixed_images
+from utils.checkpoints import load_newest
+from utils.classifying_utils import training_labels
+from utils.config import Config
+from utils.console import Console
+from utils.devices import choose_device
+from utils.evaluation import evaluate_elbo, evaluate_test
+from utils.figures import draw
+from utils.flags import UsageError
+from utils.image_log_px import read_log_px, write_log_px
+from utils.interrupts import StopRequest
+from utils.load_data import Data, load_data
+from utils.model_utils import count_parameters
+from utils.run_dir import RunDir, read_config, read_json, read_metrics
+from utils.seeds import derive_seed
+from utils.subject import Subject
+from utils.system_figures import check_labels, probe_figures, system_figures, validation_figures
+from utils.training_utils import fit
+
+if TYPE_CHECKING:
+    from models import VAE
+
+# What `models.Images` asks for; kept with a run, so that its model can be rebuilt without the images.
+IMAGE_FACTS = ("shape", "levels", "likelihood", "classes", "class_names")
+
+# Importance samples for the log p(x) of every validation that -vll asks for.
+VALIDATION_K = 10
+
+BuildModel = Callable[[Config, Any], "VAE"]
+
+
+def prepare(config: Config, build_model: BuildModel) -> tuple[Data, VAE, dict[str, Any]]:
+    """The data, the model with its initial weights, and how images are to be prepared for it.
+
+    Raises:
+        UsageError: the device is not there, or the labels that the run needs are not.
+        DataError: the data cannot be had.
+    """
+    device = choose_device(config.device)
+    data = load_data(
+        config.dataset,
+        config.data_dir,
+        allow_unverified=config.allow_unverified,
+        image_size=config.image_size,
+        grey=config.grey,
+    )
+    check_labels(config, data)
+    torch.manual_seed(derive_seed(config.rs, "weights"))
+    model = build_model(config, data).to(device)
+    binary = model.likelihood.binary or config.binarize
+    return data, model, {"levels": data.levels, "binary": binary, "seed": config.rs, "device": device}
+
+
+def execute(
+    config: Config, run: RunDir, console: Console, stop: StopRequest, build_model: BuildModel
+) -> dict[str, Any]:
+    """Train (or go on training), evaluate and draw; what is done already is not done again.
+
+    Returns:
+        The summary, which is also written.
+
+    Raises:
+        UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
+    """
+    data, model, how = prepare(config, build_model)
+    with run:
+        if (summary := run.result()) is not None:  # another process did it while this one was preparing
+            return summary
+        if run.moved_to:
+            console.say(f"the run that was here is now {run.moved_to}")
+        state = run.load_furthest() if run.started else None
+        console.head(
+            {
+                "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
+                "validate / test",
+                **{f"note {number}": note for number, note in enumerate(data.notes, 1)},
+                "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
+                "parameters": f"{count_parameters(model):,}",
+                "device": str(how["device"]),
+                "seed": str(config.rs),
+                "folder": str(run.path) + (f" (resuming after epoch {state['progress']['epoch']})" if state else ""),
+            }
+        )
+        run.write_start(str(how["device"]), {name: getattr(data, name) for name in IMAGE_FACTS})
+        labels = None
+        if config.classifier and data.train.labels is not None:
+            labels = training_labels(data.train.labels, config.labels, config.rs)
+        train = TrainingImages(data.train, once=config.binarize, batch_size=config.batch_size, labels=labels, **how)
+        val = fixed_images(data.val, purpose="val", **how)
+        with stop.deferred():
+            progress, diverged = fit(
+                model,
+                train,
+                lambda: validation_figures(
+                    model, val, data.val.labels, config.rs, VALIDATION_K * config.val_nll, stop.check
+                ),
+                config,
+                run,
+                console,
+                stop.check,
+                state,
+                examine=lambda images: evaluate_elbo(model, images, config.rs).summary(),
+            )
+        if diverged:
+            console.diverged(progress, run.diverged)
+        summary = {
+            "status": "diverged" if diverged else "complete",
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "seconds": progress.seconds,
+            "restarts": progress.restarts,
+            "test": None,
+        }
+        if not progress.best_epoch:
+            return run.write_result(summary)
+        return finish(config, run, console, model, data, how, summary)
+
+
+def finish(
+    config: Config, run: RunDir, console: Console, model: VAE, data: Data, how: dict[str, Any], summary: dict[str, Any]
+) -> dict[str, Any]:
+    """Evaluate the best model on the test images, draw the figures and write the summary; returns that.
+
+    What an earlier evaluation with as many importance samples found is not done again.
+    """
+
+    def on_block(done: int, total: int) -> None:
+        console.counting("log p(x)", done, total)
+
+    best = run.load_best()
+    best_epoch = best["progress"]["best_epoch"]  # before that of `summary` where the best was damaged
+    partial = run.partial_log_px(best)
+    model.load_state_dict(best["model"])
+    model.eval()
+    test = fixed_images(data.test, purpose="test", **how)
+    result = run.evaluated()
+    if result is None:
+        figures = evaluate_test(
+            model,
+            test,
+            config.ll_sample,
+            config.rs,
+            on_block,
+            partial,
+            lambda values: write_log_px(run.path, config.ll_sample, best_epoch, values),
+        )
+        figures |= system_figures(config, run, model, data, how, test, console)
+        subject = Subject(
+            model,
+            config,
+            test,
+            data.test.labels,
+            data.class_names,
+            read_metrics(run.metrics_path),
+            best_epoch,
+            read_log_px(run.path, best_epoch),
+        )
+        for reason in draw(subject, run.figures, pdf=config.pdf).refused:
+            console.say(reason)
+        result = {**summary, "best_epoch": best_epoch, "test": figures}
+    if config.probe:
+        result["probe"] = probe_figures(config, model, data, how, test)
+    written = run.write_result(result)
+    partial.remove()
+    return written
+
+
+def load_model(path: Path, build_model: BuildModel) -> tuple[VAE, Config]:
+    """The best model of a run, ready to use, and its configuration; see `run_models.load_run`."""
+    env, config = read_json(path / "env.json"), read_config(path)
+    if env is None or "images" not in env or config is None:
+        raise UsageError(f"{path}: holds no run; give the folder that contains config.json and env.json")
+    images = SimpleNamespace(**env["images"])
+    images.shape = tuple(images.shape)
+    model = build_model(config, images)
+    model.load_state_dict(load_newest(path / "checkpoints" / "best.pt")[0]["model"])
+    if config.vq_prior is not None and (path / "checkpoints" / "code_prior.pt").exists():
+        kept = load_newest(path / "checkpoints" / "code_prior.pt")[0]
+        assert isinstance(model.latent, CodebookLatent)
+        model.latent.add_code_prior(config.vq_prior, images.classes).load_state_dict(kept["prior"])
+    return model.eval(), config
