@@ -109,8 +109,6 @@ class Reporter(Protocol):
 
     def restart(self, progress: Progress) -> None: ...
 
-    def end(self) -> None: ...
-
 
 class NonFinite(Exception):
     """A loss or gradient was not finite; no step was taken from it on.
@@ -258,7 +256,6 @@ def fit(
             store.rewind(progress.epoch)
             store.save_last(snapshot(model, optimizer, progress, sums))
             if gives_up:
-                reporter.end()
                 return progress, True
             reporter.restart(progress)
             continue
@@ -281,7 +278,6 @@ def fit(
         if progress.epoch % config.save_f == 0 or progress.epoch == config.epochs:
             store.save_last(snapshot(model, optimizer, progress, sums))
         reporter.epoch(line, progress)
-    reporter.end()
     return progress, False
 
 
@@ -307,13 +303,13 @@ def train_epoch(
     Raises:
         NonFinite: a loss or gradient was not finite.
     """
-    epoch, first_step = progress.epoch + 1, progress.step
+    epoch = progress.epoch + 1
     extra = extra_weights(config, batches)
     model.latent.set_epoch(epoch)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if progress.step == 0:
         torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
-    bad, good_steps = torch.zeros(2, device=parameters[0].device).unbind()
+    bad, bad_steps = torch.zeros(2, device=parameters[0].device).unbind()
     optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by the fused kernel, as for gradient scaling
 
     for batch in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
@@ -324,7 +320,7 @@ def train_epoch(
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         total = torch.nn.utils.get_total_norm(gradients) + loss.detach()
         bad.copy_(torch.maximum(bad, (~total.isfinite()).float()))
-        good_steps += 1 - bad
+        bad_steps += bad
         optimizer.step()
         columns = [terms.log_px_z.unsqueeze(-1), terms.kl_factors, *(terms.extra[name].unsqueeze(-1) for name in extra)]
         step_sums = torch.cat([column.detach().sum(0) for column in columns]).double()
@@ -338,7 +334,7 @@ def train_epoch(
                 store.save_stopped(snapshot(model, optimizer, progress, sums))
             raise
     if bool(bad):
-        raise NonFinite(first_step + int(good_steps))
+        raise NonFinite(progress.step - int(bad_steps))
     assert sums is not None
     return sums
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from utils.command_line import parse
-from utils.config import Config
+from utils.config import Config, resolve
 from utils.flags import UsageError, flag_of
 from utils.revisit import Revisit
 
@@ -106,7 +106,7 @@ json_values = st.recursive(
     max_leaves=5,
 )
 names = st.one_of(st.sampled_from([field.name for field in FIELDS]), texts)
-plain = json.loads(parse([]).to_json())
+plain = json.loads(resolve(Config()).to_json())
 # A sound file but for one value, which may be as good as the one it replaces.
 changes = st.tuples(st.sampled_from(FIELDS), st.one_of(st.none(), st.integers(0, 3), st.floats(0, 3), values)).map(
     lambda change: json.dumps({**plain, change[0].name: change[1]})
