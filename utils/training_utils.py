@@ -110,8 +110,6 @@ class Reporter(Protocol):
 
     def restart(self, progress: Progress) -> None: ...
 
-    def end(self) -> None: ...
-
 
 class NonFinite(Exception):
     """A loss or gradient was not finite; no step was taken from it on.
@@ -270,7 +268,6 @@ def fit(
             store.rewind(progress.epoch)
             store.save_last(snapshot(model, optimizer, progress, sums))
             if gives_up:
-                reporter.end()
                 return progress, True
             reporter.restart(progress)
             continue
@@ -293,7 +290,6 @@ def fit(
         if progress.epoch % config.save_f == 0 or progress.epoch == config.epochs:
             store.save_last(snapshot(model, optimizer, progress, sums))
         reporter.epoch(line, progress)
-    reporter.end()
     return progress, False
 
 

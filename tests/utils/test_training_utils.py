@@ -57,8 +57,6 @@ class Memory:
     def restart(self, progress):
         self.restarts.append(progress.restarts)
 
-    def end(self): ...
-
 
 def copied(value):
     if isinstance(value, torch.Tensor):
