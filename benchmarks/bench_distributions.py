@@ -2,9 +2,9 @@
 
     python benchmarks/bench_distributions.py [--seconds S]
 
-Prints one table. A cell is the median processor time, on one thread, of repetitions in which all columns take turns,
-so that whatever else the machine does meets them alike, and in brackets the time of the von Mises-Fisher distribution
-(vMF) divided by it:
+Prints one table. A cell is the median processor time, on one thread, of repetitions in which all columns take turns, so
+that whatever else the machine does meets them alike, and in brackets the time of the von Mises-Fisher distribution over
+it. The columns:
 
 * randn + normalise: the least that any sampler of directions does;
 * Power Spherical: this library's, a family whose sampler needs no rejection;

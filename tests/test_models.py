@@ -60,7 +60,7 @@ def test_combination_trains_saves_loads_and_evaluates(space, networks, likelihoo
         terms = model.elbo_terms(*batch)
         assert terms.elbo.shape == (12,)
         assert all(extra.shape == (12,) for extra in terms.extra.values())
-        loss = objective(terms, 1.0, 0.0, extra_weights(config, SimpleNamespace(labelled_fraction=0.75)))
+        loss = objective(terms, 1.0, 0.0, extra_weights(config, batch))
         optimizer.zero_grad()
         loss.backward()
         for name, parameter in model.named_parameters():

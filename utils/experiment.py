@@ -114,20 +114,23 @@ def execute(
             labels = training_labels(data.train.labels, config.labels, config.rs)
         train = TrainingImages(data.train, once=config.binarize, batch_size=config.batch_size, labels=labels, **how)
         val = fixed_images(data.val, purpose="val", **how)
-        with stop.deferred():
-            progress, diverged = fit(
-                model,
-                train,
-                lambda: validation_figures(
-                    model, val, data.val.labels, config.rs, VALIDATION_K * config.val_nll, stop.check
-                ),
-                config,
-                run,
-                console,
-                stop.check,
-                state,
-                examine=lambda images: evaluate_elbo(model, images, config.rs).summary(),
-            )
+        try:
+            with stop.deferred():
+                progress, diverged = fit(
+                    model,
+                    train,
+                    lambda: validation_figures(
+                        model, val, data.val.labels, config.rs, VALIDATION_K * config.val_nll, stop.check
+                    ),
+                    config,
+                    run,
+                    console,
+                    stop.check,
+                    state,
+                    examine=lambda images: evaluate_elbo(model, images, config.rs).summary(),
+                )
+        finally:
+            console.end()  # what is said next must not share the line of the bar
         if diverged:
             console.diverged(progress, run.diverged)
         summary = {

@@ -110,8 +110,6 @@ class Reporter(Protocol):
 
     def restart(self, progress: Progress) -> None: ...
 
-    def end(self) -> None: ...
-
 
 class NonFinite(Exception):
     """A loss or gradient was not finite; no step was taken from it on.
@@ -137,19 +135,28 @@ def kl_weight(config: Config, epoch: int) -> float:
     return config.beta * fraction
 
 
-def extra_weights(config: Config, batches: TrainingImages) -> dict[str, float]:
-    """Weight of each loss besides the ELBO that the run has.
+def extra_names(config: Config) -> tuple[str, ...]:
+    """The losses besides the ELBO that the run has."""
+    return ("commitment",) * (config.name == "vq") + ("cross_entropy",) * config.classifier
 
-    The cross-entropy of a batch is 0 for unlabelled images. Dividing by the labelled fraction makes the mean over all
-    images the mean over the labelled ones, whatever share of a batch they happen to be.
+
+def extra_weights(config: Config, batch: tuple[Tensor, ...]) -> dict[str, Tensor | float]:
+    """Weight of each of those losses for a batch.
+
+    The cross-entropy is 0 for unlabelled images; its weight makes the mean over the batch one over the labelled images
+    in it. A weight in proportion to how rare labels are would do so for the whole epoch, but with few labels a single
+    image would then outweigh everything else in the step.
     """
-    weights = {"commitment": config.commitment} if config.name == "vq" else {}
+    weights: dict[str, Tensor | float] = {"commitment": config.commitment} if config.name == "vq" else {}
     if config.classifier:
-        weights["cross_entropy"] = config.classifier_weight / batches.labelled_fraction
+        labels = batch[1]
+        weights["cross_entropy"] = config.classifier_weight * len(labels) / (labels >= 0).sum().clamp(min=1)
     return weights
 
 
-def objective(terms: Terms, weight: float, target: float, extra: Mapping[str, float] = MappingProxyType({})) -> Tensor:
+def objective(
+    terms: Terms, weight: float, target: float, extra: Mapping[str, Tensor | float] = MappingProxyType({})
+) -> Tensor:
     """The loss, a mean over the batch: weight * |KL - target| - log p(x|z) (Burgess et al. 2018), and extra losses.
 
     Args:
@@ -261,7 +268,6 @@ def fit(
             store.rewind(progress.epoch)
             store.save_last(snapshot(model, optimizer, progress, sums))
             if gives_up:
-                reporter.end()
                 return progress, True
             reporter.restart(progress)
             continue
@@ -284,7 +290,6 @@ def fit(
         if progress.epoch % config.save_f == 0 or progress.epoch == config.epochs:
             store.save_last(snapshot(model, optimizer, progress, sums))
         reporter.epoch(line, progress)
-    reporter.end()
     return progress, False
 
 
@@ -311,20 +316,20 @@ def train_epoch(
         NonFinite: a loss or gradient was not finite.
     """
     epoch, first_step = progress.epoch + 1, progress.step
-    extra = extra_weights(config, batches)
     model.latent.set_epoch(epoch)
+    names = extra_names(config)
     if progress.step == 0:
         torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
     bad, taken_before = optimizer.skip.zero_(), optimizer.taken.clone()
 
     for batch in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
         terms = model.elbo_terms(*batch)
-        loss = objective(terms, weight, config.kl_target, extra)
+        loss = objective(terms, weight, config.kl_target, extra_weights(config, batch))
         optimizer.zero_grad()
         loss.backward()
         note_nonfinite(bad, [loss.detach(), *optimizer.gradients()])
         optimizer.step()
-        parts = [terms.log_px_z.unsqueeze(-1), terms.kl_factors, *(terms.extra[name].unsqueeze(-1) for name in extra)]
+        parts = [terms.log_px_z.unsqueeze(-1), terms.kl_factors, *(terms.extra[name].unsqueeze(-1) for name in names)]
         columns = torch.cat(parts, -1).detach()
         if sums is None:
             sums = columns.new_zeros(1 + columns.shape[-1], dtype=torch.float64)
@@ -380,7 +385,7 @@ def _restore(state: dict[str, Any], model: Model, optimizer: Adam) -> tuple[Prog
 
 
 def _means(sums: Tensor, config: Config, batches: TrainingImages) -> dict[str, Any]:
-    names = list(extra_weights(config, batches))
+    names = extra_names(config)
     examples, log_px_z, *rest = sums.tolist()
     kl = [factor / examples for factor in rest[: len(rest) - len(names)]]
     found: dict[str, Any] = {"elbo": log_px_z / examples - sum(kl), "log_px_z": log_px_z / examples, "kl": sum(kl)}

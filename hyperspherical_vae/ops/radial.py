@@ -26,7 +26,7 @@ __all__ = ["radial_derivative", "radial_sample"]
 _PROPOSALS = 40
 # Most proposals made at once. Where refusals are counted it is a choice between larger tensors and more rounds;
 # elsewhere memory sets the bound.
-_TOGETHER, _TOGETHER_UNSEEN = 1024, 2**22
+_TOGETHER, _TOGETHER_UNSEEN = 2500, 2**22
 # Gauss-Legendre nodes, and about how far the log-density falls before the rest of the integral is dropped.
 _RULE = [((x + shift) / 2).tolist() for x, shift in zip(np.polynomial.legendre.leggauss(14), (1, 0), strict=True)]
 _FALL = 19.0
@@ -64,7 +64,7 @@ def _envelope_draw(dim: int, ratio: Tensor) -> Tensor:
         value, refused = _propose(dim, ratio, made)
         left = refused.nonzero().squeeze(-1)
         while left.numel() and made < _PROPOSALS:
-            count = min(_PROPOSALS - made, max(1, _TOGETHER // left.numel()))
+            count = min(_PROPOSALS - made, 8, 1 + _TOGETHER // left.numel())
             again, refused = _propose(dim, ratio.index_select(0, left), count)
             value.index_copy_(0, left, again)
             left = left[refused]

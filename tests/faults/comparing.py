@@ -28,5 +28,14 @@ def outcome(run):
         "summary": summary,
         "last": {key: digest(value) for key, value in states["last"].items()},
         "best": digest(states["best"]),
-        "files": sorted(str(path.relative_to(run)) for path in run.rglob("*") if "previous" not in path.name),
+        "files": sorted(
+            str(path.relative_to(run))
+            for path in run.rglob("*")
+            if "previous" not in path.name and path.suffix != ".png"
+        ),
     }
+
+
+def figures(run):
+    """The names of the figures."""
+    return sorted(path.name for path in (run / "figures").iterdir())

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ LINE = "-d digits -n vmf -z 2 -e 4 -klw 2 -lls 100 -hd 8 -bs 300"
 
 @dataclass
 class Undisturbed:
-    """The run's outcome, and how often each function of `PHASES` was called."""
+    """The run's outcome, its folder, and how often each function of `PHASES` was called."""
 
     outcome: dict
     calls: dict
@@ -40,10 +41,30 @@ def words(folder, line=LINE):
     return ["-ld", str(folder / "results"), *line.split()]
 
 
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    done = processes.run(words(folder), folder, (processes.count_calls, list(PHASES.values()), folder / "calls.json"))
+def make_undisturbed(folder, draws):
+    counting = (processes.count_calls, list(PHASES.values()), folder / "calls.json")
+    done = processes.run(words(folder), folder, counting, draws=draws)
     assert done.returncode == 0, done.stderr
     run = only_run(folder / "results")
     return Undisturbed(outcome(run), json.loads((folder / "calls.json").read_text()), run)
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory):
+    """Without figures."""
+    return make_undisturbed(tmp_path_factory.mktemp("undisturbed"), draws=False)
+
+
+@pytest.fixture(scope="session")
+def undisturbed_with_figures(tmp_path_factory):
+    return make_undisturbed(tmp_path_factory.mktemp("drawn"), draws=True)
+
+
+@pytest.fixture
+def run_models(run_models, monkeypatch):
+    """The program in this process, as if matplotlib were not installed, since drawing would take most of the time.
+
+    `monkeypatch.undo()` gives the figures back.
+    """
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    return run_models

@@ -58,14 +58,21 @@ class Process:
         return Ended(self.process.exitcode, self.out.read_text(), self.err.read_text(), at)
 
 
-def start(words, folder, *prepare):
-    """Start the program; `prepare` are functions to call before, in its process."""
-    return Process(_program, (words, prepare), folder)
+def start(words, folder, *prepare, draws=False):
+    """Start the program.
+
+    Args:
+        words: the command line.
+        folder: where the output goes.
+        prepare: functions to call before, in its process, each a tuple with its arguments.
+        draws: whether it draws; most of the time of a small run would go there.
+    """
+    return Process(_program, (words, prepare, draws), folder)
 
 
-def run(words, folder, *prepare):
-    """Run the program to its end."""
-    return start(words, folder, *prepare).wait()
+def run(words, folder, *prepare, draws=False):
+    """Run the program to its end; see `start`."""
+    return start(words, folder, *prepare, draws=draws).wait()
 
 
 def _with_output(target, arguments, out, err):
@@ -74,9 +81,11 @@ def _with_output(target, arguments, out, err):
     target(*arguments)
 
 
-def _program(words, prepare):
+def _program(words, prepare, draws):
     import run_models
 
+    if not draws:
+        sys.modules["matplotlib"] = None  # as if it were not installed
     sys.argv = ["run_models.py", *words]
     for function, *arguments in prepare:
         function(*arguments)

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from utils.command_line import parse
 from utils.config import Config, resolve
 from utils.flags import UsageError, flag_of
+from utils.revisit import Revisit
 
 FIELDS = dataclasses.fields(Config)
-SPELLINGS = sorted(name for field in FIELDS for name in flag_of(field).names)
-VALUES = sorted({choice for field in FIELDS for choice in flag_of(field).choices})
+FLAGS = {flag.names: flag for kind in (Config, Revisit) for flag in map(flag_of, dataclasses.fields(kind))}
+SPELLINGS = sorted(name for names in FLAGS for name in names)
+VALUES = sorted({choice for flag in FLAGS.values() for choice in flag.choices})
 
 numbers = st.one_of(
     st.integers().map(str),
@@ -47,15 +49,15 @@ SUITED = {
     "ints": ("8", "64,32"),
     "strs": ("4,4", "s4,e2"),
     "str": ("a", "b/c"),
+    "words": ("a", "b/c"),
+    "floats": ("1", "0.5,1e3"),
 }
 suitable = st.sampled_from(
     [
         (name, *value)
-        for field in FIELDS
-        for name in flag_of(field).names
-        for value in (
-            [()] if flag_of(field).kind == "bool" else zip(flag_of(field).choices or SUITED[flag_of(field).kind])
-        )
+        for flag in FLAGS.values()
+        for name in flag.names
+        for value in ([()] if flag.kind == "bool" else zip(flag.choices or SUITED[flag.kind]))
     ]
 )
 lines = st.one_of(st.lists(pairs, max_size=5), st.lists(suitable, max_size=5)).map(
@@ -67,9 +69,9 @@ seeded = settings(
 
 
 def check(describe):
-    """Call what should either give a configuration that survives being written, or a mistake in one readable line."""
+    """Call what should either give a description that survives being written, or a mistake in one readable line."""
     try:
-        config = describe()
+        described = describe()
     except UsageError as error:
         text = str(error)
         assert text.strip()
@@ -77,8 +79,9 @@ def check(describe):
         assert "\r" not in text
         assert len(text) < 600
     else:
-        assert Config.from_json(config.to_json()) == config
-        assert len(config.hash) == 8
+        if isinstance(described, Config):
+            assert Config.from_json(described.to_json()) == described
+            assert len(described.hash) == 8
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -113,9 +116,10 @@ changes = st.tuples(st.sampled_from(FIELDS), st.one_of(st.none(), st.integers(0,
 def written(parts):
     """The file of the run that a line describes, or else of the plain one."""
     try:
-        return parse([word for part in parts for word in part]).to_json()
+        described = parse([word for part in parts for word in part])
     except UsageError:
-        return json.dumps(plain)
+        described = None
+    return described.to_json() if isinstance(described, Config) else json.dumps(plain)
 
 
 files = st.one_of(

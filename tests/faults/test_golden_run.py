@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from run_models import load_run, main
+from run_models import load_run
 from tests.faults.comparing import metrics, only_run
 from utils.batches import fixed_images
 from utils.checkpoints import load_checkpoint
@@ -36,18 +36,19 @@ def test_model_means_what_it_meant():
     assert found["log_px_z"] == pytest.approx(test["log_px_z"], abs=1.0)
 
 
-def test_finished_run_is_printed_and_left_as_it_is(tmp_path, capsys):
+def test_finished_run_is_printed_and_left_as_it_is(run_models, tmp_path):
     results = shutil.copytree(GOLDEN, tmp_path / "results")
     before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
-    assert main(["-ld", str(results), *LINE.split(), "-e", "2"]) == 0
-    assert "this run is complete already" in capsys.readouterr().out
+    done = run_models(f"{LINE} -e 2")
+    assert done.returncode == 0
+    assert "this run is complete already" in done.stdout
     assert {path: path.read_bytes() for path in results.rglob("*") if path.is_file()} == before
 
 
-def test_run_can_be_given_more_epochs(tmp_path):
+def test_run_can_be_given_more_epochs(run_models, tmp_path):
     results = shutil.copytree(GOLDEN, tmp_path / "results")
     old = metrics(only_run(results))
-    assert main(["-ld", str(results), *LINE.split(), "-e", "3"]) == 0
+    assert run_models(f"{LINE} -e 3").returncode == 0
     run = only_run(results)
     assert metrics(run)[:2] == old
     assert [line["epoch"] for line in metrics(run)] == [1, 2, 3]

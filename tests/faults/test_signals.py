@@ -7,7 +7,7 @@ import time
 import pytest
 
 from tests.faults import processes
-from tests.faults.comparing import only_run, outcome
+from tests.faults.comparing import figures, only_run, outcome
 from tests.faults.conftest import LINE, PHASES, words
 
 SECONDS = 5
@@ -20,13 +20,16 @@ SECONDS = 5
         ("validation", signal.SIGINT),
         ("checkpoint write", signal.SIGTERM),
         ("log p(x)", signal.SIGINT),
-        ("drawing", signal.SIGTERM),
+        pytest.param("drawing", signal.SIGTERM, marks=pytest.mark.slow),
     ],
 )
-def test_signal_stops_the_run_and_repeating_goes_on(tmp_path, undisturbed, phase, signum):
+def test_signal_stops_the_run_and_repeating_goes_on(tmp_path, request, phase, signum):
+    draws = phase == "drawing"
+    undisturbed = request.getfixturevalue("undisturbed_with_figures" if draws else "undisturbed")
     (moment,) = undisturbed.moments(phase, 1, seed=2)
     note = tmp_path / "signalled_at"
-    stopped = processes.run(words(tmp_path), tmp_path, (processes.signal_at, PHASES[phase], moment, signum, note))
+    stop = (processes.signal_at, PHASES[phase], moment, signum, note)
+    stopped = processes.run(words(tmp_path), tmp_path, stop, draws=draws)
     assert stopped.returncode == processes.SIGNALS[signum], stopped.stderr
     assert stopped.at - float(note.read_text()) < SECONDS
     assert stopped.stderr.count("\n") == 1
@@ -35,8 +38,9 @@ def test_signal_stops_the_run_and_repeating_goes_on(tmp_path, undisturbed, phase
     run = only_run(tmp_path / "results")
     assert not list(run.rglob("*.tmp"))
     assert not (run / "held_by.txt").exists()
-    assert processes.run(words(tmp_path), tmp_path).returncode == 0
+    assert processes.run(words(tmp_path), tmp_path, draws=draws).returncode == 0
     assert outcome(run) == undisturbed.outcome
+    assert figures(run) == figures(undisturbed.folder)
 
 
 def test_step_that_is_done_is_not_done_again(tmp_path):

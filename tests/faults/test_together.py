@@ -62,9 +62,10 @@ def test_same_command_started_several_times_at_once_runs_once(tmp_path):
         if done.returncode == 2:
             assert any(f"in use by process {pid} " in done.stderr for pid in pids), done.stderr
             assert done.stderr.count("\n") == 1
-    assert {path.name for path in only_run(tmp_path / "results").iterdir()} == {
-        ".lock", "config.json", "env.json", "metrics.jsonl", "checkpoints", "figures", "summary.json",
-    }  # fmt: skip
+    run = only_run(tmp_path / "results")
+    assert (run / "summary.json").exists()
+    assert not list(run.glob("summary_k*.json"))
+    assert not (run / "held_by.txt").exists()
 
 
 @pytest.mark.slow
@@ -96,8 +97,10 @@ def soak(folder, runs, report):
             "temporary": len(os.listdir(tempfile.gettempdir())),
         }
 
-    measured = []
+    measured, drawing = [], sys.modules["matplotlib"]
     for number in range(runs):
+        # One run in ten draws.
+        sys.modules["matplotlib"] = drawing if number % 10 == 0 else None
         code = run_models.main(words(folder, f"{TINY} -rs {number}"))
         assert code == 0
         if number + 1 in (runs // 4, runs):
@@ -107,7 +110,8 @@ def soak(folder, runs, report):
 
 
 @pytest.mark.slow
-def test_two_hundred_runs_in_one_process_leave_no_trace_of_each_other(tmp_path, monkeypatch):
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")
+def test_two_hundred_runs_in_one_process_leave_no_trace_of_each_other(tmp_path):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     done = processes.Process(soak_in, (scratch, tmp_path, 200, tmp_path / "report"), tmp_path).wait(1500)

@@ -14,7 +14,7 @@ from utils.command_line import parse
 from utils.interrupts import Interrupted
 from utils.load_data import Split
 from utils.seeds import derive_seed
-from utils.training_utils import Progress, fit, kl_weight, note_nonfinite, objective, stops_early
+from utils.training_utils import Progress, extra_weights, fit, kl_weight, note_nonfinite, objective, stops_early
 
 SHAPE = (1, 3, 3)
 
@@ -56,8 +56,6 @@ class Memory:
 
     def restart(self, progress):
         self.restarts.append(progress.restarts)
-
-    def end(self): ...
 
 
 def copied(value):
@@ -110,6 +108,18 @@ def test_objective_is_the_weighted_elbo_and_aims_at_a_target():
     assert objective(terms, 0.5, 0.0).item() == pytest.approx(2 + 0.5 * 4)
     assert objective(terms, 0.5, 3.0).item() == pytest.approx(2 + 0.5 * 1)
     assert objective(terms, 0.5, 6.0).item() == pytest.approx(2 + 0.5 * 2)
+
+
+def test_extra_losses_are_weighted_and_the_cross_entropy_is_a_mean_over_labelled_images():
+    config = parse(["-n", "vq", "--commitment", "0.5", "--classifier", "--classifier_weight", "3"])
+    extra = {"commitment": torch.tensor([2.0, 4, 6, 8]), "cross_entropy": torch.tensor([0.0, 1, 0, 2])}
+    terms = ELBOTerms(torch.zeros(4), torch.zeros(4), torch.zeros(4, 1), extra)
+    labelled = (torch.zeros(4, *SHAPE), torch.tensor([-1, 5, -1, 2]))
+    assert objective(terms, 1.0, 0.0, extra_weights(config, labelled)).item() == pytest.approx(0.5 * 5 + 3 * 1.5)
+    none = (labelled[0], torch.full((4,), -1))
+    terms = terms._replace(extra={**extra, "cross_entropy": torch.zeros(4)})
+    assert objective(terms, 1.0, 0.0, extra_weights(config, none)).item() == pytest.approx(0.5 * 5)
+    assert not extra_weights(parse(["-n", "normal"]), (labelled[0],))
 
 
 def test_early_stopping_counts_from_the_best_epoch_and_never_in_the_burn_in():

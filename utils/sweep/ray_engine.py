@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,8 @@ class RayEngine:
     def __init__(self, request: Request) -> None:
         address = request.address or os.environ.get("RAY_ADDRESS")
         self.cores = request.cores or 1
+        if address:
+            _knock(address)
         try:
             ray.init(
                 address=address or "local",
@@ -39,8 +42,7 @@ class RayEngine:
                 logging_level=logging.ERROR,
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UsageError(f"--address {address}: no Ray cluster can be used there ({reason})") from None
+            raise _unusable(address or "local", str(error).strip().splitlines()[0]) from None
         has_cards = ray.cluster_resources().get("GPU", 0) > 0 and request.uses_gpus
         if request.gpus is not None and not has_cards:
             raise UsageError(f"--gpus {request.gpus:g}: the Ray cluster has no card that the runs could use")
@@ -86,3 +88,18 @@ class RayEngine:
 
     def stop(self) -> None:
         ray.shutdown()  # ends the workers, and with each worker its run
+
+
+def _knock(address: str) -> None:
+    """Refuse an address where nobody answers; Ray itself would keep trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():  # such as `auto`, which Ray looks up
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise _unusable(address, str(error)) from None
+
+
+def _unusable(address: str, reason: str) -> UsageError:
+    return UsageError(f"--address {address}: no Ray cluster can be used there ({reason})")

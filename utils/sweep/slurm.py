@@ -63,7 +63,11 @@ class SlurmEngine:
         return 10_000  # Slurm has a queue of its own
 
     def start(self, jobs: Mapping[int, Job]) -> None:
-        submitted = self._executor.map_array(Task(), list(jobs.values()))
+        try:
+            submitted = self._executor.map_array(Task(), list(jobs.values()))
+        except submitit.core.utils.FailedJobError as error:
+            reason = str(error).strip().splitlines()[-1]
+            raise UsageError(f"--engine slurm: the jobs were not accepted: {reason}") from None
         self._jobs.update(zip(jobs, submitted, strict=True))
 
     def ended(self) -> dict[int, int]:

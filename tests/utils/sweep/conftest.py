@@ -38,7 +38,7 @@ def starts(tmp_path):
 
 def epochs(tmp_path):
     """How many epochs each run has behind it."""
-    started = (path.with_name("metrics.jsonl") for path in (tmp_path / "results").rglob("starts.txt"))
+    started = (path.with_name("metrics.jsonl") for path in sorted((tmp_path / "results").rglob("starts.txt")))
     return [len(path.read_text().splitlines()) if path.exists() else 0 for path in started]
 
 
