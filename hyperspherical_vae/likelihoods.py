@@ -48,7 +48,8 @@ class _BernoulliLogProb(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(logits, x)
-        return torch.linalg.vecdot(logits, x) - F.softplus(logits).sum(-1)
+        # Pixel by pixel, not as a difference of two sums: in float32 that would lose 1e-3 nats of an image.
+        return torch.addcmul(F.softplus(logits), logits, x, value=-1).sum(-1).neg_()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -115,8 +116,8 @@ class DiscretizedLogistic(Likelihood):
         half = 0.5 / self.levels
         centred = x - torch.sigmoid(location)
         upper, lower = (centred + half) * inverse, (centred - half) * inverse
-        # log(sigmoid(u) - sigmoid(l)) without subtracting nearly equal numbers.
-        inside = upper - F.softplus(upper) - F.softplus(lower) + torch.log(-torch.expm1(lower - upper))
+        # log(sigmoid(u) - sigmoid(l)) without subtracting nearly equal numbers; u - l is known.
+        inside = upper - F.softplus(upper) - F.softplus(lower) + torch.log(-torch.expm1(-inverse / self.levels))
         first, last = F.logsigmoid(upper), -F.softplus(lower)
         return torch.where(x < half, first, torch.where(x > 1 - half, last, inside)).sum(-1)
 

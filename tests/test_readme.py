@@ -64,7 +64,7 @@ def test_commands_that_look_again_run(run_models, tmp_path, monkeypatch, capfd):
     quick = ("latent", "manifold", "concentration")
     monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in quick})
     for command in LOOKING:
-        line = re.sub(r"results/\S+", folders[1], command.replace("$run", folders[0]))
+        line = re.sub(r"results/\S+", folders[1], command).replace("$run", folders[0])
         assert program.main(shlex.split(line)[2:]) == 0, (line, capfd.readouterr().err)
 
 

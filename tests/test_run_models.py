@@ -252,7 +252,7 @@ def test_results_command_compares_runs(run_models, tmp_path):
     assert done.returncode == 0
     assert "R^2" in done.stdout
     assert "S^2 in R^3" in done.stdout
-    words[-1] = str(tmp_path)
+    words[-1] = str(tmp_path / "nothing")
     failed = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert failed.returncode == 1
     assert failed.stderr.count("\n") == 1

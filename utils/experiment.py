@@ -44,21 +44,27 @@ VALIDATION_K = 10
 BuildModel = Callable[[Config, Any], "VAE"]
 
 
-def prepare(config: Config, build_model: BuildModel) -> tuple[Data, VAE, dict[str, Any]]:
+def prepare(config: Config, build_model: BuildModel, data: Data | None = None) -> tuple[Data, VAE, dict[str, Any]]:
     """The data, the model with its initial weights, and how images are to be prepared for it.
+
+    Args:
+        config: the run.
+        build_model: makes the model that a configuration describes.
+        data: the data set of the run, where it is loaded already.
 
     Raises:
         UsageError: the device is not there, or the labels that the run needs are not.
         DataError: the data cannot be had.
     """
     device = choose_device(config.device)
-    data = load_data(
-        config.dataset,
-        config.data_dir,
-        allow_unverified=config.allow_unverified,
-        image_size=config.image_size,
-        grey=config.grey,
-    )
+    if data is None:
+        data = load_data(
+            config.dataset,
+            config.data_dir,
+            allow_unverified=config.allow_unverified,
+            image_size=config.image_size,
+            grey=config.grey,
+        )
     check_labels(config, data)
     torch.manual_seed(derive_seed(config.rs, "weights"))
     model = build_model(config, data).to(device)
@@ -67,9 +73,16 @@ def prepare(config: Config, build_model: BuildModel) -> tuple[Data, VAE, dict[st
 
 
 def execute(
-    config: Config, run: RunDir, console: Console, stop: StopRequest, build_model: BuildModel
+    config: Config, run: RunDir, console: Console, stop: StopRequest, data: Data, model: VAE, how: dict[str, Any]
 ) -> dict[str, Any]:
     """Train (or go on training), evaluate and draw; what is done already is not done again.
+
+    Args:
+        config: the run.
+        run: its folder.
+        console: where to report.
+        stop: what signals ask for.
+        data, model, how: what `prepare` returned.
 
     Returns:
         The summary, which is also written.
@@ -77,7 +90,6 @@ def execute(
     Raises:
         UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
     """
-    data, model, how = prepare(config, build_model)
     with run:
         if (summary := run.result()) is not None:  # another process did it while this one was preparing
             return summary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from utils.checkpoints import CheckpointError
@@ -13,6 +14,14 @@ from utils.data_files import DataError
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _ALLOCATION = ("can't allocate memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
+
+
+def flush_output() -> None:
+    """Flush standard output; where it is closed or full, Python, which does so again at the end, must not stumble."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def explain(error: Exception) -> str | None:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from utils import figures_latent
 from utils.checkpoints import write_atomically
 from utils.seeds import derive_seed
-from utils.subject import Array, Subject, Undrawable, symbols
+from utils.subject import BLOCK, Array, Subject, Undrawable, symbols
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,8 +61,8 @@ def _class_samples(subject: Subject) -> Figure:
     present = _present_classes(subject)
     shown = present[:MOST_CLASSES]
     rows = np.stack([subject.decode(subject.class_latents(label, 10)) for label in shown])
-    if getattr(subject.model, "classifier", None) is not None:
-        note = "z from the prior, resampled by the classifier's probability of the class."
+    if subject.knows_classes:
+        note = "z from the prior of the class, as the model knows it."
     else:
         note = "z from the posteriors of test images of the class."
     if len(shown) < len(present):
@@ -79,7 +79,7 @@ def _kappa(subject: Subject) -> Figure:
     spheres = [
         heading for factor, heading in zip(subject.factors, subject.headings, strict=True) if factor.radius is not None
     ]
-    title = f"Concentration of the posteriors of test images: {subject.title}"
+    title = f"Posterior concentrations: {subject.title}"
     return plots_statistics.kappa_histogram(kappas, spheres, title)
 
 
@@ -87,7 +87,7 @@ def _log_px(subject: Subject) -> Figure:
     from utils import plots_statistics
 
     if subject.log_px is None:
-        raise Undrawable("log p(x) of the single images is not kept with this run; -lls K estimates it")
+        raise Undrawable("log p(x) of the single images is not kept with this run; a new -lls K estimates it")
     k, values = subject.log_px
     order = torch.from_numpy(np.argsort(np.nan_to_num(values, nan=-np.inf)))
     count = min(12, len(order))
@@ -102,7 +102,7 @@ def _log_px(subject: Subject) -> Figure:
 
 def _code_counts(subject: Subject) -> Array:
     """How often each code stands at each position in the embedded images of each class, (classes, positions, codes)."""
-    latent: Any = subject.model.latent
+    latent = subject.model.latent
     x = subject.images[subject.embedded.to(subject.images.device)]
     codes = latent.codes(subject.model.posterior(x)).cpu().numpy()
     labels = np.zeros(len(codes), int) if subject.embedded_labels is None else subject.embedded_labels
@@ -136,11 +136,12 @@ def _confusion(subject: Subject) -> Figure:
     from utils import plots_statistics
 
     present = _present_classes(subject)
-    z = torch.from_numpy(subject.embedding[0]).to(subject.images.device)
-    classifier: Any = getattr(subject.model, "classifier", None)
-    predicted = classifier(z).argmax(-1).cpu().numpy()
-    labels = subject.embedded_labels
-    assert labels is not None
+    model = subject.model
+    assert model.classifier is not None
+    assert subject.labels is not None
+    logits = [model.classifier(model.encode(x)) for x in subject.images.split(BLOCK)]
+    predicted = torch.cat(logits).argmax(-1).cpu().numpy()
+    labels = subject.labels.numpy()
     classes = max(len(subject.class_names), max(present) + 1, int(predicted.max()) + 1)
     counts = np.zeros((classes, classes))
     np.add.at(counts, (labels, predicted), 1)
@@ -164,11 +165,11 @@ def _any(subject: Subject) -> str:
 
 
 def _codes(subject: Subject) -> str:
-    return "" if getattr(subject.model.latent, "code_count", 0) else "this latent space has no codes"
+    return "" if subject.model.latent.code_count else "this latent space has no codes"
 
 
 def _classifier(subject: Subject) -> str:
-    return "" if getattr(subject.model, "classifier", None) is not None else "this model has no classifier"
+    return "" if subject.model.classifier is not None else "this model has no classifier"
 
 
 def _density(subject: Subject) -> str:

@@ -269,10 +269,18 @@ def _term(axes: Any, metrics: Sequence[dict[str, Any]], key: str, label: str) ->
         epochs = [line["epoch"] for line in lines]
         _line(axes, epochs, [line[split][key] for line in lines], linestyle=style, color=colour, label=name)
     axes.set_ylabel(f"{label} (nats)")
+    low, high = axes.dataLim.intervaly
+    if abs(high - low) < 1e-3:  # one constant, whose rounding is not to fill the panel
+        axes.set_ylim((low + high) / 2 - 1, (low + high) / 2 + 1)
 
 
 def _elbo(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
     _term(axes, metrics, "elbo", "ELBO")
+    lines = [line for line in metrics if line["val"] and "log_px" in line["val"]]
+    if lines:
+        values = [line["val"]["log_px"] for line in lines]
+        name = f"validation log p(x), K = {lines[0]['val']['k']}"
+        _line(axes, [line["epoch"] for line in lines], values, linestyle="-.", color=COLOURS[2], label=name)
 
 
 def _reconstruction(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:

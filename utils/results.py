@@ -1,14 +1,18 @@
-"""Results in words and tables: `python -m utils.results RUN_FOLDER...` compares finished runs."""
+"""Results in words: the table of one run, and `python -m utils.results FOLDER...`, which compares finished runs."""
 
 from __future__ import annotations
 
-import json
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from utils.config import Config
+from utils.flags import UsageError, flag
+
+if TYPE_CHECKING:
+    from utils.comparison import Record
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -69,6 +73,36 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
     return text + "\n\n" + probe_table(summary["probe"]) if "probe" in summary else text
 
 
+def seeds_table(summaries: Mapping[int, dict[str, Any]]) -> str:
+    """The test figures of runs that differ in their seed only, their mean and standard deviation (divisor n - 1).
+
+    Args:
+        summaries: of each seed. Those that diverged before a model was saved have no figures to average.
+    """
+    figures = {"log p(x)": "log_px", "ELBO": "elbo", "reconstruction": "log_px_z", "KL": "kl"}
+    tests = [summary["test"] for summary in summaries.values() if summary["test"]]
+    no_density = all(test["log_px"] is None and not test.get("log_px_nonfinite") for test in tests)
+    rows = [["seed", *figures, "epochs"]]
+    for seed, summary in summaries.items():
+        test = summary["test"]
+        cells = (
+            [number(test[key]) if key != "log_px" or not no_density else "n/a" for key in figures.values()]
+            if test
+            else ["diverged", "", "", ""]
+        )
+        rows.append([str(seed), *cells, str(summary["epochs"])])
+    for name, statistic, least in (("mean", statistics.fmean, 1), ("std", statistics.stdev, 2)):
+        row = [name]
+        for key in figures.values():
+            values = [test[key] for test in tests]
+            if len(values) < least or (key == "log_px" and no_density):
+                row.append("n/a")
+            else:
+                row.append(number(None if None in values else statistic(values)))
+        rows.append([*row, ""])
+    return table(rows)
+
+
 def _system_figures(test: dict[str, Any]) -> list[tuple[str, str]]:
     """What the discrete latents and the classifier add to the test figures: names and values."""
     found: list[tuple[str, str]] = []
@@ -98,61 +132,82 @@ def probe_table(probe: dict[str, Any]) -> str:
     return f"test images classified from embeddings, mean ± std over {probe['draws']} choices of labels\n" + table(rows)
 
 
-def comparison(folders: Sequence[Path]) -> str:
-    """One line per finished run.
+@dataclass(frozen=True)
+class TableOptions:
+    """The flags of `python -m utils.results`."""
 
-    Raises:
-        ValueError: a folder holds no finished run.
-    """
-    rows = [["model", "space", "data", "log p(x)", "ELBO", "reconstruction", "KL", "epochs"]]
-    more: list[dict[str, str]] = []
-    for folder in folders:
-        try:
-            config = Config.from_json((folder / "config.json").read_text())
-            summary = json.loads((folder / "summary.json").read_text())
-        except FileNotFoundError as error:
-            raise ValueError(f"{folder}: holds no finished run ({Path(error.filename).name} is missing)") from None
-        test = summary["test"]
-        figures = (
-            [log_px_text(test), *(number(test[key]) for key in ("elbo", "log_px_z", "kl"))]
-            if test
-            else ["diverged", "", "", ""]
-        )
-        name = f"{config.name}, kappa {config.kappa:g}" if config.kappa is not None else str(config.name)
-        rows.append([name, config.space, config.dataset, *figures, str(summary["epochs"])])
-        more.append({**(_columns(test) if test else {}), **_probe_columns(summary.get("probe"))})
-    names = dict.fromkeys(name for columns in more for name in columns)
-    filled = [list(names), *([columns.get(name, "") for name in names] for columns in more)]
-    return table([row + extra for row, extra in zip(rows, filled, strict=True)])
-
-
-def _columns(test: dict[str, Any]) -> dict[str, str]:
-    """Columns that only some runs have: those of codes and of the classifier."""
-    found: dict[str, str] = {}
-    if codes := test.get("codes"):
-        found |= {"in use": f"{100 * codes['usage']:.0f} %", "perplexity": number(codes["perplexity"], 1)}
-    if prior := test.get("code_prior"):
-        found |= {"prior": prior["kind"], "log p(x, codes)": number(prior["log_joint"])}
-    if "accuracy" in test:
-        found |= {"accuracy": f"{100 * test['accuracy']:.2f} %"}
-    return found
-
-
-def _probe_columns(probe: dict[str, Any] | None) -> dict[str, str]:
-    return {f"kNN {e['labels']}": f"{e['mean']:.1f} ± {e['std']:.1f} %" for e in probe["knn"]} if probe else {}
+    by: tuple[str, ...] | None = flag(
+        "--by",
+        "words",
+        "table",
+        None,
+        "settings that make a row, such as dataset,name,z; default: data set, model, latent space and what differs",
+    )
+    metric: tuple[str, ...] | None = flag(
+        "--metric",
+        "words",
+        "table",
+        None,
+        "metrics of summary.json to compare, such as log_px elbo kappa.mean seconds; default: log_px elbo log_px_z kl",
+    )
+    against: tuple[str, ...] | None = flag(
+        "--against", "words", "table", None, "rows to hold the others against with Welch's t-test, such as name=normal"
+    )
+    format: str = flag(
+        "--format", "str", "table", "text", "how to write it", choices=("text", "markdown", "latex", "csv")
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print the comparison of the runs whose folders are given."""
-    if not arguments:
-        print("utils.results: no run folder was given; name one or more, such as results/digits/*", file=sys.stderr)
-        return 2
+    """Print the comparison of the runs in the folders that are given; returns the exit code."""
+    from utils.command_line import parse_options
+    from utils.comparison import find_records
+    from utils.failures import flush_output
+
     try:
-        print(comparison([Path(argument) for argument in arguments]))
-    except ValueError as error:
+        options, places = parse_options(
+            arguments,
+            TableOptions,
+            "python -m utils.results FOLDER...",
+            "Compare finished runs: mean and standard deviation over seeds, and the published figures beside them. "
+            "A folder is that of a run, or one that holds such folders at any depth.",
+            "Exit codes: 0 done, 1 there is no finished run, 2 usage.",
+        )
+        if not places:
+            raise UsageError("no run folder was given; name one or more, such as results/digits/*")
+        try:
+            records, notes = find_records([Path(place) for place in places])
+        except UsageError as error:
+            print(f"utils.results: {error}", file=sys.stderr)
+            return 1
+        print_comparison(records, options, notes)
+    except UsageError as error:
         print(f"utils.results: {error}", file=sys.stderr)
-        return 1
+        return 2
+    except BrokenPipeError:
+        flush_output()
     return 0
+
+
+def split(words: Sequence[str] | None) -> list[str]:
+    """A list that may be written with blanks, commas or both."""
+    return [part for word in words or () for part in word.split(",")]
+
+
+def print_comparison(records: Sequence[Record], options: TableOptions, notes: Sequence[str] = ()) -> None:
+    """Print the table of some runs.
+
+    Raises:
+        UsageError: there is no such metric, column or baseline.
+    """
+    from utils.comparison import compare
+    from utils.tables import FORMATS
+
+    found = compare(records, split(options.metric), split(options.by), options.against or (), notes)
+    print(FORMATS[options.format](found), flush=True)
+    if options.format == "csv":
+        for note in found.notes:
+            print(note, file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -278,7 +278,8 @@ class Visit:
             partial,
             lambda values: write_log_px(self.path, config.ll_sample, self.best_epoch, values),
         )
-        written = run.write_result({**self.summary, "test": test})
+        # What does not depend on K, such as the accuracy of a classifier, is taken over.
+        written = run.write_result({**self.summary, "test": {**self.summary["test"], **test}})
         partial.remove()
         return written
 
@@ -289,6 +290,7 @@ class Visit:
         from utils.checkpoints import write_atomically
         from utils.plotting_utils import png
         from utils.seeds import derive_seed
+        from utils.subject import Undrawable
 
         request = self.request
         assert request.generate is not None
@@ -300,7 +302,10 @@ class Visit:
             if label is None:
                 z = self.model.latent.prior().sample((request.generate,))
             else:
-                z = subject.class_latents(label, request.generate)
+                try:
+                    z = subject.class_latents(label, request.generate)
+                except Undrawable as reason:
+                    raise UsageError(f"--label {request.label}: {reason} ({self.path})") from None
             images = subject.decode(z)
         for old in self.run.figures.glob(f"{stem}_[0-9]*.png"):
             old.unlink()

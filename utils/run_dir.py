@@ -45,6 +45,8 @@ from utils.checkpoints import (
 from utils.config import Config, identity_fields
 from utils.flags import UsageError
 
+HOLDER = "held_by.txt"
+
 
 class RunDir:
     """One run's folder.
@@ -69,7 +71,7 @@ class RunDir:
         self.stopped = self.path / "checkpoints" / "stopped.pt"
         self.figures = self.path / "figures"
         self.diverged = self.path / "diverged.pt"
-        self._holder = self.path / "held_by.txt"
+        self._holder = self.path / HOLDER
         self.moved_to: Path | None = None  # where --overwrite put the run that was here
 
     def __enter__(self) -> RunDir:
@@ -301,6 +303,25 @@ class RunDir:
         """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained anew."""
         lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
         write_atomically(self.metrics_path, "".join(lines).encode())
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process holds the folder of a run just now, on this machine or one that shares its disk."""
+    from filelock import FileLock, Timeout
+
+    try:
+        _, pid, _, host = (folder / HOLDER).read_text().split()
+        if host == socket.gethostname() and not _is_alive(int(pid)):
+            return False  # it was killed; the lock is left alone, for somebody may want it at this moment
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        pass
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -174,24 +174,25 @@ class Subject:
         """The test images of these numbers, as an array."""
         return self.images[chosen.to(self.images.device)].cpu().numpy()
 
-    def class_latents(self, label: int, count: int) -> Tensor:
-        """`count` latents (count, D) of one class.
+    @property
+    def knows_classes(self) -> bool:
+        """Whether the model itself can draw latents of a class: by a classifier, or a prior for each class."""
+        return self.model.classifier is not None or self.model.latent.class_prior(0) is not None
 
-        With a classifier they are from the prior, resampled with the classifier's probability of the class as weight,
-        which is p(z | y) by Bayes' rule. Without one they are samples of the posteriors of test images of the class.
+    def class_latents(self, label: int, count: int) -> Tensor:
+        """`count` latents (count, D) of one class, see `VAE.sample`; from test images where the model knows no classes.
 
         Raises:
-            Undrawable: there is neither a classifier nor an image of this class.
+            Undrawable: the model knows no classes and there is no image of this one, or its prior hardly ever is of it.
         """
-        classifier = getattr(self.model, "classifier", None)
-        if classifier is not None:
-            z = self.model.latent.prior().sample((max(64 * count, 4096),))
-            weights = classifier(z).softmax(-1)[:, label]
-            return z[torch.multinomial(weights, count, replacement=True)]
+        if self.knows_classes:
+            try:
+                return self.model.sample_latents(count, label)
+            except ValueError:
+                raise Undrawable(f"the model's prior hardly ever yields class {label}") from None
         if self.labels is None:
-            raise Undrawable("the images have no labels, and the model has no classifier")
+            raise Undrawable("the images have no labels, and the model knows no classes")
         of_class = (self.labels == label).nonzero().squeeze(-1)
         if not len(of_class):
-            raise Undrawable(f"there is no test image of class {label}")
-        picked = of_class[torch.randint(len(of_class), (count,))]
-        return self.model.posterior(self.images[picked.to(self.images.device)]).sample()
+            raise Undrawable(f"there is no test image of class {label}, and the model knows no classes")
+        return self.model.sample_latents(count, like=self.images[of_class.to(self.images.device)])

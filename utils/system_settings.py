@@ -83,7 +83,7 @@ class SystemSettings:
         "float",
         CLASSIFIER,
         10.0,
-        "weight of its cross-entropy, a mean over the labelled images, beside the ELBO of an image",
+        "weight of its cross-entropy, a mean over the labelled images of a batch, beside the ELBO of an image",
         above=0,
         high=1e6,
     )

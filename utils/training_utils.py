@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from utils.adam import Adam
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -134,19 +135,28 @@ def kl_weight(config: Config, epoch: int) -> float:
     return config.beta * fraction
 
 
-def extra_weights(config: Config, batches: TrainingImages) -> dict[str, float]:
-    """Weight of each loss besides the ELBO that the run has.
+def extra_names(config: Config) -> tuple[str, ...]:
+    """The losses besides the ELBO that the run has."""
+    return ("commitment",) * (config.name == "vq") + ("cross_entropy",) * config.classifier
 
-    The cross-entropy of a batch is 0 for unlabelled images. Dividing by the labelled fraction makes the mean over all
-    images the mean over the labelled ones, whatever share of a batch they happen to be.
+
+def extra_weights(config: Config, batch: tuple[Tensor, ...]) -> dict[str, Tensor | float]:
+    """Weight of each of those losses for a batch.
+
+    The cross-entropy is 0 for unlabelled images; its weight makes the mean over the batch one over the labelled images
+    in it. A weight in proportion to how rare labels are would do so for the whole epoch, but with few labels a single
+    image would then outweigh everything else in the step.
     """
-    weights = {"commitment": config.commitment} if config.name == "vq" else {}
+    weights: dict[str, Tensor | float] = {"commitment": config.commitment} if config.name == "vq" else {}
     if config.classifier:
-        weights["cross_entropy"] = config.classifier_weight / batches.labelled_fraction
+        labels = batch[1]
+        weights["cross_entropy"] = config.classifier_weight * len(labels) / (labels >= 0).sum().clamp(min=1)
     return weights
 
 
-def objective(terms: Terms, weight: float, target: float, extra: Mapping[str, float] = MappingProxyType({})) -> Tensor:
+def objective(
+    terms: Terms, weight: float, target: float, extra: Mapping[str, Tensor | float] = MappingProxyType({})
+) -> Tensor:
     """The loss, a mean over the batch: weight * |KL - target| - log p(x|z) (Burgess et al. 2018), and extra losses.
 
     Args:
@@ -164,6 +174,13 @@ def objective(terms: Terms, weight: float, target: float, extra: Mapping[str, fl
     return loss
 
 
+def note_nonfinite(bad: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Set the float32 scalar `bad` to 1 if a number in the tensors is not finite; nothing waits for the device."""
+    # A sum hands on what is not finite, and costs half of a norm. x - x is 0, or NaN, which differs from everything.
+    total = torch.stack([tensor.sum() for tensor in tensors]).sum()
+    torch.maximum(bad, (total - total).ne_(0), out=bad)
+
+
 def stops_early(config: Config, progress: Progress) -> bool:
     """Whether the validation ELBO has not risen for `look_ahead` epochs, none of them in the burn-in."""
     return progress.epoch - max(progress.best_epoch, config.burn_in) >= config.look_ahead
@@ -175,12 +192,7 @@ def _is_better(elbo: float, config: Config, progress: Progress) -> bool:
     return progress.best_epoch == 0 or elbo > progress.best_elbo + config.min_improv
 
 
-def build_optimizer(model: Model, lr: float) -> torch.optim.Adam:
-    """Adam in its fused form, which can also be told on the device to skip a step."""
-    return torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-
-
-def snapshot(model: Model, optimizer: torch.optim.Optimizer, progress: Progress, sums: Tensor | None) -> dict[str, Any]:
+def snapshot(model: Model, optimizer: Adam, progress: Progress, sums: Tensor | None) -> dict[str, Any]:
     """Everything that resuming needs, as tensors and numbers."""
     return {
         "progress": asdict(progress),
@@ -219,7 +231,7 @@ def fit(
     Returns:
         How far it came, and whether it diverged: a non-finite loss or gradient came back after `max_restarts` reloads.
     """
-    optimizer = build_optimizer(model, config.lr)
+    optimizer = Adam(model.parameters(), config.lr)
     progress, sums = Progress(), None
     if state is None:
         store.save_last(snapshot(model, optimizer, progress, sums))
@@ -283,7 +295,7 @@ def fit(
 
 def train_epoch(
     model: Model,
-    optimizer: torch.optim.Adam,
+    optimizer: Adam,
     batches: TrainingImages,
     weight: float,
     config: Config,
@@ -303,29 +315,26 @@ def train_epoch(
     Raises:
         NonFinite: a loss or gradient was not finite.
     """
-    epoch = progress.epoch + 1
-    extra = extra_weights(config, batches)
+    epoch, first_step = progress.epoch + 1, progress.step
     model.latent.set_epoch(epoch)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    names = extra_names(config)
     if progress.step == 0:
         torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
-    bad, bad_steps = torch.zeros(2, device=parameters[0].device).unbind()
-    optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by the fused kernel, as for gradient scaling
+    bad, taken_before = optimizer.skip.zero_(), optimizer.taken.clone()
 
     for batch in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
         terms = model.elbo_terms(*batch)
-        loss = objective(terms, weight, config.kl_target, extra)
+        loss = objective(terms, weight, config.kl_target, extra_weights(config, batch))
         optimizer.zero_grad()
         loss.backward()
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        total = torch.nn.utils.get_total_norm(gradients) + loss.detach()
-        bad.copy_(torch.maximum(bad, (~total.isfinite()).float()))
-        bad_steps += bad
+        note_nonfinite(bad, [loss.detach(), *optimizer.gradients()])
         optimizer.step()
-        columns = [terms.log_px_z.unsqueeze(-1), terms.kl_factors, *(terms.extra[name].unsqueeze(-1) for name in extra)]
-        step_sums = torch.cat([column.detach().sum(0) for column in columns]).double()
-        step_sums = torch.cat([step_sums.new_full((1,), len(batch[0])), step_sums])
-        sums = step_sums if sums is None else sums + step_sums
+        parts = [terms.log_px_z.unsqueeze(-1), terms.kl_factors, *(terms.extra[name].unsqueeze(-1) for name in names)]
+        columns = torch.cat(parts, -1).detach()
+        if sums is None:
+            sums = columns.new_zeros(1 + columns.shape[-1], dtype=torch.float64)
+        sums[0] += len(batch[0])
+        sums[1:] += columns.sum(0, dtype=torch.float64)
         progress.step += 1
         try:
             check_stop()
@@ -334,7 +343,7 @@ def train_epoch(
                 store.save_stopped(snapshot(model, optimizer, progress, sums))
             raise
     if bool(bad):
-        raise NonFinite(progress.step - int(bad_steps))
+        raise NonFinite(first_step + int(optimizer.taken - taken_before))
     assert sums is not None
     return sums
 
@@ -366,7 +375,7 @@ def _evidence(
     }
 
 
-def _restore(state: dict[str, Any], model: Model, optimizer: torch.optim.Optimizer) -> tuple[Progress, Tensor | None]:
+def _restore(state: dict[str, Any], model: Model, optimizer: Adam) -> tuple[Progress, Tensor | None]:
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["rng"].cpu())
@@ -376,7 +385,7 @@ def _restore(state: dict[str, Any], model: Model, optimizer: torch.optim.Optimiz
 
 
 def _means(sums: Tensor, config: Config, batches: TrainingImages) -> dict[str, Any]:
-    names = list(extra_weights(config, batches))
+    names = extra_names(config)
     examples, log_px_z, *rest = sums.tolist()
     kl = [factor / examples for factor in rest[: len(rest) - len(names)]]
     found: dict[str, Any] = {"elbo": log_px_z / examples - sum(kl), "log_px_z": log_px_z / examples, "kl": sum(kl)}

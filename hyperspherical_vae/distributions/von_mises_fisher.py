@@ -76,7 +76,10 @@ class VonMisesFisher(LocatedOnSphere):
 
     @property
     def variance(self) -> Tensor:
-        """Variance of each coordinate, (..., m): the diagonal of (A / k) (I - mu mu') + A' mu mu', times radius^2."""
+        """Variance of each coordinate, (..., m): the diagonal of (A / k) (I - mu mu') + A' mu mu', times radius^2.
+
+        The concentration gets no gradient through it.
+        """
         terms = vmf_terms(self.event_shape[0], self.concentration)
         # 1 - A^2 = A' + (m - 1) A / k; at k = 0 both parts are 1 / m.
         k = self.concentration.to(terms.derivative.dtype)

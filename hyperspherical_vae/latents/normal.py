@@ -14,6 +14,9 @@ from .base import Latent
 
 COVARIANCES = ("single", "diagonal", "full")
 
+# Least standard deviation: in float32 softplus itself reaches 0, where the KL is infinite.
+SMALLEST = 1e-6
+
 
 class NormalLatent(Latent):
     """z in R^dim, q(z|x) = N(mu(x), Sigma(x)), p(z) = N(0, I).
@@ -60,11 +63,11 @@ class NormalLatent(Latent):
         output = self.parameters_of(features)
         loc, raw = output[..., : self.event_dim], output[..., self.event_dim :]
         if self.covariance == "full":
-            tril = torch.diag_embed(F.softplus(raw[..., : self.event_dim]))
+            tril = torch.diag_embed(F.softplus(raw[..., : self.event_dim]) + SMALLEST)
             rows, columns = self.rows_columns
             tril[..., rows, columns] = raw[..., self.event_dim :]
             return MultivariateNormal(loc, scale_tril=tril, validate_args=False)
-        scale = F.softplus(raw).expand_as(loc)
+        scale = (F.softplus(raw) + SMALLEST).expand_as(loc)
         return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
 
     def prior(self) -> Distribution:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -23,7 +24,7 @@ class ProductLatent(Latent):
         build: makes the latent for (description, count).
 
     Raises:
-        ValueError: there is no factor, or a factor has no density.
+        ValueError: there is no factor.
 
     Example:
         >>> from hyperspherical_vae.latents import NormalLatent, SphericalLatent
@@ -84,7 +85,15 @@ class ProductLatent(Latent):
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
         assert isinstance(q, ProductDistribution)
         found: dict[str, list[Tensor]] = {}
-        for member, (q_part, _) in zip(self.members, q.groups, strict=True):
+        places: dict[str, list[int]] = {}
+        for member, (q_part, where) in zip(self.members, q.groups, strict=True):
             for name, values in member.statistics(q_part).items():
-                found.setdefault(name, []).append(values)
-        return {name: torch.cat(values, -1) for name, values in found.items()}
+                found.setdefault(name, []).extend(values.unbind(-1))
+                places.setdefault(name, []).extend(where)
+        # In the order of the factors, without those that lack the statistic.
+        return {
+            name: torch.stack(
+                [column for _, column in sorted(zip(places[name], columns, strict=True), key=itemgetter(0))], -1
+            )
+            for name, columns in found.items()
+        }

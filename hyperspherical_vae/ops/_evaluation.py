@@ -53,7 +53,12 @@ def _kept_series(order: float, names: tuple[str, ...], dtype: torch.dtype, devic
     return _unpacked(_table(order, names, dtype, device))
 
 
-_constant_table = torch.compiler.assume_constant_result(_table)
+def _constant_table(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    return _table(order, names, dtype, device)
+
+
+# What `torch.compiler.assume_constant_result` does, which for that imports the compiler: a second at every start.
+_constant_table._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:

@@ -27,35 +27,6 @@ class Images:
     classes: int = 3
 
 
-class Codes(nn.Module):
-    """A discrete latent: sixteen codes, two positions, one-hot."""
-
-    event_dim, has_density, code_count = 32, False, 16
-
-    class Posterior:
-        def __init__(self, codes):
-            self.codes = codes
-
-        def sample(self, shape=()):
-            return nn.functional.one_hot(self.codes, 16).float().flatten(-2).expand(*shape, -1, -1)
-
-    class Prior:
-        def sample(self, shape):
-            return nn.functional.one_hot(torch.randint(16, (*shape, 2)), 16).float().flatten(-2)
-
-    def posterior(self, features):
-        return self.Posterior((features[:, :2].abs() * 100).long() % 16)
-
-    def prior(self):
-        return self.Prior()
-
-    def codes(self, q):
-        return q.codes
-
-    def statistics(self, q):
-        return {}
-
-
 def metrics(config):
     terms = {"elbo": -3.0, "log_px_z": -2.0, "kl": 1.0}
     spheres = [kind for kind, _ in config.factors if kind != "normal"]
@@ -76,11 +47,8 @@ def subject(count=30, classes=3, channels=1, **settings):
     return Subject(model, config, images, labels, tuple("abc"[:classes]), metrics(config), 2, (20, values))
 
 
-def discrete():
-    found = subject()
-    found.model.latent = Codes()
-    found.model.decoder = nn.Linear(32, 48)
-    return found
+def discrete(**settings):
+    return subject(name="vq", codes=16, positions=2, code_dim=3, **settings)
 
 
 def names_of(drawn):
@@ -123,9 +91,13 @@ def test_many_factors_are_drawn_in_part(tmp_path):
 
 
 def test_codes_are_drawn(tmp_path):
-    drawn = draw(discrete(), tmp_path)
+    for name in ("vq", "gumbel"):
+        (tmp_path / name).mkdir()
+    drawn = draw(discrete(), tmp_path / "vq")
     assert drawn.refused == []
     assert names_of(drawn) == ALWAYS - {"log_px"} | {"code_usage", "class_codes"}
+    drawn = draw(subject(name="gumbel", categories=5, variables=3), tmp_path / "gumbel", ["class_codes", "log_px"])
+    assert names_of(drawn) == {"class_codes", "log_px"}
 
 
 def test_confusions_are_drawn_of_a_classifier(tmp_path):
@@ -134,16 +106,28 @@ def test_confusions_are_drawn_of_a_classifier(tmp_path):
     assert names_of(draw(found, tmp_path, ["confusion"])) == {"confusion"}
 
 
-def test_class_latents_of_a_classifier_follow_its_probabilities():
+def test_class_latents_of_a_classifier_are_of_that_class(tmp_path):
     found = subject(name="normal", z=2)
-    classifier = nn.Linear(2, 2)
+    found.model.classifier = nn.Linear(2, 2)
     with torch.no_grad():
-        classifier.weight.copy_(torch.tensor([[0.0, 0.0], [50.0, 0.0]]))
-        classifier.bias.zero_()
-        found.model.classifier = classifier
+        found.model.classifier.weight.copy_(torch.tensor([[0.0, 0.0], [50.0, 0.0]]))
+        found.model.classifier.bias.zero_()
         z = found.class_latents(1, 200)
-    assert z.shape == (200, 2)
-    assert (z[:, 0] > 0).float().mean() > 0.97  # the class is that of a positive first coordinate
+        assert z.shape == (200, 2)
+        assert (z[:, 0] > 0).all()  # the class is that of a positive first coordinate
+        found.model.classifier.bias.copy_(torch.tensor([1e6, 0.0]))
+        with pytest.raises(Undrawable, match="hardly ever yields class 1"):
+            found.class_latents(1, 5)
+
+
+def test_class_latents_of_a_codebook_come_from_its_prior_of_the_class():
+    found = discrete()
+    prior = found.model.latent.add_code_prior("independent", 3)
+    prior.count(torch.tensor([[4, 4], [7, 7]]).repeat(500, 1), torch.tensor([0, 1]).repeat(500))
+    assert found.knows_classes
+    z = found.class_latents(1, 50)
+    exact = found.model.latent.vectors(torch.tensor([7, 7]))
+    assert (z == exact).all(-1).float().mean() > 0.8
 
 
 def test_class_latents_without_a_classifier_are_of_images_of_the_class():
@@ -178,7 +162,7 @@ def test_a_run_of_one_epoch_and_without_log_px(tmp_path):
     found.metrics, found.log_px = found.metrics[:1], None
     drawn = draw(found, tmp_path, ["learning_curves", "log_px"])
     assert names_of(drawn) == {"learning_curves"}
-    assert "-lls K estimates it" in drawn.refused[0]
+    assert "a new -lls K estimates it" in drawn.refused[0]
 
 
 def test_collapsed_posterior_is_drawn(tmp_path):

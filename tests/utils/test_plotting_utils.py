@@ -73,6 +73,20 @@ def test_learning_curves_leave_a_gap_where_a_value_or_validation_is_missing():
     assert np.isnan(validated).tolist() == [False, True]
 
 
+def test_constant_term_is_a_level_line():
+    axes = rendered(learning_curves([line(1), line(2)], "t", 0)).axes[2]
+    assert axes.get_ylim() == (9, 11)
+
+
+def test_log_px_of_the_validation_is_drawn_where_it_was_asked_for():
+    metrics = [line(1), line(2)]
+    for entry in metrics:
+        entry["val"] |= {"log_px": -80.0, "k": 10}
+    axes = rendered(learning_curves(metrics, "t", 0)).axes[0]
+    assert "validation log p(x), K = 10" in [text.get_text() for text in axes.get_legend().get_texts()]
+    assert axes.get_lines()[2].get_ydata().tolist() == [-80, -80]
+
+
 def test_image_grid_lays_images_in_reading_order():
     grid = image_grid(np.stack([np.full((1, 2, 2), value) for value in (0.1, 0.2, 0.3)]), 2)
     assert grid.shape == (10, 10, 3)

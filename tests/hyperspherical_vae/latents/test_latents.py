@@ -185,6 +185,8 @@ def test_fixed_concentration_has_a_constant_kl() -> None:
     assert q.concentration.tolist() == [12.5] * 5
     kl = latent.kl(q, q.rsample())
     assert kl.unique().numel() == 1
+    assert latent.kl_is_constant
+    assert not SphericalLatent(FEATURES, 4).kl_is_constant
     assert latent.head.out_features == 5
 
 
@@ -234,8 +236,8 @@ def test_products_move_and_save_like_any_module() -> None:
     )
 
 
-@pytest.mark.parametrize("name", LATENTS)
-def test_every_registered_latent_is_built_from_settings(name: str) -> None:
+@pytest.mark.parametrize("name", ["normal", "vmf", "powerspherical"])
+def test_latents_with_closed_forms_are_built_from_settings(name: str) -> None:
     distribution = name if name in ("vmf", "powerspherical") else "vmf"
     settings = {"covariance_matrix": "diagonal", "distribution": distribution, "kappa": None, "radius": 1.0}
     latent = LATENTS[name].from_settings(FEATURES, 3, settings, count=2)
@@ -251,3 +253,14 @@ def test_what_is_not_allowed_is_refused_in_one_line() -> None:
     for call, message in refused:
         with pytest.raises(ValueError, match=message):
             call()
+
+
+def test_statistics_of_products_are_in_the_order_of_the_factors() -> None:
+    latent = mixed("s2,s4,s2")
+    q = latent.posterior(torch.randn(3, FEATURES))
+    assert isinstance(q, ProductDistribution)
+    kappa = torch.empty(3, 3)
+    for group, where in q.groups:
+        assert isinstance(group, VonMisesFisher)
+        kappa[:, list(where)] = group.concentration
+    torch.testing.assert_close(latent.statistics(q)["kappa"], kappa)

@@ -62,7 +62,8 @@ class _Place(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):
-        return place_backward(*ctx.saved_tensors, grad)
+        loc, y, z = ctx.saved_tensors
+        return place_backward(loc, y, z, grad)
 
 
 @pytest.mark.parametrize("dim", [2, 3, 10])

@@ -1,0 +1,29 @@
+"""The example of the library's README runs as it stands, and learns."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+README = Path(__file__).parents[2] / "hyperspherical_vae" / "README.md"
+
+
+def test_the_example_trains():
+    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
+    torch.manual_seed(0)
+    patterns = (torch.rand(2, 784) < 0.3).float()
+    losses: list[float] = []
+    scope: dict[str, Any] = {}
+
+    def batches() -> Iterator[Tensor]:
+        for _ in range(60):
+            yield patterns[torch.randint(2, (50,))]
+            losses.append(scope["loss"].item())
+
+    scope["batches"] = batches()
+    exec(example, scope)
+    assert len(losses) == 60
+    assert losses[-1] < 0.8 * losses[0]

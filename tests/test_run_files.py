@@ -1,0 +1,62 @@
+"""The scripts that make published tables: each runs, at tiny sizes, and ends in its table."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TINY = {"EPOCHS": "1", "WARMUP": "0", "SEEDS": "1", "SAMPLES": "5", "HIDDEN": "8", "DATASET": "digits"}
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Run a script: `script("table1_svae.sh", "--dry_run", SEEDS="1 2")` is its standard output."""
+    if not (ROOT / ".venv" / "bin" / "python").exists():
+        pytest.skip("scripts: there is no .venv to reuse; run_files/test.sh makes one")
+
+    def run(name, *arguments, **environment):
+        done = subprocess.run(
+            ["bash", str(ROOT / "run_files" / name), *arguments],
+            cwd=tmp_path, env={**os.environ, "LOG_DIR": str(tmp_path / "results"), **environment},
+            capture_output=True, text=True, timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+def dry_run(script, name, **environment):
+    """The commands that a script would run."""
+    return [line for line in script(name, "--dry_run", **environment).splitlines() if line.startswith("python ")]
+
+
+def test_table_1_is_the_published_protocol(script):
+    commands = dry_run(script, "table1_svae.sh")
+    assert len(commands) == 2 * 5 * 10
+    for part in ("-e 500", "-klw 100", "-bs 64", "-lls 500", "-d mnist"):
+        assert all(part in command for command in commands)
+    assert len(dry_run(script, "table1_svae.sh", SEEDS="1 2", DIMENSIONS="2")) == 4
+
+
+def test_product_spaces_cover_three_data_sets(script):
+    assert len(dry_run(script, "product_spaces.sh")) == 4 * 3 * 3
+    assert len(dry_run(script, "product_spaces.sh", DECOMPOSITIONS="auto:40", SEEDS="1")) == 8 * 3
+
+
+@pytest.mark.slow
+def test_table_1_ends_in_its_table(script):
+    out = script("table1_svae.sh", **TINY, DIMENSIONS="2")
+    table = out[out.index("data ") :]
+    assert "against name=normal" in table
+    assert [line.split()[:3] for line in table.splitlines()[2:4]] == [["digits", "2", "normal"], ["digits", "2", "vmf"]]
+
+
+@pytest.mark.slow
+def test_product_spaces_end_in_their_table(script):
+    out = script("product_spaces.sh", **TINY, DATASETS="digits", DECOMPOSITIONS="auto:4:1,4", SINGLE="s4")
+    table = out[out.index("data ") :]
+    assert [line.split()[1] for line in table.splitlines()[2:4]] == ["s1,s1,s1,s1", "s4"]
+    assert "against z_dims=s4" in table

@@ -1,0 +1,52 @@
+"""In place of run_models.py: the same command line and folder, an epoch being a nap. Told by the seed to misbehave."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from utils.command_line import parse_run
+from utils.flags import UsageError
+from utils.run_dir import RunDir, read_metrics
+
+FAILS, KILLS_ITSELF, DIVERGES = 666, 777, 888
+
+
+def main():
+    config = parse_run(sys.argv[1:])
+    run = RunDir(config)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    if run.result() is not None:
+        return 0
+    print("loading")
+    if config.rs == FAILS:
+        print("fake_program.py: the data are missing\n", file=sys.stderr)
+        return 1
+    diverged = config.rs == DIVERGES
+    with run:
+        (run.path / "config.json").write_text(config.to_json())
+        run.last.touch()
+        done = len(read_metrics(run.metrics_path))
+        with open(run.path / "starts.txt", "a") as starts:
+            cores, card = os.environ["OMP_NUM_THREADS"], os.environ.get("CUDA_VISIBLE_DEVICES", "-")
+            starts.write(f"{done} {cores} {card} {os.getpid()} {os.getppid()}\n")
+        for epoch in range(done + 1, config.epochs + 1):
+            time.sleep(float(os.environ.get("NAP", "0")))
+            run.log({"epoch": epoch, "train": {}, "val": {"elbo": -float(epoch)}, "kl_weight": 1.0})
+            if config.rs == KILLS_ITSELF and done == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+        test = {"n": 1, "elbo": -2.0, "log_px_z": -1.0, "kl": 1.0, "log_px": -1.5 - config.rs, "k": config.ll_sample}
+        summary = {"status": "diverged" if diverged else "complete", "epochs": config.epochs, "best_epoch": 1}
+        run.write_result({**summary, "test": None if diverged else test})
+    return 3 if diverged else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except UsageError as error:
+        print(f"fake_program.py: {error}", file=sys.stderr)
+        sys.exit(2)

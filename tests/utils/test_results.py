@@ -1,0 +1,85 @@
+"""`python -m utils.results`, and the table of one run."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.utils.fake_runs import finished
+from utils.results import main, result_table
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_folders_of_runs_and_of_folders_are_compared(tmp_path, capsys):
+    runs = [finished(tmp_path, f"-n {name} -z 5 -d digits") for name in ("normal", "vmf")]
+    assert main([str(run) for run in runs]) == 0
+    apart = capsys.readouterr().out
+    assert "R^5" in apart
+    assert "S^5 in R^6" in apart
+    assert main([f"{tmp_path}/"]) == 0
+    assert capsys.readouterr().out == apart
+
+
+def test_lists_may_be_written_with_blanks_or_commas(tmp_path, capsys):
+    finished(tmp_path, "-n vmf -z 5 -d digits")
+    assert main([str(tmp_path), "--metric", "elbo", "kl", "--by", "name,z"]) == 0
+    blanks = capsys.readouterr().out
+    assert blanks.split()[:5] == ["model", "z", "runs", "ELBO", "KL"]
+    assert main([str(tmp_path), "--metric=elbo,kl", "--by", "name", "z"]) == 0
+    assert capsys.readouterr().out == blanks
+
+
+def test_csv_is_nothing_but_csv(tmp_path, capsys):
+    finished(tmp_path, "-n vmf -z 10 -d mnist")
+    assert main([str(tmp_path), "--format", "csv"]) == 0
+    done = capsys.readouterr()
+    assert len(done.out.splitlines()) == 2
+    assert "published" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "part"),
+    [
+        ([], 2, "no run folder"),
+        (["nowhere"], 1, "nowhere"),
+        (["RUNS", "--metrics", "elbo"], 2, "did you mean --metric"),
+        (["RUNS", "--format", "html"], 2, "latex"),
+        (["RUNS", "--against", "name=gumbel"], 2, "name=gumbel"),
+    ],
+)
+def test_mistake_is_one_line(tmp_path, capsys, arguments, code, part):
+    finished(tmp_path, "-n vmf -z 5 -d digits")
+    assert main([str(tmp_path) if word == "RUNS" else word for word in arguments]) == code
+    done = capsys.readouterr()
+    assert done.out == ""
+    assert done.err.count("\n") == 1
+    assert part in done.err
+
+
+def test_closed_pipe_is_no_traceback(tmp_path):
+    finished(tmp_path, "-n vmf -z 5 -d digits")
+    command = f"{sys.executable} -m utils.results {tmp_path} | true"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == ""
+
+
+def test_broken_configuration_is_named(tmp_path, capsys):
+    run = finished(tmp_path, "-n vmf -z 5 -d digits")
+    (run / "config.json").write_text('{"name": "vmf", "bogus": 1}')
+    assert main([str(tmp_path)]) == 1
+    assert str(run / "config.json") in capsys.readouterr().err
+
+
+def test_comparing_needs_neither_torch_nor_numpy(tmp_path):
+    finished(tmp_path, "-n vmf -z 5 -d digits")
+    script = (
+        f"import sys; from utils.results import main; assert main([{str(tmp_path)!r}]) == 0\n"
+        "assert not {'torch', 'numpy', 'scipy', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
+def test_table_of_a_diverged_run_says_so():
+    assert "diverged" in result_table({"test": None})

@@ -1,0 +1,178 @@
+"""`python -m utils.sweep`: run a grid of settings, or the lines of a batch file, and print their table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.command_line import parse_options
+from utils.comparison import check_columns, read_run
+from utils.failures import explain, flush_output
+from utils.flags import UsageError, flag
+from utils.interrupts import Interrupted, StopRequest
+from utils.results import TableOptions, print_comparison, split
+from utils.sweep.display import build_display
+from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
+from utils.sweep.engines import ENGINES, Request, build_engine
+from utils.sweep.units import Unit, build_units
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Options(TableOptions):
+    """The flags of a sweep itself, before `--`; those of the table at its end are inherited."""
+
+    zip: bool = flag(
+        "--zip", "bool", "what to run", False, "pair the values of flags that have several, instead of all combinations"
+    )
+    dry_run: bool = flag("--dry_run", "bool", "what to run", False, "list the commands and how far each is, and stop")
+    engine: str = flag("--engine", "str", "where to run", "local", "what executes the runs", choices=tuple(ENGINES))
+    workers: int | None = flag(
+        "--workers",
+        "int",
+        "where to run",
+        None,
+        "runs at the same time; as many as cores or cards allow",
+        low=1,
+        high=10_000,
+    )
+    cores: int | None = flag(
+        "--cores", "int", "where to run", None, "cores per run; local divides all, the others give 1", low=1, high=1000
+    )
+    gpus: float | None = flag(
+        "--gpus", "float", "where to run", None, "share of a card per run, where there are cards (1)", above=0, high=1
+    )
+    retries: int = flag(
+        "--retries",
+        "int",
+        "where to run",
+        2,
+        "times that a killed run is started again, where it goes on",
+        low=0,
+        high=100,
+    )
+    address: str | None = flag(
+        "--address", "str", "where to run", None, "Ray cluster, such as auto or 10.0.0.1:6379; else Ray starts here"
+    )
+    slurm: tuple[str, ...] | None = flag(
+        "--slurm", "strs", "where to run", None, "settings of submitit, such as timeout_min=600,slurm_partition=gpu"
+    )
+
+
+def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
+    """Run what the command line describes and return the exit code.
+
+    Args:
+        arguments: the words of the command line.
+        program: what is executed in place of `python run_models.py`.
+    """
+    own, words = list(arguments), []
+    if "--" in own:
+        own, words = own[: own.index("--")], own[own.index("--") + 1 :]
+    try:
+        options, files = parse_options(
+            own,
+            Options,
+            "python -m utils.sweep [BATCH_FILE...] [FLAGS] [-- FLAGS OF run_models.py, each with one value or several]",
+            "Run a grid of settings, or the commands of batch files, each run in its own process. Complete runs are "
+            "skipped, others resumed.",
+            "Exit codes: 0 done, 1 a run failed, 2 usage, 130 or 143 interrupted.",
+        )
+        if not words and not files:
+            raise UsageError(
+                "nothing to run; write -- and the flags of the runs, such as: -- -n vmf normal -z 2 5 -rs 1 2 3"
+            )
+        check_columns(split(options.by))
+        units = build_units(words, [Path(file) for file in files], options.zip)
+        return dry_run(units) if options.dry_run else sweep(units, options, program or default_program())
+    except UsageError as error:
+        print(f"utils.sweep: {error}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:
+        flush_output()
+        return FAILED
+    except OSError as error:
+        print(f"utils.sweep: {explain(error)}", file=sys.stderr)
+        return FAILED
+    except Interrupted as interrupted:
+        print(f"\nstopped by {interrupted}; to go on: {repeat_command(arguments)}", file=sys.stderr)
+        return interrupted.exit_code
+
+
+def dry_run(units: Sequence[Unit]) -> int:
+    """List the commands, as lines of a batch file."""
+    commands = [unit.command for unit in units]
+    width = max(map(len, commands))
+    for unit, command in zip(units, commands, strict=True):
+        print(f"{command.ljust(width)}  # {unit.state}")
+    return DONE
+
+
+def sweep(units: Sequence[Unit], options: Options, program: Sequence[str]) -> int:
+    """Run what is missing, list what failed and print the table of the rest."""
+    complete = [unit for unit in units if unit.run.result() is not None]
+    missing = [unit for unit in units if unit not in complete]
+    failures = [failure for unit in complete if (failure := judge(unit, 0))]
+    print(f"{len(units)} runs: {len(complete)} complete, {len(missing)} to do")
+    if missing:
+        engine = build_engine(options.engine, request_of(options, missing))
+        print(engine.summary, flush=True)
+        display = build_display(len(units), len(complete))
+        try:
+            with StopRequest() as stop:
+                failures += drive(missing, engine, program, options.retries, display, stop.check)
+        finally:
+            display.close()
+            engine.stop()
+    report(units, failures, options)
+    return FAILED if failures else DONE
+
+
+def request_of(options: Options, units: Sequence[Unit]) -> Request:
+    """What the options ask of an engine.
+
+    Raises:
+        UsageError: an option is for another engine, or malformed.
+    """
+    if options.address is not None and options.engine != "ray":
+        raise UsageError(f"--address: is for --engine ray, but the engine is {options.engine}")
+    if options.slurm is not None and options.engine != "slurm":
+        raise UsageError(f"--slurm: is for --engine slurm, but the engine is {options.engine}")
+    settings = {}
+    for text in options.slurm or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UsageError(f"--slurm: {text!r} must be NAME=VALUE, such as timeout_min=600")
+        settings[name] = value
+    return Request(
+        jobs=len(units),
+        workers=options.workers,
+        cores=options.cores,
+        gpus=options.gpus,
+        uses_gpus=any(unit.config.device != "cpu" for unit in units),
+        address=options.address,
+        slurm=settings,
+        log_dir=Path(units[0].config.log_dir).absolute(),
+        retries=options.retries,
+    )
+
+
+def report(units: Sequence[Unit], failures: Sequence[Failure], options: TableOptions) -> None:
+    """The table of the complete runs, and the failures with their logs."""
+    wanted = {(unit.run.path, unit.config.ll_sample) for unit in units}
+    folders = dict.fromkeys(unit.run.path for unit in units if unit.run.path.exists())
+    records = [record for folder in folders for record in read_run(folder)]
+    records = [record for record in records if record.diverged or (record.folder, record.k) in wanted]
+    if failures:
+        print(f"\n{len(failures)} of {len(units)} runs failed:", file=sys.stderr)
+        for failure in failures:
+            print(f"  {failure.unit.command}\n    {failure.reason}\n    log: {failure.unit.log}", file=sys.stderr)
+    if records:
+        print_comparison(records, options)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""The loop of a sweep: starts what is missing, notes what ended, and goes on when something fails."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+
+from utils.flags import UsageError
+from utils.run_dir import is_held
+from utils.sweep.display import Display
+from utils.sweep.engines import Engine, Job
+from utils.sweep.units import Unit
+
+USAGE, DIVERGED = 2, 3
+POLL_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that came to nothing.
+
+    Attributes:
+        unit: which.
+        reason: in one line.
+    """
+
+    unit: Unit
+    reason: str
+
+
+def drive(
+    units: Sequence[Unit],
+    engine: Engine,
+    program: Sequence[str],
+    retries: int,
+    display: Display,
+    check_stop: Callable[[], None],
+) -> list[Failure]:
+    """Run what is not complete.
+
+    Two of the runs that share a folder, as those that differ in K do, never run at once; nor does one that another
+    sweep has in hand, which is waited for.
+
+    Args:
+        units: those that are not complete.
+        engine: executes them.
+        program: the words before those of a run, such as `python run_models.py`.
+        retries: how often a run that was lost is started again.
+        display: is told.
+        check_stop: raises when the sweep is to end.
+
+    Returns:
+        The runs that failed.
+    """
+    pending = list(enumerate(units))
+    running: dict[int, Unit] = {}
+    failures: list[Failure] = []
+    while pending or running:
+        check_stop()
+        for number, code in engine.ended().items():
+            unit = running.pop(number)
+            if code == USAGE and (is_held(unit.run.path) or _is_complete(unit)):
+                pending.append((number, unit))  # another sweep was faster by a moment
+                continue
+            failure = judge(unit, code)
+            failures += [failure] if failure else []
+            display.ended(unit, failure.reason if failure else None)
+        chosen = _choose(pending, running, engine.room(len(running)), display, failures)
+        if chosen:
+            engine.start(
+                {
+                    number: Job(
+                        (*program, *unit.words), unit.run.path.absolute(), unit.log.absolute(), engine.cores, retries
+                    )
+                    for number, unit in chosen.items()
+                }
+            )
+            running.update(chosen)
+            for unit in chosen.values():
+                display.started(unit)
+        display.refresh(list(running.values()), waiting=bool(pending) and not running)
+        if pending or running:
+            time.sleep(POLL_SECONDS)
+    return failures
+
+
+def _choose(
+    pending: list[tuple[int, Unit]],
+    running: dict[int, Unit],
+    room: int,
+    display: Display,
+    failures: list[Failure],
+) -> dict[int, Unit]:
+    """Take what can be started now out of `pending`, and what is complete meanwhile or refused."""
+    busy = {unit.run.path for unit in running.values()}
+    chosen: dict[int, Unit] = {}
+    for item in list(pending):
+        if len(chosen) >= room:
+            break
+        number, unit = item
+        path = unit.run.path
+        if path in busy or is_held(path):
+            continue
+        pending.remove(item)
+        try:
+            complete = unit.run.result() is not None
+        except UsageError as error:
+            failures.append(Failure(unit, str(error)))
+            display.ended(unit, str(error))
+            continue
+        if complete:  # another sweep did it
+            failure = judge(unit, 0)
+            failures += [failure] if failure else []
+            display.ended(unit, failure.reason if failure else None)
+        else:
+            busy.add(path)
+            chosen[number] = unit
+    return chosen
+
+
+def _is_complete(unit: Unit) -> bool:
+    try:
+        return unit.run.result() is not None
+    except UsageError:
+        return False
+
+
+def judge(unit: Unit, code: int) -> Failure | None:
+    """Whether a run that ended so failed, and why."""
+    if code < 0:
+        return Failure(
+            unit, f"was ended by {Signals(-code).name} again and again; the last line of its log: {_last(unit)}"
+        )
+    if code not in (0, DIVERGED):
+        return Failure(unit, f"exit code {code}: {_last(unit)}")
+    summary = unit.run.result()
+    if summary is None:
+        return Failure(
+            unit, f"ended, but there is no result in {unit.run.path}; is that folder shared by all machines?"
+        )
+    if summary["status"] == "diverged":
+        return Failure(unit, "diverged: a loss or gradient was not finite, again and again")
+    return None
+
+
+def last_line(path: Path) -> str:
+    """The last line of a log that says something."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError:
+        return f"there is no log {path}"
+    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    return lines[-1] if lines else "its log is empty"
+
+
+def _last(unit: Unit) -> str:
+    return last_line(unit.log)
+
+
+def default_program() -> tuple[str, ...]:
+    """The words that start `run_models.py` with this interpreter."""
+    return (sys.executable, str(Path(__file__).parents[2] / "run_models.py"))
+
+
+def repeat_command(words: Sequence[str]) -> str:
+    """The command that goes on with a sweep."""
+    return shlex.join(["python", "-m", "utils.sweep", *words])

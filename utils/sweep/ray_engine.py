@@ -1,0 +1,105 @@
+"""Runs as tasks of Ray, on this machine or on a cluster whose machines share the folders of project and results."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from utils.flags import UsageError
+from utils.sweep.engines import LOST, Job, Request, available_cores, execute
+
+# Ray reports its use and warns of its own plans unless told before it is imported.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+import ray
+
+
+class RayEngine:
+    """Ray Core.
+
+    Args:
+        request: each run takes `cores` (one by default) and, where the cluster has cards, a card or a share of one.
+            With no address, and none in RAY_ADDRESS, Ray is started on this machine and ends with the sweep.
+
+    Raises:
+        UsageError: no cluster answers at the address.
+    """
+
+    def __init__(self, request: Request) -> None:
+        address = request.address or os.environ.get("RAY_ADDRESS")
+        self.cores = request.cores or 1
+        if address:
+            _knock(address)
+        try:
+            ray.init(
+                address=address or "local",
+                num_cpus=None if address else available_cores(),
+                include_dashboard=None if address else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise _unusable(address or "local", str(error).strip().splitlines()[0]) from None
+        has_cards = ray.cluster_resources().get("GPU", 0) > 0 and request.uses_gpus
+        if request.gpus is not None and not has_cards:
+            raise UsageError(f"--gpus {request.gpus:g}: the Ray cluster has no card that the runs could use")
+        self._gpus = (request.gpus or 1.0) if has_cards else 0.0
+        self._workers = request.workers
+        self._tasks: dict[Any, int] = {}
+        self._submit = ray.remote(execute).options(
+            num_cpus=self.cores, num_gpus=self._gpus, max_retries=request.retries, name="run_models"
+        )
+        nodes = sum(node["Alive"] for node in ray.nodes())
+        self.summary = f"{self._capacity()} at a time on Ray ({nodes} node{'s' if nodes > 1 else ''}), " + (
+            f"{self.cores} core{'s' if self.cores > 1 else ''} each"
+            + (f", {self._gpus:g} card each" if has_cards else "")
+        )
+
+    def _capacity(self) -> int:
+        # Asked anew each time, for nodes come and go.
+        resources = ray.cluster_resources()
+        fits = int(resources.get("CPU", 0)) // self.cores
+        if self._gpus:
+            fits = min(fits, int(resources.get("GPU", 0) / self._gpus + 1e-9))
+        return max(1, min(fits, self._workers or fits))
+
+    def room(self, running: int) -> int:
+        return self._capacity() - running
+
+    def start(self, jobs: Mapping[int, Job]) -> None:
+        for number, job in jobs.items():
+            self._tasks[self._submit.remote(job)] = number
+
+    def ended(self) -> dict[int, int]:
+        if not self._tasks:
+            return {}
+        done, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
+        codes = {}
+        for task in done:
+            number = self._tasks.pop(task)
+            try:
+                codes[number] = ray.get(task)
+            except ray.exceptions.RayError:  # the worker or its node was lost, more often than `retries`
+                codes[number] = LOST
+        return codes
+
+    def stop(self) -> None:
+        ray.shutdown()  # ends the workers, and with each worker its run
+
+
+def _knock(address: str) -> None:
+    """Refuse an address where nobody answers; Ray itself would keep trying for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdigit():  # such as `auto`, which Ray looks up
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise _unusable(address, str(error)) from None
+
+
+def _unusable(address: str, reason: str) -> UsageError:
+    return UsageError(f"--address {address}: no Ray cluster can be used there ({reason})")

@@ -1,0 +1,172 @@
+"""What a sweep consists of: one command of run_models.py for each point of a grid or line of a batch file."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.command_line import parse_run, read_flags
+from utils.config import Config
+from utils.decompositions import expand
+from utils.flags import UsageError
+from utils.run_dir import RunDir, read_metrics
+
+# What a batch file may hold besides commands of run_models.py; the sweep sees to all of it.
+_HARMLESS = {"set", "cd", "wait", "echo", ".", "source", "exit"}
+_SHELL = set("$`|;<>(){}*?")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run.
+
+    Attributes:
+        words: of the command line of run_models.py.
+        label: the words in which it differs from the others of the sweep.
+        config: what they describe.
+    """
+
+    words: tuple[str, ...]
+    label: str
+    config: Config
+
+    @property
+    def run(self) -> RunDir:
+        return RunDir(self.config)
+
+    @property
+    def command(self) -> str:
+        """The command as one would type it."""
+        return shlex.join(["python", "run_models.py", *self.words])
+
+    @property
+    def log(self) -> Path:
+        """Where its output goes: beside the runs, for a run that is refused makes no folder."""
+        return Path(self.config.log_dir) / "logs" / self.config.dataset / f"{self.run.path.name}.log"
+
+    @property
+    def state(self) -> str:
+        """`complete`, `new`, or how far it came.
+
+        Raises:
+            UsageError: the folder holds a run with other settings, or of more epochs.
+        """
+        if self.run.result() is not None:
+            return "complete"
+        if not self.run.started:
+            return "new"
+        lines = read_metrics(self.run.metrics_path)
+        return f"at epoch {lines[-1]['epoch'] if lines else 0} of {self.config.epochs}"
+
+
+def build_units(words: Sequence[str], files: Sequence[Path], pairs: bool) -> list[Unit]:
+    """The runs of a sweep, each once.
+
+    Args:
+        words: flags of run_models.py, each with one value or several, which span a grid.
+        files: batch files; the flags are then added to each of their commands, and the last of a repeated flag counts.
+        pairs: take the first values of all flags that have several, then the second ones, instead of the grid.
+
+    Raises:
+        UsageError: a command is not valid, or two of them would train one run for different numbers of epochs.
+    """
+    points = list(_points(words, pairs))
+    lines = [line for file in files for line in read_batch_file(file)] if files else [("", ())]
+    units: dict[tuple[Any, ...], Unit] = {}
+    epochs: dict[Path, Unit] = {}
+    for (place, line), (point, label) in itertools.product(lines, points):
+        command = (*line, *point)
+        try:
+            config = parse_run(command)
+        except UsageError as error:
+            raise UsageError(f"{place or shlex.join(['run_models.py', *command])}: {error}") from None
+        if config.list_datasets:
+            raise UsageError("--list_datasets: is no run; give it to run_models.py itself")
+        if config.overwrite:
+            raise UsageError("--overwrite: a sweep goes on with what is there; to begin anew choose another -ld")
+        unit = Unit(command, " ".join([*(line if files else ()), *label]) or "run", config)
+        path = unit.run.path
+        first = epochs.setdefault(path, unit)
+        if first.config.epochs != config.epochs:
+            raise UsageError(
+                f"-e {first.config.epochs} and -e {config.epochs}: would train one run twice ({path}); "
+                "the longer one alone does, or give each another -ld"
+            )
+        units.setdefault((path, config.ll_sample), unit)
+    return list(units.values())
+
+
+def _points(words: Sequence[str], pairs: bool) -> Iterator[tuple[list[str], list[str]]]:
+    """(all words, those that vary) of each point of the grid."""
+    axes: dict[str, list[list[str]]] = {}
+    for given in read_flags(words, Config, several=True):
+        texts = list(given.texts)
+        if given.field == "z_dims":
+            texts = [single for text in texts for single in expand(text)]
+        axes[given.field] = [[given.word, text] for text in texts] or [[given.word]]
+    if pairs:
+        lengths = {axis[0][0]: len(axis) for axis in axes.values() if len(axis) > 1}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{word} has {length}" for word, length in lengths.items())
+            raise UsageError(f"--zip: needs equally many values for each flag that has several; {told}")
+        count = max(lengths.values(), default=1)
+        chosen: Iterator[tuple[list[str], ...]] = zip(
+            *(axis * count if len(axis) == 1 else axis for axis in axes.values()), strict=True
+        )
+    else:
+        chosen = itertools.product(*axes.values())
+    varying = [len(axis) > 1 for axis in axes.values()]
+    for point in chosen if axes else [()]:
+        label = [word for part, varies in zip(point, varying, strict=True) if varies for word in part]
+        yield [word for part in point for word in part], label
+
+
+def read_batch_file(path: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """The commands of a file with one `python run_models.py ...` per line: (place, words after run_models.py).
+
+    Raises:
+        UsageError: it cannot be read, holds no command, or something that only a shell understands.
+    """
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"{path}: the batch file cannot be read ({reason})") from None
+    found = []
+    joined = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        joined += line
+        if joined.endswith("\\"):
+            joined = joined[:-1] + " "
+            continue
+        whole, joined = joined, ""
+        place = f"{path}, line {number}"
+        try:
+            words = shlex.split(whole, comments=True)
+        except ValueError as error:
+            raise UsageError(f"{place}: {error}") from None
+        if words and words[-1] == "&":  # in the background, as all of them are here
+            words.pop()
+        if not words or (words[0] in _HARMLESS and not _command(words)):
+            continue
+        command = _command(words)
+        if command is None or any(_SHELL & set(word) for word in command):
+            raise UsageError(
+                f"{place}: {whole.strip()!r} is not understood; a batch file holds plain lines of the form "
+                "python run_models.py FLAGS"
+            )
+        found.append((place, command))
+    if not found:
+        raise UsageError(f"{path}: holds no line of the form python run_models.py FLAGS")
+    return found
+
+
+def _command(words: Sequence[str]) -> tuple[str, ...] | None:
+    for number, word in enumerate(words[:2]):
+        if Path(word).name == "run_models.py" and (number == 0 or Path(words[0]).name.startswith("python")):
+            return tuple(words[number + 1 :])
+    return None
