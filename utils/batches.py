@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from utils.peers import ALONE, Alone
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class TrainingImages:
         seed: of the run.
         device: where to keep the images.
         labels: class of each image, (N,), -1 for those that training must not know; None where none is wanted.
+        peers: the processes among which every batch is shared.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class TrainingImages:
         seed: int,
         device: torch.device,
         labels: Tensor | None = None,
+        peers: Alone = ALONE,
     ) -> None:
         self.labelled_fraction = 0.0 if labels is None else (labels >= 0).float().mean().item()
         self.labels = None if labels is None else labels.to(device)
@@ -74,6 +77,7 @@ class TrainingImages:
             fixed = fixed_images(split, levels, binary=True, seed=seed, purpose="train", device=device)
             self.images, self.levels = fixed.to(torch.uint8), 1
         self.batch_size = batch_size
+        self.peers = peers
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -89,7 +93,8 @@ class TrainingImages:
         """
         generator = torch.Generator(self.images.device).manual_seed(seed)
         order = torch.randperm(len(self.images), generator=generator, device=self.images.device)
-        for indices in order.split(self.batch_size)[start:]:
+        for whole in order.split(self.batch_size)[start:]:
+            indices = self.peers.share(whole)
             grey = self.images[indices].float().div_(self.levels)
             images = torch.bernoulli(grey) if self.dynamic else grey
             yield (images,) if self.labels is None else (images, self.labels[indices])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from utils.peers import ALONE, Alone
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ def fit(
     check_stop: Callable[[], None],
     state: dict[str, Any] | None = None,
     examine: Callable[[Tensor], dict[str, Any]] = lambda images: {},
+    peers: Alone = ALONE,
 ) -> tuple[Progress, bool]:
     """Train until the last epoch, early stopping or divergence.
 
@@ -226,6 +228,7 @@ def fit(
         check_stop: called between steps; raises to stop. The state is saved first. `validate` may raise like it.
         state: a checkpoint to resume from; resuming equals never having stopped.
         examine: measures the model on the images of a batch, for the report on a run that diverged.
+        peers: the processes among which every batch is shared.
 
     Returns:
         How far it came, and whether it diverged: a non-finite loss or gradient came back after `max_restarts` reloads.
@@ -246,7 +249,7 @@ def fit(
         weight = kl_weight(config, progress.epoch + 1)
         try:
             model.train(True)
-            sums = train_epoch(model, optimizer, batches, weight, config, progress, sums, store, check_stop)
+            sums = train_epoch(model, optimizer, batches, weight, config, progress, sums, store, check_stop, peers)
             model.train(False)
             try:
                 validated = validate() if (progress.epoch + 1) % config.val_f == 0 else None
@@ -304,6 +307,7 @@ def train_epoch(
     sums: Tensor | None,
     store: Store,
     check_stop: Callable[[], None],
+    peers: Alone = ALONE,
 ) -> Tensor:
     """One pass over the training images, or the rest of one that was interrupted.
 
@@ -320,7 +324,11 @@ def train_epoch(
     model.latent.set_epoch(epoch)
     names = extra_names(config)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    if progress.step == 0:
+    if peers.rank:  # each has noise of its own, also where it goes on from a state that has the first one's
+        noise = ("training noise", epoch, progress.restarts, "of process", peers.rank, progress.step)
+        torch.manual_seed(derive_seed(config.rs, *noise))
+        sums = None if sums is None else torch.zeros_like(sums)
+    elif progress.step == 0:
         torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
     bad, good_steps = torch.zeros(2, device=parameters[0].device).unbind()
     optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by the fused kernel, as for gradient scaling
@@ -346,10 +354,10 @@ def train_epoch(
             if not bool(bad):
                 store.save_stopped(snapshot(model, optimizer, progress, sums))
             raise
-    if bool(bad):
+    if bool(peers.total(bad)):
         raise NonFinite(first_step + int(good_steps))
     assert sums is not None
-    return sums
+    return peers.total(sums)
 
 
 def _evidence(
