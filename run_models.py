@@ -8,22 +8,23 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.command_line import parse
 from utils.config import Config
 from utils.console import Console
-from utils.distributed import is_first, program
+from utils.distributed import is_first, join, program
 from utils.failures import explain, flush_output
 from utils.flags import UsageError
 from utils.interrupts import Interrupted, StopRequest
 from utils.load_data import DataUsageError, dataset_table
-from utils.results import result_table
+from utils.results import result_table, seeds_table
 from utils.revisit import Revisit, revisit
 from utils.run_dir import RunDir
 
 if TYPE_CHECKING:
     from models import VAE
+    from utils.load_data import Data
 
 DONE, FAILED, USAGE, DIVERGED = 0, 1, 2, 3
 
@@ -60,18 +61,27 @@ def run_as_described(config: Config, stop: StopRequest) -> int:
     if config.list_datasets:
         print(dataset_table(config.data_dir))
         return DONE
-    run, console = RunDir(config), Console(config)
-    summary = run.result()
-    if summary is None:
-        from models import build_model
-        from utils.experiment import execute
+    summaries: dict[int, dict[str, Any]] = {}
+    data: Data | None = None
+    with join() as peers:
+        for one in config.runs:
+            run, console = RunDir(one), Console(one)
+            summary = run.result()
+            if summary is None:
+                from models import build_model
+                from utils.experiment import execute, prepare
 
-        summary = execute(config, run, console, stop, build_model)
-    else:
-        console.say("this run is complete already")
-    print(result_table(summary, config.verbosity), flush=True)
-    console.say(f"figures: {run.figures}")
-    return DIVERGED if summary["status"] == "diverged" else DONE
+                data, model, how = prepare(one, build_model, data, peers)
+                summary = execute(one, run, console, stop, data, model, how, peers)
+            else:
+                console.say("this run is complete already")
+            summaries[one.rs] = summary
+            if config.seeds == 1 or config.verbosity:
+                print(result_table(summary, config.verbosity), flush=True)
+            console.say(f"figures: {run.figures}")
+    if config.seeds > 1:
+        print(seeds_table(summaries), flush=True)
+    return DIVERGED if any(summary["status"] == "diverged" for summary in summaries.values()) else DONE
 
 
 def load_run(folder: str | Path) -> tuple[VAE, Config]:

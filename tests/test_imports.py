@@ -1,6 +1,8 @@
 """Who may import whom: the modules keep to the plan of the house."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,8 @@ OURS = {"hyperspherical_vae", "models", "utils", "run_models"}
 # What each part may import of ours when it runs. Imports for the type checker alone do not count.
 MAY = {
     "models": {"hyperspherical_vae", "utils.model_utils"},
-    "utils.training_utils": {"utils.seeds", "utils.peers"},
-    "utils.evaluation": {"utils.seeds", "utils.peers"},
+    "utils.training_utils": {"utils.adam", "utils.peers", "utils.seeds"},
+    "utils.evaluation": {"utils.peers", "utils.seeds"},
     "utils.peers": set(),
     "utils.geometry": set(),
     "utils.plotting_utils": set(),
@@ -22,6 +24,7 @@ MAY = {
     "utils.flags": set(),
     "utils.config": {"utils.flags", "utils.data_catalogue", "utils.system_settings"},
     "utils.system_settings": {"utils.flags"},
+    "utils.adam": set(),
     "utils.seeds": set(),
     "utils.model_utils": set(),
 }
@@ -84,6 +87,23 @@ def test_library_prints_nothing_and_touches_no_files():
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         }
         assert not calls & {"print", "open", "input"}, path
+
+
+def test_training_does_not_import_the_compiler():
+    # It costs as much as torch itself; `torch.optim` and `torch.compiler` import it unasked.
+    lines = (
+        "import sys, torch, models, utils.experiment\n"
+        "from hyperspherical_vae.distributions import VonMisesFisher\n"
+        "from utils.adam import Adam\n"
+        "weight = torch.nn.Parameter(torch.ones(3))\n"
+        "optimizer = Adam([weight], 0.1)\n"
+        "optimizer.zero_grad()\n"
+        "VonMisesFisher(weight / weight.norm(), 2 * weight[0]).rsample()[0].backward()\n"
+        "optimizer.step()\n"
+        "print('torch._dynamo' in sys.modules, 'matplotlib' in sys.modules, 'sklearn' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", lines], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == ["False", "False", "False"], done.stdout + done.stderr
 
 
 def test_plotting_is_imported_late():

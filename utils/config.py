@@ -213,6 +213,16 @@ class Config(SystemSettings):
     )
 
     rs: int = flag("-rs --rs", "int", RUN, 1, "random seed", low=0, high=2**31 - 1)
+    seeds: int = flag(
+        "--seeds",
+        "int",
+        RUN,
+        1,
+        "runs to do one after the other, with the seeds from -rs on; their mean and standard deviation come last",
+        low=1,
+        high=10_000,
+        identity=False,
+    )
     device: str = flag(
         "--device",
         "str",
@@ -258,6 +268,11 @@ class Config(SystemSettings):
         sphere = self.distribution if self.distribution in SPHERICAL else "vmf"
         assert sphere is not None
         return tuple((sphere if dim[0] == "s" else "normal", int(dim[1:])) for dim in self.z_dims)
+
+    @property
+    def runs(self) -> tuple[Config, ...]:
+        """The configuration of each run that is asked for: one for each seed."""
+        return tuple(dataclasses.replace(self, rs=self.rs + number, seeds=1) for number in range(self.seeds))
 
     @property
     def space(self) -> str:
@@ -370,6 +385,11 @@ def resolve(config: Config) -> Config:
     config = dataclasses.replace(config, name=name, distribution=distribution)
 
     config = check_systems(config)
+    if config.rs + config.seeds > 2**31:
+        raise UsageError(
+            f"--seeds {config.seeds}: with -rs {config.rs} the last seed would be {config.rs + config.seeds - 1}; "
+            f"{2**31 - 1} is the highest"
+        )
     last_validation = config.epochs // config.val_f * config.val_f
     if not last_validation:
         raise UsageError(

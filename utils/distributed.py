@@ -42,32 +42,17 @@ def program() -> tuple[str, ...]:
     return ("torchrun", f"--nproc_per_node={here}", "run_models.py") if processes() else ("python", "run_models.py")
 
 
-def join(config: Config) -> Alone:
-    """The processes of a run, of which this is one.
-
-    Raises:
-        UsageError: the run cannot be shared.
-    """
-    return Group(config) if processes() else ALONE
+def join() -> Alone:
+    """The processes of this command, of which this is one."""
+    return Group() if processes() else ALONE
 
 
 class Group(Alone):
-    """The processes that torchrun started for a run. Use it as a context manager.
+    """The processes that torchrun started for a run. Use it as a context manager."""
 
-    Args:
-        config: the run.
-
-    Raises:
-        UsageError: the run cannot be shared.
-    """
-
-    def __init__(self, config: Config) -> None:
+    def __init__(self) -> None:
         self.rank, self.size = int(os.environ["RANK"]), processes()
         self.weight = 1.0 / self.size
-        if config.name == "vq":
-            raise UsageError("-n vq: its codebook follows the codes of whole batches; start it without torchrun")
-        if config.kl_target:
-            raise UsageError("-klt: compares the mean KL of whole batches; start it without torchrun")
 
     def __enter__(self) -> Group:
         import torch
@@ -103,12 +88,18 @@ class Group(Alone):
         torch.cuda.set_device(local)
         return torch.device("cuda", local)
 
-    def check_batches(self, images: int, batch_size: int) -> None:
-        smallest = images % batch_size or batch_size
+    def check(self, config: Config, images: int) -> None:
+        for flag, told, is_given in (
+            ("-n vq", "its codebook follows the codes of whole batches", config.name == "vq"),
+            ("-klt", "it compares the mean KL of whole batches", config.kl_target > 0),
+            ("--labels", "the cross-entropy is a mean over the labels of whole batches", config.labels is not None),
+        ):
+            if is_given:
+                raise UsageError(f"{flag}: {told}; start it without torchrun")
+        smallest = images % config.batch_size or config.batch_size
         if smallest < self.size:
-            raise UsageError(
-                f"-bs {batch_size}: leaves a batch of {smallest} images for {self.size} processes; choose another"
-            )
+            told = f"leaves a batch of {smallest} images for {self.size} processes; choose another"
+            raise UsageError(f"-bs {config.batch_size}: {told}")
 
     def wait(self) -> None:
         self.gather(0)

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from utils.data_files import DataError, DataFile, mismatch, missing_text, temporary_beside, writable
 
+A_DAY = 24 * 60 * 60  # seconds
 CHUNK = 1 << 18
 
 
@@ -65,6 +66,11 @@ def _fetch(file: DataFile, target: Path, timeout: float, attempts: int, pause: f
     """
     made = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f".{target.name}.*.part"):
+        with contextlib.suppress(OSError):
+            # A killed process left it; a younger one may be what another process is just fetching.
+            if time.time() - leftover.stat().st_mtime > A_DAY:
+                leftover.unlink()
     print(f"fetching {file.path}", file=sys.stderr)
     try:
         _try_addresses(file, target, timeout, attempts, pause)

@@ -19,7 +19,6 @@ from utils.classifying_utils import training_labels
 from utils.config import Config
 from utils.console import Console
 from utils.devices import choose_device
-from utils.distributed import join
 from utils.evaluation import evaluate_elbo, evaluate_test
 from utils.figures import draw
 from utils.flags import UsageError
@@ -46,27 +45,36 @@ VALIDATION_K = 10
 BuildModel = Callable[[Config, Any], "VAE"]
 
 
-def prepare(config: Config, build_model: BuildModel, peers: Alone = ALONE) -> tuple[Data, VAE, dict[str, Any]]:
+def prepare(
+    config: Config, build_model: BuildModel, data: Data | None = None, peers: Alone = ALONE
+) -> tuple[Data, VAE, dict[str, Any]]:
     """The data, the model with its initial weights, and how images are to be prepared for it.
+
+    Args:
+        config: the run.
+        build_model: makes the model that a configuration describes.
+        data: the data set of the run, where it is loaded already.
+        peers: the processes that share the run.
 
     Raises:
         UsageError: the device is not there, or the labels that the run needs are not.
         DataError: the data cannot be had.
     """
     device = peers.device(choose_device(config.device))
-    if peers.rank:
-        peers.wait()  # the first one may have to download
-    data = load_data(
-        config.dataset,
-        config.data_dir,
-        allow_unverified=config.allow_unverified,
-        image_size=config.image_size,
-        grey=config.grey,
-    )
-    if not peers.rank:
-        peers.wait()
+    if data is None:
+        if peers.rank:
+            peers.wait()  # the first one may have to download
+        data = load_data(
+            config.dataset,
+            config.data_dir,
+            allow_unverified=config.allow_unverified,
+            image_size=config.image_size,
+            grey=config.grey,
+        )
+        if not peers.rank:
+            peers.wait()
     check_labels(config, data)
-    peers.check_batches(len(data.train), config.batch_size)
+    peers.check(config, len(data.train))
     torch.manual_seed(derive_seed(config.rs, "weights"))
     model = build_model(config, data).to(device)
     binary = model.likelihood.binary or config.binarize
@@ -74,9 +82,24 @@ def prepare(config: Config, build_model: BuildModel, peers: Alone = ALONE) -> tu
 
 
 def execute(
-    config: Config, run: RunDir, console: Console, stop: StopRequest, build_model: BuildModel
+    config: Config,
+    run: RunDir,
+    console: Console,
+    stop: StopRequest,
+    data: Data,
+    model: VAE,
+    how: dict[str, Any],
+    peers: Alone = ALONE,
 ) -> dict[str, Any]:
     """Train (or go on training), evaluate and draw; what is done already is not done again.
+
+    Args:
+        config: the run.
+        run: its folder.
+        console: where to report.
+        stop: what signals ask for.
+        data, model, how: what `prepare` returned.
+        peers: the processes that share the run.
 
     Returns:
         The summary, which is also written.
@@ -84,10 +107,8 @@ def execute(
     Raises:
         UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
     """
-    with join(config) as peers:
-        data, model, how = prepare(config, build_model, peers)
-        with peers.holding(run):
-            return _execute(config, run, console, stop, data, model, how, peers)
+    with peers.holding(run):
+        return _execute(config, run, console, stop, data, model, how, peers)
 
 
 def _execute(
@@ -129,21 +150,24 @@ def _execute(
         data.train, once=config.binarize, batch_size=config.batch_size, labels=labels, peers=peers, **how
     )
     val = fixed_images(data.val, purpose="val", **how)
-    with stop.deferred():
-        progress, diverged = fit(
-            peers.replica(model),
-            train,
-            lambda: validation_figures(
-                model, val, data.val.labels, config.rs, VALIDATION_K * config.val_nll, stop.check, peers
-            ),
-            config,
-            peers.store(run),
-            console,
-            stop.check,
-            state,
-            examine=lambda images: evaluate_elbo(model, images, config.rs).summary(),
-            peers=peers,
-        )
+    try:
+        with stop.deferred():
+            progress, diverged = fit(
+                peers.replica(model),
+                train,
+                lambda: validation_figures(
+                    model, val, data.val.labels, config.rs, VALIDATION_K * config.val_nll, stop.check, peers
+                ),
+                config,
+                peers.store(run),
+                console,
+                stop.check,
+                state,
+                examine=lambda images: evaluate_elbo(model, images, config.rs).summary(),
+                peers=peers,
+            )
+    finally:
+        console.end()  # what is said next must not share the line of the bar
     if diverged:
         console.diverged(progress, run.diverged)
     summary = {

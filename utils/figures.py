@@ -16,7 +16,7 @@ from torch import Tensor
 from utils import figures_latent
 from utils.checkpoints import write_atomically
 from utils.seeds import derive_seed
-from utils.subject import Array, Subject, Undrawable, symbols
+from utils.subject import BLOCK, Array, Subject, Undrawable, symbols
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,7 +79,7 @@ def _kappa(subject: Subject) -> Figure:
     spheres = [
         heading for factor, heading in zip(subject.factors, subject.headings, strict=True) if factor.radius is not None
     ]
-    title = f"Concentration of the posteriors of test images: {subject.title}"
+    title = f"Posterior concentrations: {subject.title}"
     return plots_statistics.kappa_histogram(kappas, spheres, title)
 
 
@@ -87,7 +87,7 @@ def _log_px(subject: Subject) -> Figure:
     from utils import plots_statistics
 
     if subject.log_px is None:
-        raise Undrawable("log p(x) of the single images is not kept with this run; -lls K estimates it")
+        raise Undrawable("log p(x) of the single images is not kept with this run; a new -lls K estimates it")
     k, values = subject.log_px
     order = torch.from_numpy(np.argsort(np.nan_to_num(values, nan=-np.inf)))
     count = min(12, len(order))
@@ -136,11 +136,12 @@ def _confusion(subject: Subject) -> Figure:
     from utils import plots_statistics
 
     present = _present_classes(subject)
-    z = torch.from_numpy(subject.embedding[0]).to(subject.images.device)
-    assert subject.model.classifier is not None
-    predicted = subject.model.classifier(z).argmax(-1).cpu().numpy()
-    labels = subject.embedded_labels
-    assert labels is not None
+    model = subject.model
+    assert model.classifier is not None
+    assert subject.labels is not None
+    logits = [model.classifier(model.encode(x)) for x in subject.images.split(BLOCK)]
+    predicted = torch.cat(logits).argmax(-1).cpu().numpy()
+    labels = subject.labels.numpy()
     classes = max(len(subject.class_names), max(present) + 1, int(predicted.max()) + 1)
     counts = np.zeros((classes, classes))
     np.add.at(counts, (labels, predicted), 1)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from utils.config import Config
     from utils.run_dir import RunDir
 
 Part = TypeVar("Part")
@@ -37,11 +38,15 @@ class Alone:
         """The device of this process, where `chosen` is the kind."""
         return chosen
 
-    def check_batches(self, images: int, batch_size: int) -> None:
-        """Refuse a batch size that leaves a process without an image.
+    def check(self, config: Config, images: int) -> None:
+        """Refuse a run of which the processes cannot each do a share.
+
+        Args:
+            config: the run.
+            images: how many there are to train on.
 
         Raises:
-            UsageError: which, and what to choose.
+            UsageError: why, and what to do.
         """
 
     def wait(self) -> None:

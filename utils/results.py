@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +71,36 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
     rows.append(["epochs, best", f"{summary['epochs']}, {summary['best_epoch']}"])
     text = table([["nats per image", "value"], *rows])
     return text + "\n\n" + probe_table(summary["probe"]) if "probe" in summary else text
+
+
+def seeds_table(summaries: Mapping[int, dict[str, Any]]) -> str:
+    """The test figures of runs that differ in their seed only, their mean and standard deviation (divisor n - 1).
+
+    Args:
+        summaries: of each seed. Those that diverged before a model was saved have no figures to average.
+    """
+    figures = {"log p(x)": "log_px", "ELBO": "elbo", "reconstruction": "log_px_z", "KL": "kl"}
+    tests = [summary["test"] for summary in summaries.values() if summary["test"]]
+    no_density = all(test["log_px"] is None and not test.get("log_px_nonfinite") for test in tests)
+    rows = [["seed", *figures, "epochs"]]
+    for seed, summary in summaries.items():
+        test = summary["test"]
+        cells = (
+            [number(test[key]) if key != "log_px" or not no_density else "n/a" for key in figures.values()]
+            if test
+            else ["diverged", "", "", ""]
+        )
+        rows.append([str(seed), *cells, str(summary["epochs"])])
+    for name, statistic, least in (("mean", statistics.fmean, 1), ("std", statistics.stdev, 2)):
+        row = [name]
+        for key in figures.values():
+            values = [test[key] for test in tests]
+            if len(values) < least or (key == "log_px" and no_density):
+                row.append("n/a")
+            else:
+                row.append(number(None if None in values else statistic(values)))
+        rows.append([*row, ""])
+    return table(rows)
 
 
 def _system_figures(test: dict[str, Any]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from utils.adam import Adam
 from utils.peers import ALONE, Alone
 from utils.seeds import derive_seed
 
@@ -110,8 +111,6 @@ class Reporter(Protocol):
 
     def restart(self, progress: Progress) -> None: ...
 
-    def end(self) -> None: ...
-
 
 class NonFinite(Exception):
     """A loss or gradient was not finite; no step was taken from it on.
@@ -176,6 +175,13 @@ def objective(
     return loss
 
 
+def note_nonfinite(bad: Tensor, tensors: Sequence[Tensor]) -> None:
+    """Set the float32 scalar `bad` to 1 if a number in the tensors is not finite; nothing waits for the device."""
+    # A sum hands on what is not finite, and costs half of a norm. x - x is 0, or NaN, which differs from everything.
+    total = torch.stack([tensor.sum() for tensor in tensors]).sum()
+    torch.maximum(bad, (total - total).ne_(0), out=bad)
+
+
 def stops_early(config: Config, progress: Progress) -> bool:
     """Whether the validation ELBO has not risen for `look_ahead` epochs, none of them in the burn-in."""
     return progress.epoch - max(progress.best_epoch, config.burn_in) >= config.look_ahead
@@ -187,12 +193,7 @@ def _is_better(elbo: float, config: Config, progress: Progress) -> bool:
     return progress.best_epoch == 0 or elbo > progress.best_elbo + config.min_improv
 
 
-def build_optimizer(model: Model, lr: float) -> torch.optim.Adam:
-    """Adam in its fused form, which can also be told on the device to skip a step."""
-    return torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-
-
-def snapshot(model: Model, optimizer: torch.optim.Optimizer, progress: Progress, sums: Tensor | None) -> dict[str, Any]:
+def snapshot(model: Model, optimizer: Adam, progress: Progress, sums: Tensor | None) -> dict[str, Any]:
     """Everything that resuming needs, as tensors and numbers."""
     return {
         "progress": asdict(progress),
@@ -233,7 +234,7 @@ def fit(
     Returns:
         How far it came, and whether it diverged: a non-finite loss or gradient came back after `max_restarts` reloads.
     """
-    optimizer = build_optimizer(model, config.lr)
+    optimizer = Adam(model.parameters(), config.lr)
     progress, sums = Progress(), None
     if state is None:
         store.save_last(snapshot(model, optimizer, progress, sums))
@@ -270,7 +271,6 @@ def fit(
             store.rewind(progress.epoch)
             store.save_last(snapshot(model, optimizer, progress, sums))
             if gives_up:
-                reporter.end()
                 return progress, True
             reporter.restart(progress)
             continue
@@ -293,13 +293,12 @@ def fit(
         if progress.epoch % config.save_f == 0 or progress.epoch == config.epochs:
             store.save_last(snapshot(model, optimizer, progress, sums))
         reporter.epoch(line, progress)
-    reporter.end()
     return progress, False
 
 
 def train_epoch(
     model: Model,
-    optimizer: torch.optim.Adam,
+    optimizer: Adam,
     batches: TrainingImages,
     weight: float,
     config: Config,
@@ -323,30 +322,27 @@ def train_epoch(
     epoch, first_step = progress.epoch + 1, progress.step
     model.latent.set_epoch(epoch)
     names = extra_names(config)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     if peers.rank:  # each has noise of its own, also where it goes on from a state that has the first one's
         noise = ("training noise", epoch, progress.restarts, "of process", peers.rank, progress.step)
         torch.manual_seed(derive_seed(config.rs, *noise))
         sums = None if sums is None else torch.zeros_like(sums)
     elif progress.step == 0:
         torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
-    bad, good_steps = torch.zeros(2, device=parameters[0].device).unbind()
-    optimizer.found_inf = bad  # type: ignore[attr-defined]  # read by the fused kernel, as for gradient scaling
+    bad, taken_before = optimizer.skip.zero_(), optimizer.taken.clone()
 
     for batch in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
         terms = model.elbo_terms(*batch)
         loss = objective(terms, weight, config.kl_target, extra_weights(config, batch))
         optimizer.zero_grad()
         loss.backward()
-        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        total = torch.nn.utils.get_total_norm(gradients) + loss.detach()
-        bad.copy_(torch.maximum(bad, (~total.isfinite()).float()))
-        good_steps += 1 - bad
+        note_nonfinite(bad, [loss.detach(), *optimizer.gradients()])
         optimizer.step()
-        columns = [terms.log_px_z.unsqueeze(-1), terms.kl_factors, *(terms.extra[name].unsqueeze(-1) for name in names)]
-        step_sums = torch.cat([column.detach().sum(0) for column in columns]).double()
-        step_sums = torch.cat([step_sums.new_full((1,), len(batch[0])), step_sums])
-        sums = step_sums if sums is None else sums + step_sums
+        parts = [terms.log_px_z.unsqueeze(-1), terms.kl_factors, *(terms.extra[name].unsqueeze(-1) for name in names)]
+        columns = torch.cat(parts, -1).detach()
+        if sums is None:
+            sums = columns.new_zeros(1 + columns.shape[-1], dtype=torch.float64)
+        sums[0] += len(batch[0])
+        sums[1:] += columns.sum(0, dtype=torch.float64)
         progress.step += 1
         try:
             check_stop()
@@ -355,7 +351,7 @@ def train_epoch(
                 store.save_stopped(snapshot(model, optimizer, progress, sums))
             raise
     if bool(peers.total(bad)):
-        raise NonFinite(first_step + int(good_steps))
+        raise NonFinite(first_step + int(optimizer.taken - taken_before))
     assert sums is not None
     return peers.total(sums)
 
@@ -387,7 +383,7 @@ def _evidence(
     }
 
 
-def _restore(state: dict[str, Any], model: Model, optimizer: torch.optim.Optimizer) -> tuple[Progress, Tensor | None]:
+def _restore(state: dict[str, Any], model: Model, optimizer: Adam) -> tuple[Progress, Tensor | None]:
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     torch.set_rng_state(state["rng"].cpu())

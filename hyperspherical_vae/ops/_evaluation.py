@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ._expansion import expansion
+from .tables import constant_when_traced
 
 # Up to this length the series are one product of a matrix of powers, beyond it sums by Horner's rule, which take more
 # operations and less memory. In float32 they always are: autocast and TF32 would round the factors of a product.
@@ -53,7 +54,7 @@ def _kept_series(order: float, names: tuple[str, ...], dtype: torch.dtype, devic
     return _unpacked(_table(order, names, dtype, device))
 
 
-_constant_table = torch.compiler.assume_constant_result(_table)
+_constant_table = constant_when_traced(_table)
 
 
 def _series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:

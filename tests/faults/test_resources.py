@@ -85,6 +85,7 @@ def test_forbidden_folder_is_one_line(tmp_path):
     assert_one_line(processes.run(words(tmp_path), tmp_path, *prepare), str(folder), "Permission denied", "-ld")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory is Linux's")
 def test_too_little_memory_is_one_line_and_creates_nothing(tmp_path):
     line = f"{LINE} -hd 20000,20000"
     done = processes.run(words(tmp_path, line), tmp_path, (processes.limit_memory, 200 * MIB))

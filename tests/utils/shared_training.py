@@ -10,10 +10,11 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from models import ELBOTerms
+from utils.adam import Adam
 from utils.batches import TrainingImages
 from utils.command_line import parse_run
 from utils.distributed import join
-from utils.training_utils import Progress, build_optimizer, train_epoch
+from utils.training_utils import Progress, train_epoch
 
 CONFIG = parse_run(["-d", "digits", "-n", "normal", "-z", "1", "-bs", "7", "-b", "0.5", "-klw", "0"])
 
@@ -42,7 +43,7 @@ def train(peers):
         split, 255, binary=False, once=False, batch_size=CONFIG.batch_size, seed=1, device=device, peers=peers
     )
     replica = peers.replica(model)
-    optimizer = build_optimizer(replica, 0.01)
+    optimizer = Adam(replica.parameters(), 0.01)
     sums = train_epoch(
         replica, optimizer, batches, 0.5, CONFIG, Progress(), None, SimpleNamespace(), lambda: None, peers
     )
@@ -50,7 +51,7 @@ def train(peers):
 
 
 if __name__ == "__main__":
-    with join(CONFIG) as peers:
+    with join() as peers:
         found = peers.gather(train(peers))
     if peers.rank == 0:
         torch.save(found, sys.argv[1])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from utils.batches import TrainingImages, fixed_images
+from utils.batches import TrainingImages, binarize, fixed_images
 from utils.load_data import Split
 
 CPU = torch.device("cpu")
@@ -90,3 +90,33 @@ def test_labels_travel_with_their_images():
         assert torch.equal(y, labels[(x.flatten() * 255).round().long()])
         seen += len(y)
     assert seen == 50
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 16, 100, 127, 128, 200, 254, 255])
+def test_binarization_is_exact_at_every_level(levels):
+    # 40,000 pixels at each grey level; levels 0 and the highest are certain. The squares of the standardized counts of
+    # the others average to 1 with a standard error of sqrt(2 / number of them).
+    torch.manual_seed(levels)
+    grey = torch.arange(levels + 1, dtype=torch.uint8).repeat(40_000, 1)
+    drawn = binarize(grey, levels)
+    assert drawn.dtype == torch.float32
+    assert drawn.shape == grey.shape
+    assert set(drawn.unique().tolist()) <= {0.0, 1.0}
+    assert (drawn[:, 0] == 0).all()
+    assert (drawn[:, -1] == 1).all()
+    p = torch.arange(1, levels, dtype=torch.float64) / levels
+    z2 = (drawn[:, 1:-1].double().mean(0) - p).square() / (p * (1 - p) / 40_000)
+    # Five standard errors of each count and, where there are many, of their average: one seed in ten thousand fails.
+    assert (z2 < 25).all()
+    assert levels < 100 or z2.mean() < 1 + 5 * (2 / (levels - 1)) ** 0.5
+
+
+def test_binarized_pixels_are_independent_and_any_number_of_them_fits():
+    torch.manual_seed(0)
+    grey = torch.full((3001, 7), 128, dtype=torch.uint8)
+    drawn = binarize(grey, 255).double() - 128 / 255
+    # Neighbours in a row and in a column share no noise; 4.5 standard errors.
+    assert abs((drawn[:, 1:] * drawn[:, :-1]).mean()) < 4.5 * 0.25 / (6 * 3001) ** 0.5
+    assert abs((drawn[1:] * drawn[:-1]).mean()) < 4.5 * 0.25 / (7 * 3000) ** 0.5
+    torch.manual_seed(0)
+    assert torch.equal(binarize(grey, 255).double() - 128 / 255, drawn)

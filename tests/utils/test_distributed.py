@@ -14,7 +14,7 @@ import torch
 
 from tests.utils.shared_training import train
 from utils.command_line import parse_run
-from utils.distributed import Group, join, processes
+from utils.distributed import join, processes
 from utils.flags import UsageError
 from utils.peers import ALONE
 
@@ -39,30 +39,29 @@ def two_processes(monkeypatch):
 
 def test_process_without_torchrun_is_alone():
     assert processes() == 0
-    assert join(parse_run([])) is ALONE
+    assert join() is ALONE
     assert ALONE.gather(3) == [3]
     assert ALONE.gather(None) == []
 
 
 def test_share_is_every_other_image_and_counts_by_its_size(two_processes):
-    group = Group(parse_run([]))
+    group = join()
     assert group.share(torch.arange(7)).tolist() == [1, 3, 5]
     assert group.weight == pytest.approx(3 / 7)
 
 
-@pytest.mark.parametrize(("line", "part"), [("-n vq", "-n vq"), ("-klt 5", "-klt")])
-def test_what_cannot_be_shared_is_refused(two_processes, line, part):
-    with pytest.raises(UsageError, match=part):
-        join(parse_run(line.split()))
+@pytest.mark.parametrize(
+    ("line", "images"),
+    [("-n vq", 100), ("-klt 5", 100), ("--labels 50 --classifier", 100), ("-bs 50", 101), ("-bs 1", 100)],
+)
+def test_what_cannot_be_shared_is_refused(two_processes, line, images):
+    with pytest.raises(UsageError, match=line.split()[0]):
+        join().check(parse_run(line.split()), images)
 
 
-def test_batch_that_leaves_a_process_without_image_is_refused(two_processes):
-    group = Group(parse_run([]))
-    group.check_batches(100, 50)
-    group.check_batches(102, 50)
-    for images, batch_size in ((101, 50), (100, 1)):
-        with pytest.raises(UsageError, match=f"-bs {batch_size}"):
-            group.check_batches(images, batch_size)
+def test_what_can_be_shared_is_not_refused(two_processes):
+    for line, images in (("-bs 50", 100), ("-bs 50", 102), ("--classifier", 100)):
+        join().check(parse_run(line.split()), images)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Downloads against a server on this machine that misbehaves in every way that servers do."""
 
 import dataclasses
+import os
 import socket
 import threading
 import time
@@ -230,3 +231,16 @@ def test_an_interrupt_leaves_nothing_behind(server, tmp_path, monkeypatch, by_to
     with pytest.raises(KeyboardInterrupt):
         fetch(known_file(server.url("x", answer(CONTENT)), torchvision=by_torchvision), tmp_path / "data")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_goes_after_a_day(server, tmp_path):
+    folder = tmp_path / "set" / "raw"
+    folder.mkdir(parents=True)
+    for name, age in ((".file.gz.0123abcd.part", 25), (".file.gz.4567cdef.part", 1), (".other.gz.0123abcd.part", 25)):
+        (folder / name).write_bytes(b"half")
+        then = time.time() - 3600 * age
+        os.utime(folder / name, (then, then))
+    fetch(known_file(server.url("file.gz", answer(CONTENT))), tmp_path)
+    assert {path.name for path in folder.iterdir()} == {
+        "file.gz", ".file.gz.4567cdef.part", ".other.gz.0123abcd.part",
+    }  # fmt: skip

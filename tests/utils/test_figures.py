@@ -162,7 +162,7 @@ def test_a_run_of_one_epoch_and_without_log_px(tmp_path):
     found.metrics, found.log_px = found.metrics[:1], None
     drawn = draw(found, tmp_path, ["learning_curves", "log_px"])
     assert names_of(drawn) == {"learning_curves"}
-    assert "-lls K estimates it" in drawn.refused[0]
+    assert "a new -lls K estimates it" in drawn.refused[0]
 
 
 def test_collapsed_posterior_is_drawn(tmp_path):

@@ -1,0 +1,347 @@
+"""Speed of training, of log p(x) and of the start, as ratios within one run.
+
+    python -m benchmarks.bench [training product likelihood memory start growth ...] [--data_dir DIR]
+
+Without names everything is measured. What is compared takes turns, so that whatever else the machine does meets all of
+it alike, and medians are taken. One table is printed at the end, and its numbers are written as JSON beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from models import build_model
+from utils.adam import Adam
+from utils.batches import TrainingImages, fixed_images
+from utils.command_line import parse
+from utils.config import Config
+from utils.evaluation import ROWS, estimate_log_px
+from utils.experiment import prepare
+from utils.results import table
+from utils.run_dir import RunDir
+from utils.training_utils import Progress, train_epoch
+
+ROOT = Path(__file__).resolve().parents[1]
+MEBIBYTE = 2**20
+STEPS = 100  # of training between two turns of a comparison
+
+
+@dataclass
+class Row:
+    """One line of the table.
+
+    Attributes:
+        what: was measured.
+        value: ratio, seconds or bytes.
+        unit: `x` for a ratio, `s`, `MiB`.
+        must, aim: what it should not exceed.
+        detail: the medians behind it, in words.
+    """
+
+    what: str
+    value: float
+    unit: str
+    must: float | None
+    aim: float | None
+    detail: str
+
+
+@dataclass
+class Setting:
+    """How to measure: repetitions, threads, where the data are."""
+
+    repetitions: int
+    threads: int
+    data_dir: str
+
+    def config(self, line: str) -> Config:
+        """The run that these flags describe, on MNIST."""
+        config = parse([*line.split(), "-d", "mnist", "--data_dir", self.data_dir, "--device", "cpu"])
+        assert isinstance(config, Config)
+        return config
+
+    def clock(self) -> float:
+        """Processor time on one thread, which other programs hardly touch; else seconds on the wall."""
+        return time.thread_time() if self.threads == 1 else time.perf_counter()
+
+    def interleaved(self, timed: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+        """Seconds of each repetition of each function; they take turns, and a first turn does not count."""
+        found: dict[str, list[float]] = {name: [] for name in timed}
+        for repetition in range(self.repetitions + 1):
+            for name, function in timed.items():
+                started = self.clock()
+                function()
+                if repetition:
+                    found[name].append(self.clock() - started)
+        return found
+
+
+def ratio(found: dict[str, list[float]], above: str, below: str) -> float:
+    """Median over the turns of the ratio of two times."""
+    return statistics.median(a / b for a, b in zip(found[above], found[below], strict=True))
+
+
+def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], Tensor]]:
+    """A model for MNIST, and a function that trains it for `STEPS` steps as a run does."""
+    config = setting.config(line)
+    data, model, how = prepare(config, build_model)
+    data.train.images = data.train.images[: STEPS * config.batch_size]
+    images = TrainingImages(data.train, once=False, batch_size=config.batch_size, **how)
+    optimizer = Adam(model.parameters(), config.lr)
+    store = RunDir(config)  # nothing is stored before an epoch ends
+
+    def train() -> Tensor:
+        return train_epoch(model, optimizer, images, 1.0, config, Progress(), None, store, lambda: None)
+
+    return model, train
+
+
+def products(model: nn.Module, batch_size: int = 100) -> Callable[[], None]:
+    """The matrix products of a step, forward and backward, and nothing else."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
+    weights = [layer.weight.detach() for layer in layers]
+    inputs = [torch.randn(batch_size, weight.shape[1]) for weight in weights]
+    gradients = [torch.randn(batch_size, weight.shape[0]) for weight in weights]
+
+    def multiply() -> None:
+        for _ in range(STEPS):
+            for x, weight in zip(inputs, weights, strict=True):
+                x @ weight.T
+            kept = []
+            for number in reversed(range(len(weights))):
+                kept.append(gradients[number].T @ inputs[number])
+                if number:  # nobody asks for the gradient of the images
+                    gradients[number] @ weights[number]
+
+    return multiply
+
+
+def milliseconds(found: dict[str, list[float]]) -> str:
+    return ", ".join(f"{name} {statistics.median(times) / STEPS * 1e3:.2f} ms" for name, times in found.items())
+
+
+def bench_training(setting: Setting) -> list[Row]:
+    """A step of the vMF model against one of the Normal model, and that against its matrix products."""
+    normal, train_normal = training("-n normal -z 10", setting)
+    _, train_vmf = training("-n vmf -z 10", setting)
+    found = setting.interleaved({"vMF": train_vmf, "Normal": train_normal, "products": products(normal)})
+    detail = milliseconds(found) + " a step"
+    return [
+        Row("training, vMF z=10 against Normal z=10", ratio(found, "vMF", "Normal"), "x", 1.3, 1.1, detail),
+        Row("training, Normal against its bare matrix products", ratio(found, "Normal", "products"), "x", 2, 1.5, ""),
+    ]
+
+
+def bench_product(setting: Setting) -> list[Row]:
+    """Ten spheres S^3 against one S^39: the same number of coordinates."""
+    _, train_ten = training("-n productspace -zd 3,3,3,3,3,3,3,3,3,3", setting)
+    _, train_one = training("-n vmf -z 39", setting)
+    found = setting.interleaved({"10 x S^3": train_ten, "S^39": train_one})
+    return [
+        Row(
+            "training, ten S^3 against one S^39",
+            ratio(found, "10 x S^3", "S^39"),
+            "x",
+            1.3,
+            1.1,
+            milliseconds(found) + " a step",
+        )
+    ]
+
+
+def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[Row]:
+    """log p(x) of a vMF model against decoding as many latents and one log-likelihood of each."""
+    config = setting.config("-n vmf -z 10")
+    data, model, how = prepare(config, build_model)
+    test = fixed_images(data.test, purpose="test", **how)[: 2 * count]
+    latents = model.latent.prior().sample((ROWS // 100, 100))
+    pixels = test[:100].flatten(1)
+
+    @torch.no_grad()
+    def decode() -> None:
+        for _ in range(count * k // (latents.shape[0] * 100)):
+            model.likelihood.log_prob(model.decoder(latents), pixels)
+
+    found = setting.interleaved(
+        {
+            "estimate": lambda: estimate_log_px(model, test[:count], k, 1),
+            "decoding": decode,
+            "twice the images": lambda: estimate_log_px(model, test, k, 1),
+            "twice K": lambda: estimate_log_px(model, test[:count], 2 * k, 1),
+        }
+    )
+    each = {name: statistics.median(times) / count / k * 1e6 for name, times in found.items()}
+    detail = f"{each['estimate']:.2f} against {each['decoding']:.2f} microseconds a latent"
+    return [
+        Row(f"log p(x), K={k}, against decoding", ratio(found, "estimate", "decoding"), "x", 1.25, 1.1, detail),
+        Row("log p(x), twice the images", ratio(found, "twice the images", "estimate"), "x", None, None, ""),
+        Row("log p(x), twice K", ratio(found, "twice K", "estimate"), "x", None, None, ""),
+    ]
+
+
+def in_process(lines: str, *arguments: str) -> str:
+    """Standard output of a fresh Python that runs these lines in the repository."""
+    head = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+    done = subprocess.run([sys.executable, "-c", head + lines, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+MEMORY = """
+import sys, resource
+from models import build_model
+from utils.batches import fixed_images
+from utils.command_line import parse
+from utils.config import Config
+from utils.evaluation import estimate_log_px
+from utils.experiment import prepare
+images, k, data_dir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+data, model, how = prepare(parse(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"]), build_model)
+test = fixed_images(data.test, purpose="test", **how)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+estimate_log_px(model, test[:images], k, 1)
+print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def bench_memory(setting: Setting) -> list[Row]:
+    """Highest resident memory of a process that estimates log p(x), data and PyTorch included."""
+    rows = []
+    for images, k in ((200, 500), (2, 50_000)):
+        before, peak = (int(part) / 1024 for part in in_process(MEMORY, str(images), str(k), setting.data_dir).split())
+        detail = f"{images} images; {before:.0f} MiB before it began"
+        rows.append(Row(f"peak memory of log p(x), K={k}", peak, "MiB", 2048, 1024, detail))
+    return rows
+
+
+FIRST_STEP = """
+import os, sys
+from utils import adam
+def stop(self):
+    os._exit(0)
+adam.Adam.step = stop
+import run_models
+run_models.main(sys.argv[1:])
+os._exit(1)
+"""
+
+
+def bench_start(setting: Setting) -> list[Row]:
+    """Seconds on the wall of whole processes."""
+    times: dict[str, list[float]] = {"start": [], "torch": [], "help": []}
+    busy: dict[str, list[float]] = {"start": [], "torch": [], "help": []}
+    for _ in range(max(setting.repetitions // 2, 3)):
+        with tempfile.TemporaryDirectory() as folder:
+            flags = ["-n", "vmf", "-d", "mnist", "--data_dir", setting.data_dir, "-ld", folder, "--device", "cpu"]
+            for name, lines, arguments in (
+                ("start", FIRST_STEP, flags),
+                ("torch", "import torch", []),
+                ("help", "import run_models; run_models.main(['--help'])", []),
+            ):
+                started, busy_before = time.perf_counter(), _busy_of_children()
+                in_process(lines, *arguments)
+                times[name].append(time.perf_counter() - started)
+                busy[name].append(_busy_of_children() - busy_before)
+    wall, cpu = ({name: statistics.median(found) for name, found in of.items()} for of in (times, busy))
+    detail = (
+        f"{cpu['start']:.2f} s of processor time; importing torch alone {wall['torch']:.2f} s, "
+        f"{cpu['torch']:.2f} s of processor time"
+    )
+    return [
+        Row("start until the first step, MNIST", wall["start"], "s", 6, 3, detail),
+        Row("--help", wall["help"], "s", 0.5, 0.2, f"{cpu['help']:.2f} s of processor time"),
+    ]
+
+
+def _busy_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+GROWTH = """
+import sys, time
+import run_models
+from utils.console import Console
+epochs, seen = int(sys.argv[1]), []
+def note(self, line, progress):
+    pages = int(open("/proc/self/statm").read().split()[1])
+    seen.append((time.perf_counter(), pages * 4096))
+Console.epoch = note
+words = f"-n vmf -z 2 -d digits -hd 8 -bs 500 -klw 0 -lls 1 -v 0 -e {epochs} -la {epochs} -sf {epochs} -ld".split()
+sys.stdout, out = open("/dev/null", "w"), sys.stdout
+assert run_models.main([*words, sys.argv[2]]) == 0
+tenth = epochs // 10
+print(*(seen[-1][0] - seen[-tenth][0], seen[2 * tenth][0] - seen[tenth + 1][0], seen[tenth][1], seen[-1][1]), file=out)
+"""
+
+
+def bench_growth(setting: Setting, epochs: int = 1000) -> list[Row]:
+    """Time of an epoch and memory at the end of a long run, against those near its beginning."""
+    with tempfile.TemporaryDirectory() as folder:
+        late, early, before, after = (float(part) for part in in_process(GROWTH, str(epochs), folder).split())
+    return [
+        Row(f"last tenth of {epochs} epochs against the second", late / early, "x", None, None, "digits"),
+        Row(
+            f"memory gained from epoch {epochs // 10} to {epochs}",
+            (after - before) / MEBIBYTE,
+            "MiB",
+            None,
+            None,
+            f"of {before / MEBIBYTE:.0f} MiB",
+        ),
+    ]
+
+
+BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {
+    "training": bench_training,
+    "product": bench_product,
+    "likelihood": bench_likelihood,
+    "memory": bench_memory,
+    "start": bench_start,
+    "growth": bench_growth,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure the speed of training, of log p(x) and of the start.")
+    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="what to measure (all)")
+    parser.add_argument("--data_dir", default="data", help="folder with the data sets; MNIST has to be there")
+    parser.add_argument("--threads", type=int, default=2, help="one is timed in processor time, more on the wall")
+    parser.add_argument("--repetitions", type=int, default=15)
+    parser.add_argument("--json", type=Path, default=Path(__file__).with_name("measured.json"), help="file to write")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    setting = Setting(given.repetitions, given.threads, given.data_dir)
+    rows = [row for name in given.names or BENCHMARKS for row in BENCHMARKS[name](setting)]
+
+    def cell(value: float | None, unit: str) -> str:
+        return "" if value is None else f"{value:.0f} {unit}" if unit == "MiB" else f"{value:.2f} {unit}"
+
+    lines = [[row.what, *(cell(x, row.unit) for x in (row.value, row.must, row.aim)), row.detail] for row in rows]
+    print(table([["what", "measured", "must", "aim", ""], *lines]))
+    facts: dict[str, Any] = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": given.threads,
+        "repetitions": given.repetitions,
+        "highest memory of this process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
+    given.json.write_text(json.dumps({**facts, "rows": [vars(row) for row in rows]}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
