@@ -143,15 +143,16 @@ def test_process_that_is_told_to_stop_says_how_to_go_on_and_does(run_models, tmp
 
 def test_run_that_another_process_finished_meanwhile_is_not_done_again(run_models, tmp_path, monkeypatch):
     import run_models as program
+    from utils import experiment
 
-    given = program.prepare
+    given = experiment.prepare
 
-    def slowly(config):
+    def slowly(*arguments):
         monkeypatch.undo()
         assert program.main(["-ld", str(tmp_path / "results"), *f"{SMALL} -n normal -z 2".split()]) == 0
-        return given(config)
+        return given(*arguments)
 
-    monkeypatch.setattr(program, "prepare", slowly)
+    monkeypatch.setattr(experiment, "prepare", slowly)
     done = run_models(f"{SMALL} -n normal -z 2")
     assert done.returncode == 0
     assert done.stdout.count("epoch 3/3") == 1
