@@ -31,6 +31,7 @@ from utils.run_dir import RunDir, read_config, read_json, read_metrics
 from utils.seeds import derive_seed
 from utils.subject import Subject
 from utils.system_figures import check_labels, probe_figures, system_figures, validation_figures
+from utils.tensorboard import check_installed, scalar_writer, write_figures
 from utils.training_utils import fit
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def prepare(
         UsageError: the device is not there, or the labels that the run needs are not.
         DataError: the data cannot be had.
     """
+    if config.tensorboard:
+        check_installed()
     device = peers.device(choose_device(config.device))
     if data is None:
         if peers.rank:
@@ -143,6 +146,8 @@ def _execute(
     )
     if not peers.rank:
         run.write_start(device, {name: getattr(data, name) for name in IMAGE_FACTS})
+        if config.tensorboard:
+            run.listeners.append(scalar_writer(run.board, state["progress"]["epoch"] if state else 0))
     labels = None
     if config.classifier and data.train.labels is not None:
         labels = training_labels(data.train.labels, config.labels, config.rs)
@@ -235,6 +240,8 @@ def finish(
         )
         for reason in draw(subject, run.figures, pdf=config.pdf).refused:
             console.say(reason)
+        if config.tensorboard:
+            write_figures(run.board, run.figures, best_epoch)
         result = {**summary, "best_epoch": best_epoch, "test": figures}
     if peers.rank:
         return result
