@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from utils.command_line import parse
 from utils.config import Config
 from utils.console import Console
+from utils.distributed import is_first, join, program
 from utils.failures import explain, flush_output
 from utils.flags import UsageError
 from utils.interrupts import Interrupted, StopRequest
@@ -30,6 +32,8 @@ DONE, FAILED, USAGE, DIVERGED = 0, 1, 2, 3
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line describes and return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if not is_first():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     try:
         with StopRequest() as stop:
             asked = parse(words)
@@ -39,14 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, DataUsageError) as error:
         code, line = USAGE, str(error)
     except Interrupted as stopped:
-        again = shlex.join(["python", "run_models.py", *(word for word in words if word != "--overwrite")])
+        again = shlex.join([*program(), *(word for word in words if word != "--overwrite")])
         code, line = stopped.exit_code, f"stopped by {stopped}; to go on: {again}"
     except Exception as error:
         explained = explain(error)
         if explained is None:
             raise
         code, line = FAILED, explained
-    print(f"run_models.py: {line}", file=sys.stderr)
+    if is_first() or code == FAILED:  # a mistake or a signal is every process's; a failure may be one's own
+        print(f"run_models.py: {line}", file=sys.stderr)
     flush_output()
     return code
 
@@ -58,21 +63,22 @@ def run_as_described(config: Config, stop: StopRequest) -> int:
         return DONE
     summaries: dict[int, dict[str, Any]] = {}
     data: Data | None = None
-    for one in config.runs:
-        run, console = RunDir(one), Console(one)
-        summary = run.result()
-        if summary is None:
-            from models import build_model
-            from utils.experiment import execute, prepare
+    with join() as peers:
+        for one in config.runs:
+            run, console = RunDir(one), Console(one)
+            summary = run.result()
+            if summary is None:
+                from models import build_model
+                from utils.experiment import execute, prepare
 
-            data, model, how = prepare(one, build_model, data)
-            summary = execute(one, run, console, stop, data, model, how)
-        else:
-            console.say("this run is complete already")
-        summaries[one.rs] = summary
-        if config.seeds == 1 or config.verbosity:
-            print(result_table(summary, config.verbosity), flush=True)
-        console.say(f"figures: {run.figures}")
+                data, model, how = prepare(one, build_model, data, peers)
+                summary = execute(one, run, console, stop, data, model, how, peers)
+            else:
+                console.say("this run is complete already")
+            summaries[one.rs] = summary
+            if config.seeds == 1 or config.verbosity:
+                print(result_table(summary, config.verbosity), flush=True)
+            console.say(f"figures: {run.figures}")
     if config.seeds > 1:
         print(seeds_table(summaries), flush=True)
     return DIVERGED if any(summary["status"] == "diverged" for summary in summaries.values()) else DONE

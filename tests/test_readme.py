@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 TRAINING = sorted(set(re.findall(r"python run_models\.py(?! --from)[^`\n#]*", README)))
 LOOKING = sorted(set(re.findall(r"python run_models\.py --from[^`\n#]*", README)))
+SWEEPS = sorted(set(re.findall(r"python -m utils\.sweep ([^`\n#]*-- [^`\n#]*)", README)))
 # Appended to each command, where the last of a repeated flag counts: small, and on data that are at hand.
 SMALL = "-d digits -e 1 -klw 0 -lls 5 -hd 8"
 
@@ -36,6 +37,7 @@ def make_faces(folder):
 def test_there_are_commands():
     assert len(TRAINING) > 5
     assert len(LOOKING) > 5
+    assert len(SWEEPS) == 3
 
 
 @pytest.mark.parametrize("command", TRAINING)
@@ -66,6 +68,14 @@ def test_commands_that_look_again_run(run_models, tmp_path, monkeypatch, capfd):
     for command in LOOKING:
         line = re.sub(r"results/\S+", folders[1], command).replace("$run", folders[0])
         assert program.main(shlex.split(line)[2:]) == 0, (line, capfd.readouterr().err)
+
+
+@pytest.mark.parametrize("words", SWEEPS)
+def test_sweep_is_understood(words, capsys):
+    from utils.sweep.__main__ import main
+
+    assert main(["--dry_run", *shlex.split(words)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) >= 3
 
 
 def test_every_flag_is_listed():

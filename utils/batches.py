@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils.peers import ALONE, Alone
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class TrainingImages:
         seed: of the run.
         device: where to keep the images.
         labels: class of each image, (N,), -1 for those that training must not know; None where none is wanted.
+        peers: the processes among which every batch is shared.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class TrainingImages:
         seed: int,
         device: torch.device,
         labels: Tensor | None = None,
+        peers: Alone = ALONE,
     ) -> None:
         self.labelled_fraction = 0.0 if labels is None else (labels >= 0).float().mean().item()
         self.labels = None if labels is None else labels.to(device)
@@ -100,6 +103,7 @@ class TrainingImages:
             fixed = fixed_images(split, levels, binary=True, seed=seed, purpose="train", device=device)
             self.images, self.levels = fixed.to(torch.uint8), 1
         self.batch_size = batch_size
+        self.peers = peers
 
     def __len__(self) -> int:
         """Number of batches in an epoch."""
@@ -115,7 +119,8 @@ class TrainingImages:
         """
         generator = torch.Generator(self.images.device).manual_seed(seed)
         order = torch.randperm(len(self.images), generator=generator, device=self.images.device)
-        for indices in order.split(self.batch_size)[start:]:
+        for whole in order.split(self.batch_size)[start:]:
+            indices = self.peers.share(whole)
             grey = self.images.index_select(0, indices)
             images = binarize(grey, self.levels) if self.dynamic else grey.float().div_(self.levels)
             yield (images,) if self.labels is None else (images, self.labels[indices])

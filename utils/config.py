@@ -239,6 +239,9 @@ class Config(SystemSettings):
         "--overwrite", "bool", RUN, False, "move a run that is there aside and start anew", identity=False
     )
     pdf: bool = flag("--pdf", "bool", RUN, False, "write the figures as PDF files too", identity=False)
+    tensorboard: bool = flag(
+        "--tensorboard", "bool", RUN, False, "write scalars and figures for TensorBoard too (an extra)", identity=False
+    )
     pf: int = flag(
         "-pf --pf", "int", RUN, 1, "epochs from one printed line to the next", low=1, high=10**7, identity=False
     )

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from utils.peers import ALONE, Alone, Part
 from utils.seeds import derive_seed
 
 # Images whose posterior is computed at once, and latents that are decoded at once. Both fix the random numbers, so they
@@ -133,9 +134,21 @@ def quantile(values: Tensor, q: float) -> Tensor:
     return ordered[min(round(q * (len(ordered) - 1)), len(ordered) - 1)]
 
 
+def _in_turn(compute: Callable[[int], Part], count: int, peers: Alone, start: int = 0) -> Iterator[Part]:
+    """compute(start), ..., compute(count - 1) in order; each is computed by one of the processes."""
+    for first in range(start, count, peers.size):
+        number = first + peers.rank
+        yield from peers.gather(compute(number) if number < count else None)
+
+
 @torch.no_grad()
 def evaluate_elbo(
-    model: Model, images: Tensor, seed: int, batch_size: int = 1000, check_stop: Callable[[], None] = lambda: None
+    model: Model,
+    images: Tensor,
+    seed: int,
+    batch_size: int = 1000,
+    check_stop: Callable[[], None] = lambda: None,
+    peers: Alone = ALONE,
 ) -> SplitTerms:
     """The ELBO of every image of a split, with one sample of z per image.
 
@@ -145,28 +158,29 @@ def evaluate_elbo(
         seed: fixes the samples, so that epochs and models are compared on the same noise.
         batch_size: images at a time.
         check_stop: called before each batch; may raise.
+        peers: the processes among which the batches are shared; the result is the same.
     """
-    torch.manual_seed(derive_seed(seed, "evaluate elbo"))
-    log_px_z, kl_factors, means, codes = [], [], [], []
-    statistics: dict[str, list[Tensor]] = {}
+    batches = images.split(batch_size)
+
+    def evaluate(number: int) -> dict[str, Tensor]:
+        check_stop()
+        torch.manual_seed(derive_seed(seed, "evaluate elbo", number))
+        q = model.posterior(batches[number])
+        terms = model.elbo_terms_of(q, batches[number])
+        found = {"log_px_z": terms.log_px_z, "kl_factors": terms.kl_factors, "means": q.mean}
+        if model.latent.code_count:
+            found["codes"] = model.latent.codes(q)
+        return found | {f"statistic {name}": values for name, values in model.latent.statistics(q).items()}
+
     with evaluating(model):
-        for x in images.split(batch_size):
-            check_stop()
-            q = model.posterior(x)
-            terms = model.elbo_terms_of(q, x)
-            log_px_z.append(terms.log_px_z)
-            kl_factors.append(terms.kl_factors)
-            means.append(q.mean)
-            if model.latent.code_count:
-                codes.append(model.latent.codes(q))
-            for name, values in model.latent.statistics(q).items():
-                statistics.setdefault(name, []).append(values)
+        parts = list(_in_turn(evaluate, len(batches), peers))
+    whole = {name: torch.cat([part[name].to(images.device) for part in parts]) for name in parts[0]}
     return SplitTerms(
-        torch.cat(log_px_z),
-        torch.cat(kl_factors),
-        {name: torch.cat(values) for name, values in statistics.items()},
-        torch.cat(means),
-        model.latent.code_summary(torch.cat(codes)) if codes else {},
+        whole["log_px_z"],
+        whole["kl_factors"],
+        {name.removeprefix("statistic "): values for name, values in whole.items() if name.startswith("statistic ")},
+        whole["means"],
+        model.latent.code_summary(whole["codes"]) if "codes" in whole else {},
     )
 
 
@@ -212,7 +226,9 @@ class LogPx:
 
 
 @torch.no_grad()
-def log_px_blocks(model: Model, images: Tensor, k: int, seed: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+def log_px_blocks(
+    model: Model, images: Tensor, k: int, seed: int, start: int = 0, peers: Alone = ALONE
+) -> Iterator[tuple[Tensor, Tensor]]:
     """log p(x) block by block: log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x), z_k ~ q (Burda et al. 2016).
 
     Every block seeds its own samples, so that an interrupted estimate continues, and shares of it can be computed
@@ -224,13 +240,15 @@ def log_px_blocks(model: Model, images: Tensor, k: int, seed: int, start: int = 
         k: importance samples K per image.
         seed: fixes the samples.
         start: number of the first block to compute.
+        peers: the processes among which the blocks are shared.
 
     Yields:
         log p(x) in nats and effective sample size of the next block of images, each (B,).
     """
-    for number, x in enumerate(images.split(BLOCK)):
-        if number < start:
-            continue
+    blocks = images.split(BLOCK)
+
+    def estimate(number: int) -> tuple[Tensor, Tensor]:
+        x = blocks[number]
         torch.manual_seed(derive_seed(seed, "log p(x)", number))
         with evaluating(model):
             q = model.posterior(x)
@@ -243,7 +261,10 @@ def log_px_blocks(model: Model, images: Tensor, k: int, seed: int, start: int = 
                 total = torch.logaddexp(total, log_weights.logsumexp(0))
                 squares = torch.logaddexp(squares, (2 * log_weights).logsumexp(0))
                 done += step
-        yield total - math.log(k), (2 * total - squares).exp()
+        return total - math.log(k), (2 * total - squares).exp()
+
+    for values, ess in _in_turn(estimate, len(blocks), peers, start):
+        yield values.to(images.device), ess.to(images.device)
 
 
 class Partial(Protocol):
@@ -261,6 +282,7 @@ def estimate_log_px(
     seed: int,
     on_block: Callable[[int, int], None] | None = None,
     partial: Partial | None = None,
+    peers: Alone = ALONE,
 ) -> LogPx:
     """log p(x) of every image; see `log_px_blocks`.
 
@@ -271,6 +293,7 @@ def estimate_log_px(
         seed: fixes the samples.
         on_block: told (images done, images in all) after each block; may raise.
         partial: where to go on from and to keep what is done, every `KEEP_EVERY` seconds and when interrupted.
+        peers: the processes among which the images are shared.
     """
     found = partial.load() if partial else None
     values, ess = ([found["values"].to(images.device)], [found["ess"].to(images.device)]) if found else ([], [])
@@ -282,7 +305,7 @@ def estimate_log_px(
             partial.save({"values": torch.cat(values).cpu(), "ess": torch.cat(ess).cpu()})
 
     try:
-        for block_values, block_ess in log_px_blocks(model, images, k, seed, -(-start // BLOCK)):
+        for block_values, block_ess in log_px_blocks(model, images, k, seed, -(-start // BLOCK), peers):
             values.append(block_values)
             ess.append(block_ess)
             done += len(block_values)
@@ -299,13 +322,19 @@ def estimate_log_px(
 
 
 def evaluate_validation(
-    model: Model, images: Tensor, seed: int, k: int = 0, check_stop: Callable[[], None] = lambda: None
+    model: Model,
+    images: Tensor,
+    seed: int,
+    k: int = 0,
+    check_stop: Callable[[], None] = lambda: None,
+    peers: Alone = ALONE,
 ) -> dict[str, Any]:
     """The validation figures of one epoch: the ELBO and its terms, and log p(x) with K samples if K is not 0."""
-    found = evaluate_elbo(model, images, seed, check_stop=check_stop).summary()
+    found = evaluate_elbo(model, images, seed, check_stop=check_stop, peers=peers).summary()
     if not k:
         return found
-    return {**found, **estimate_log_px(model, images, k, seed, lambda done, total: check_stop()).summary()}
+    estimate = estimate_log_px(model, images, k, seed, lambda done, total: check_stop(), peers=peers)
+    return {**found, **estimate.summary()}
 
 
 def evaluate_test(
@@ -316,6 +345,7 @@ def evaluate_test(
     on_block: Callable[[int, int], None] | None = None,
     partial: Partial | None = None,
     on_log_px: Callable[[Tensor], None] | None = None,
+    peers: Alone = ALONE,
 ) -> dict[str, Any]:
     """The test figures of a run: ELBO, KL per factor, statistics of the latent, active units, log p(x).
 
@@ -327,11 +357,12 @@ def evaluate_test(
         on_block: told (images done, images in all) during the estimate of log p(x).
         partial: where that estimate is kept while it goes on.
         on_log_px: given log p(x) of each image, (N,), where the latent has a density.
+        peers: the processes among which the images are shared; the result is the same.
     """
-    terms = evaluate_elbo(model, images, seed)
+    terms = evaluate_elbo(model, images, seed, peers=peers)
     log_px: dict[str, Any] = {"log_px": None, "log_px_se": None, "k": k, "ess": None}
     if model.latent.has_density:
-        estimate = estimate_log_px(model, images, k, seed, on_block, partial)
+        estimate = estimate_log_px(model, images, k, seed, on_block, partial, peers)
         log_px = estimate.summary()
         if on_log_px:
             on_log_px(estimate.values)

@@ -26,10 +26,12 @@ from utils.image_log_px import read_log_px, write_log_px
 from utils.interrupts import StopRequest
 from utils.load_data import Data, load_data
 from utils.model_utils import count_parameters
+from utils.peers import ALONE, Alone
 from utils.run_dir import RunDir, read_config, read_json, read_metrics
 from utils.seeds import derive_seed
 from utils.subject import Subject
 from utils.system_figures import check_labels, probe_figures, system_figures, validation_figures
+from utils.tensorboard import check_installed, scalar_writer, write_figures
 from utils.training_utils import fit
 
 if TYPE_CHECKING:
@@ -44,20 +46,27 @@ VALIDATION_K = 10
 BuildModel = Callable[[Config, Any], "VAE"]
 
 
-def prepare(config: Config, build_model: BuildModel, data: Data | None = None) -> tuple[Data, VAE, dict[str, Any]]:
+def prepare(
+    config: Config, build_model: BuildModel, data: Data | None = None, peers: Alone = ALONE
+) -> tuple[Data, VAE, dict[str, Any]]:
     """The data, the model with its initial weights, and how images are to be prepared for it.
 
     Args:
         config: the run.
         build_model: makes the model that a configuration describes.
         data: the data set of the run, where it is loaded already.
+        peers: the processes that share the run.
 
     Raises:
         UsageError: the device is not there, or the labels that the run needs are not.
         DataError: the data cannot be had.
     """
-    device = choose_device(config.device)
+    if config.tensorboard:
+        check_installed()
+    device = peers.device(choose_device(config.device))
     if data is None:
+        if peers.rank:
+            peers.wait()  # the first one may have to download
         data = load_data(
             config.dataset,
             config.data_dir,
@@ -65,7 +74,10 @@ def prepare(config: Config, build_model: BuildModel, data: Data | None = None) -
             image_size=config.image_size,
             grey=config.grey,
         )
+        if not peers.rank:
+            peers.wait()
     check_labels(config, data)
+    peers.check(config, len(data.train))
     torch.manual_seed(derive_seed(config.rs, "weights"))
     model = build_model(config, data).to(device)
     binary = model.likelihood.binary or config.binarize
@@ -73,7 +85,14 @@ def prepare(config: Config, build_model: BuildModel, data: Data | None = None) -
 
 
 def execute(
-    config: Config, run: RunDir, console: Console, stop: StopRequest, data: Data, model: VAE, how: dict[str, Any]
+    config: Config,
+    run: RunDir,
+    console: Console,
+    stop: StopRequest,
+    data: Data,
+    model: VAE,
+    how: dict[str, Any],
+    peers: Alone = ALONE,
 ) -> dict[str, Any]:
     """Train (or go on training), evaluate and draw; what is done already is not done again.
 
@@ -83,6 +102,7 @@ def execute(
         console: where to report.
         stop: what signals ask for.
         data, model, how: what `prepare` returned.
+        peers: the processes that share the run.
 
     Returns:
         The summary, which is also written.
@@ -90,64 +110,94 @@ def execute(
     Raises:
         UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
     """
-    with run:
-        if (summary := run.result()) is not None:  # another process did it while this one was preparing
-            return summary
-        if run.moved_to:
-            console.say(f"the run that was here is now {run.moved_to}")
-        state = run.load_furthest() if run.started else None
-        console.head(
-            {
-                "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
-                "validate / test",
-                **{f"note {number}": note for number, note in enumerate(data.notes, 1)},
-                "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
-                "parameters": f"{count_parameters(model):,}",
-                "device": str(how["device"]),
-                "seed": str(config.rs),
-                "folder": str(run.path) + (f" (resuming after epoch {state['progress']['epoch']})" if state else ""),
-            }
-        )
-        run.write_start(str(how["device"]), {name: getattr(data, name) for name in IMAGE_FACTS})
-        labels = None
-        if config.classifier and data.train.labels is not None:
-            labels = training_labels(data.train.labels, config.labels, config.rs)
-        train = TrainingImages(data.train, once=config.binarize, batch_size=config.batch_size, labels=labels, **how)
-        val = fixed_images(data.val, purpose="val", **how)
-        try:
-            with stop.deferred():
-                progress, diverged = fit(
-                    model,
-                    train,
-                    lambda: validation_figures(
-                        model, val, data.val.labels, config.rs, VALIDATION_K * config.val_nll, stop.check
-                    ),
-                    config,
-                    run,
-                    console,
-                    stop.check,
-                    state,
-                    examine=lambda images: evaluate_elbo(model, images, config.rs).summary(),
-                )
-        finally:
-            console.end()  # what is said next must not share the line of the bar
-        if diverged:
-            console.diverged(progress, run.diverged)
-        summary = {
-            "status": "diverged" if diverged else "complete",
-            "epochs": progress.epoch,
-            "best_epoch": progress.best_epoch,
-            "seconds": progress.seconds,
-            "restarts": progress.restarts,
-            "test": None,
+    with peers.holding(run):
+        return _execute(config, run, console, stop, data, model, how, peers)
+
+
+def _execute(
+    config: Config,
+    run: RunDir,
+    console: Console,
+    stop: StopRequest,
+    data: Data,
+    model: VAE,
+    how: dict[str, Any],
+    peers: Alone,
+) -> dict[str, Any]:
+    peers.wait()
+    if (summary := run.result()) is not None:  # another process did it while this one was preparing
+        return summary
+    if run.moved_to:
+        console.say(f"the run that was here is now {run.moved_to}")
+    state = run.load_furthest() if run.started else None
+    peers.wait()  # nobody reads what the first one is about to write
+    device = str(how["device"]) + (f", one of {peers.size} processes" if peers.size > 1 else "")
+    console.head(
+        {
+            "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
+            "validate / test",
+            **{f"note {number}": note for number, note in enumerate(data.notes, 1)},
+            "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
+            "parameters": f"{count_parameters(model):,}",
+            "device": device,
+            "seed": str(config.rs),
+            "folder": str(run.path) + (f" (resuming after epoch {state['progress']['epoch']})" if state else ""),
         }
-        if not progress.best_epoch:
-            return run.write_result(summary)
-        return finish(config, run, console, model, data, how, summary)
+    )
+    if not peers.rank:
+        run.write_start(device, {name: getattr(data, name) for name in IMAGE_FACTS})
+        if config.tensorboard:
+            run.listeners.append(scalar_writer(run.board, state["progress"]["epoch"] if state else 0))
+    labels = None
+    if config.classifier and data.train.labels is not None:
+        labels = training_labels(data.train.labels, config.labels, config.rs)
+    train = TrainingImages(
+        data.train, once=config.binarize, batch_size=config.batch_size, labels=labels, peers=peers, **how
+    )
+    val = fixed_images(data.val, purpose="val", **how)
+    try:
+        with stop.deferred():
+            progress, diverged = fit(
+                peers.replica(model),
+                train,
+                lambda: validation_figures(
+                    model, val, data.val.labels, config.rs, VALIDATION_K * config.val_nll, stop.check, peers
+                ),
+                config,
+                peers.store(run),
+                console,
+                stop.check,
+                state,
+                examine=lambda images: evaluate_elbo(model, images, config.rs).summary(),
+                peers=peers,
+            )
+    finally:
+        console.end()  # what is said next must not share the line of the bar
+    if diverged:
+        console.diverged(progress, run.diverged)
+    summary = {
+        "status": "diverged" if diverged else "complete",
+        "epochs": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "seconds": progress.seconds,
+        "restarts": progress.restarts,
+        "test": None,
+    }
+    peers.wait()  # until the best model is written
+    if progress.best_epoch:
+        return finish(config, run, console, model, data, how, summary, peers)
+    return summary if peers.rank else run.write_result(summary)
 
 
 def finish(
-    config: Config, run: RunDir, console: Console, model: VAE, data: Data, how: dict[str, Any], summary: dict[str, Any]
+    config: Config,
+    run: RunDir,
+    console: Console,
+    model: VAE,
+    data: Data,
+    how: dict[str, Any],
+    summary: dict[str, Any],
+    peers: Alone,
 ) -> dict[str, Any]:
     """Evaluate the best model on the test images, draw the figures and write the summary; returns that.
 
@@ -172,8 +222,11 @@ def finish(
             config.rs,
             on_block,
             partial,
-            lambda values: write_log_px(run.path, config.ll_sample, best_epoch, values),
+            None if peers.rank else lambda values: write_log_px(run.path, config.ll_sample, best_epoch, values),
+            peers,
         )
+        if peers.rank:  # the first one does what is not shared
+            return {**summary, "test": figures}
         figures |= system_figures(config, run, model, data, how, test, console)
         subject = Subject(
             model,
@@ -187,7 +240,11 @@ def finish(
         )
         for reason in draw(subject, run.figures, pdf=config.pdf).refused:
             console.say(reason)
+        if config.tensorboard:
+            write_figures(run.board, run.figures, best_epoch)
         result = {**summary, "best_epoch": best_epoch, "test": figures}
+    if peers.rank:
+        return result
     if config.probe:
         result["probe"] = probe_figures(config, model, data, how, test)
     written = run.write_result(result)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from utils.checkpoints import CheckpointError
 from utils.data_files import DataError
+from utils.distributed import ProcessLost
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -28,7 +29,7 @@ def explain(error: Exception) -> str | None:
     """The line for the user, or None for an error that only a fault of the program explains."""
     if isinstance(error, CheckpointError):
         return f"{error}; --overwrite moves this run aside and starts anew"
-    if isinstance(error, DataError):
+    if isinstance(error, (DataError, ProcessLost)):
         return str(error)
     if isinstance(error, OSError):
         return _of_the_system(error)

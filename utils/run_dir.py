@@ -7,6 +7,7 @@ results/<dataset>/<name>__s<seed>__<hash>/
     checkpoints/    last.pt and best.pt, each with the one before it; while a run is interrupted also stopped.pt (where
                     in its epoch it was) and log_px.pt (how far its log p(x) had come)
     figures/        pictures
+    tensorboard/    the same for TensorBoard, where that is asked for
     diverged.pt     what failed, where a run diverged
     log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
     summary.json    the result; written last, its presence says that the run is complete
@@ -25,7 +26,7 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -70,8 +71,10 @@ class RunDir:
         self.code_prior = self.path / "checkpoints" / "code_prior.pt"
         self.stopped = self.path / "checkpoints" / "stopped.pt"
         self.figures = self.path / "figures"
+        self.board = self.path / "tensorboard"
         self.diverged = self.path / "diverged.pt"
         self._holder = self.path / HOLDER
+        self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.moved_to: Path | None = None  # where --overwrite put the run that was here
 
     def __enter__(self) -> RunDir:
@@ -295,9 +298,11 @@ class RunDir:
         return self.last.exists() or previous(self.last).exists()
 
     def log(self, line: dict[str, Any]) -> None:
-        """Add one epoch to `metrics.jsonl`."""
+        """Add one epoch to `metrics.jsonl`, and tell the listeners."""
         with naming(self.metrics_path), open(self.metrics_path, "a") as file:
             file.write(json.dumps(finite(line)) + "\n")
+        for listen in self.listeners:
+            listen(line)
 
     def rewind(self, epoch: int) -> None:
         """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained anew."""

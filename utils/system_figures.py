@@ -16,6 +16,7 @@ from utils.classifying_utils import choose_labelled, classifier_figures, embed, 
 from utils.code_prior_fitting import code_prior_figures, codes_of, fit_by_gradient
 from utils.evaluation import evaluate_validation
 from utils.flags import UsageError
+from utils.peers import ALONE, Alone
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -46,10 +47,16 @@ def check_labels(config: Config, data: Data) -> None:
 
 
 def validation_figures(
-    model: VAE, images: Tensor, labels: Tensor | None, seed: int, k: int, check_stop: Callable[[], None]
+    model: VAE,
+    images: Tensor,
+    labels: Tensor | None,
+    seed: int,
+    k: int,
+    check_stop: Callable[[], None],
+    peers: Alone = ALONE,
 ) -> dict[str, Any]:
     """What `evaluate_validation` finds and, where the model has a classifier, how well that does."""
-    found = evaluate_validation(model, images, seed, k, check_stop)
+    found = evaluate_validation(model, images, seed, k, check_stop, peers)
     if model.classifier is not None and labels is not None:
         found.update(classifier_figures(model, images, labels, seed))
     return found

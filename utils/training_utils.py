@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from utils.adam import Adam
+from utils.peers import ALONE, Alone
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -214,6 +215,7 @@ def fit(
     check_stop: Callable[[], None],
     state: dict[str, Any] | None = None,
     examine: Callable[[Tensor], dict[str, Any]] = lambda images: {},
+    peers: Alone = ALONE,
 ) -> tuple[Progress, bool]:
     """Train until the last epoch, early stopping or divergence.
 
@@ -227,6 +229,7 @@ def fit(
         check_stop: called between steps; raises to stop. The state is saved first. `validate` may raise like it.
         state: a checkpoint to resume from; resuming equals never having stopped.
         examine: measures the model on the images of a batch, for the report on a run that diverged.
+        peers: the processes among which every batch is shared.
 
     Returns:
         How far it came, and whether it diverged: a non-finite loss or gradient came back after `max_restarts` reloads.
@@ -247,7 +250,7 @@ def fit(
         weight = kl_weight(config, progress.epoch + 1)
         try:
             model.train(True)
-            sums = train_epoch(model, optimizer, batches, weight, config, progress, sums, store, check_stop)
+            sums = train_epoch(model, optimizer, batches, weight, config, progress, sums, store, check_stop, peers)
             model.train(False)
             try:
                 validated = validate() if (progress.epoch + 1) % config.val_f == 0 else None
@@ -303,6 +306,7 @@ def train_epoch(
     sums: Tensor | None,
     store: Store,
     check_stop: Callable[[], None],
+    peers: Alone = ALONE,
 ) -> Tensor:
     """One pass over the training images, or the rest of one that was interrupted.
 
@@ -318,7 +322,11 @@ def train_epoch(
     epoch, first_step = progress.epoch + 1, progress.step
     model.latent.set_epoch(epoch)
     names = extra_names(config)
-    if progress.step == 0:
+    if peers.rank:  # each has noise of its own, also where it goes on from a state that has the first one's
+        noise = ("training noise", epoch, progress.restarts, "of process", peers.rank, progress.step)
+        torch.manual_seed(derive_seed(config.rs, *noise))
+        sums = None if sums is None else torch.zeros_like(sums)
+    elif progress.step == 0:
         torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
     bad, taken_before = optimizer.skip.zero_(), optimizer.taken.clone()
 
@@ -342,10 +350,10 @@ def train_epoch(
             if not bool(bad):
                 store.save_stopped(snapshot(model, optimizer, progress, sums))
             raise
-    if bool(bad):
+    if bool(peers.total(bad)):
         raise NonFinite(first_step + int(optimizer.taken - taken_before))
     assert sums is not None
-    return sums
+    return peers.total(sums)
 
 
 def _evidence(

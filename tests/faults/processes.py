@@ -1,7 +1,7 @@
 """Runs in processes of their own, to be starved, signalled and killed.
 
 They are forked from one process that has imported everything, since starting Python and torch takes far longer than a
-small run. Nothing here imports pytest: the processes import this module.
+small run.
 """
 
 import json
@@ -34,7 +34,7 @@ class Process:
     """A function running in another process, its output going to files in `folder`.
 
     Args:
-        target: function of a module that does not import pytest.
+        target: a function of a module.
         arguments: for it.
         folder: where the output goes.
     """

@@ -86,6 +86,8 @@ def build_units(words: Sequence[str], files: Sequence[Path], pairs: bool) -> lis
             raise UsageError(f"{place or shlex.join(['run_models.py', *command])}: {error}") from None
         if config.list_datasets:
             raise UsageError("--list_datasets: is no run; give it to run_models.py itself")
+        if config.seeds > 1:
+            raise UsageError(f"--seeds {config.seeds}: a sweep takes each seed as a run; give -rs 1 2 3 and so on")
         if config.overwrite:
             raise UsageError("--overwrite: a sweep goes on with what is there; to begin anew choose another -ld")
         unit = Unit(command, " ".join([*(line if files else ()), *label]) or "run", config)

@@ -51,6 +51,7 @@ def test_same_run_is_there_once_and_other_k_is_another_result():
         ("-z 2 5 -rs 1 2 3", True, ["--zip", "-z has 2", "-rs has 3"]),
         ("-zd auto:0", False, ["-zd auto:0"]),
         ("--list_datasets", False, ["--list_datasets"]),
+        ("--seeds 3", False, ["--seeds 3", "-rs 1 2 3"]),
         ("--overwrite", False, ["--overwrite", "-ld"]),
     ],
 )
