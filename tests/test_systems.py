@@ -176,12 +176,13 @@ def test_images_without_labels_have_no_classifier_and_no_probe(run_models, tmp_p
     assert not (tmp_path / "results").exists()
 
 
-def test_comparison_has_the_columns_of_its_runs(run_models, tmp_path, monkeypatch):
-    from utils.results import comparison
+def test_comparison_has_the_columns_of_its_runs(run_models, tmp_path, monkeypatch, capfd):
+    from utils.results import main
 
     monkeypatch.setattr("utils.classifying_utils.DRAWS", 2)
     run_models(f"{SMALL} -n vmf -z 2 --kappa 5 --probe")
     run_models(f"{SMALL} -n vq --codes 6 --vq_prior independent --classifier")
-    text = comparison(sorted((tmp_path / "results" / "digits").iterdir()))
-    for word in ("kNN 100", "kNN 1000", "in use", "perplexity", "log p(x, codes)", "accuracy", "vmf, kappa 5"):
+    assert main([str(tmp_path / "results")]) == 0
+    text = capfd.readouterr().out
+    for word in ("kNN 100", "kNN 1000", "in use", "perplexity", "log p(x, codes)", "accuracy", "kappa"):
         assert word in text
