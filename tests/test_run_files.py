@@ -60,3 +60,21 @@ def test_product_spaces_end_in_their_table(script):
     table = out[out.index("data ") :]
     assert [line.split()[1] for line in table.splitlines()[2:4]] == ["s1,s1,s1,s1", "s4"]
     assert "against z_dims=s4" in table
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "environment", "found"),
+    [
+        ("cifar10.sh", {"CHANNELS": "4"}, ["no_bias", "mse", "codes in use %"]),
+        ("classifier.sh", {"DIMENSIONS": "2", "LABELS": "20"}, ["accuracy %", "kNN 100 %"]),
+        ("fixed_concentration.sh", {"KAPPAS": "5", "Z": "2"}, ["kappa", "R^2"]),
+        ("gumbel_vq.sh", {}, ["straight_through", "perplexity", "log p(x, codes)"]),
+        ("knn_probe.sh", {"DIMENSIONS": "2"}, ["kNN 100 %", "kNN 1000 %"]),
+    ],
+)
+def test_script_ends_in_its_table(script, name, environment, found):
+    out = script(name, **TINY, **environment)
+    table = out[out.rindex("data ") :]
+    for word in found:
+        assert word in table

@@ -8,7 +8,6 @@ import torch
 
 from run_models import load_run
 from utils.checkpoints import digest, load_checkpoint
-from utils.figures import Drawn
 from utils.interrupts import Interrupted
 
 SMALL = "-d digits -e 3 -klw 2 -lls 5 -hd 16,8"
@@ -17,7 +16,7 @@ SMALL = "-d digits -e 3 -klw 2 -lls 5 -hd 16,8"
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     # They take most of the time of a run as small as these, and have tests of their own.
-    monkeypatch.setattr("utils.experiment.draw", lambda *what, **how: Drawn([], []))
+    monkeypatch.setattr("utils.figures.draw", lambda subject, folder: [])
 
 
 @pytest.fixture
@@ -185,5 +184,5 @@ def test_comparison_has_the_columns_of_its_runs(run_models, tmp_path, monkeypatc
     run_models(f"{SMALL} -n vq --codes 6 --vq_prior independent --classifier")
     assert main([str(tmp_path / "results")]) == 0
     text = capfd.readouterr().out
-    for word in ("kNN 100", "kNN 1000", "perplexity", "log p(x, codes)", "accuracy", "vmf", "vq"):
+    for word in ("kNN 100", "kNN 1000", "in use", "perplexity", "log p(x, codes)", "accuracy", "kappa"):
         assert word in text

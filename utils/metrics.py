@@ -27,6 +27,7 @@ METRICS: Mapping[str, Metric] = {
     "log_px_z": Metric("reconstruction", 1),
     "kl": Metric("KL"),
     "code_prior.log_joint": Metric("log p(x, codes)", 1),
+    "codes.usage": Metric("codes in use %", scale=100.0),
     "codes.perplexity": Metric("perplexity"),
     "accuracy": Metric("accuracy %", 1, 100.0),
     **{f"probe.knn.{labels}.mean": Metric(f"kNN {labels} %", 1) for labels in (100, 600, 1000)},
