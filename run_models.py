@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from utils.command_line import parse
 from utils.config import Config
 from utils.console import Console
-from utils.distributed import is_first, join, program
+from utils.distributed import is_first, join, processes, program
 from utils.failures import explain, flush_output
 from utils.flags import UsageError
 from utils.interrupts import Interrupted, StopRequest
@@ -113,4 +113,9 @@ def load_run(folder: str | Path) -> tuple[VAE, Config]:
 
 if __name__ == "__main__":
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal without ± must do, too
-    sys.exit(main())
+    code = main()
+    if processes():
+        # Threads of gloo can outlive the process group, and abort a process that has done its work as it is torn down.
+        flush_output()
+        os._exit(code)
+    sys.exit(code)

@@ -80,7 +80,6 @@ def test_training_in_two_processes_is_that_in_one(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="now and then gloo aborts the second process while it leaves, after its work is done")
 def test_run_in_two_processes_is_evaluated_as_by_one_and_can_be_resumed_by_one(run_models, tmp_path):
     line = "-d digits -n vmf -z 3 -klw 2 -hd 16 -lls 20 -vll"
     words = ["run_models.py", *line.split(), "-ld", tmp_path / "results"]

@@ -14,21 +14,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reas
 
 @pytest.fixture(scope="module")
 def cluster():
-    """The address of a cluster of two nodes with one core each."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    from ray.cluster_utils import Cluster
+    """The address of a cluster of two nodes with one core each, where an epoch takes half a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("NAP", "0.5")  # runs have the environment of their node, not that of the sweep
+        from ray.cluster_utils import Cluster
 
-    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    nodes.add_node(num_cpus=1)
-    nodes.wait_for_nodes()
-    yield nodes.address
-    nodes.shutdown()
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes.add_node(num_cpus=1)
+        nodes.wait_for_nodes()
+        yield nodes.address
+        nodes.shutdown()
 
 
-@pytest.mark.xfail(reason="waits a minute for Ray to start, which a busy machine does not manage")
 def test_worker_and_driver_are_killed_and_only_what_is_missing_runs_again(cluster, tmp_path):
     line = f"--engine ray --address {cluster} -- -n vmf -rs 1 2 3 4 5 6 -e 10"
-    process = driver(tmp_path, line, nap="0.15")
+    process = driver(tmp_path, line)
     wait_until(lambda: any(2 <= count < 8 for count in epochs(tmp_path)))
     # Ray's own worker, the parent of a run: its run ends with it, and Ray starts both again.
     name = next(name for name, count in zip(starts(tmp_path), epochs(tmp_path)) if 2 <= count < 8)
@@ -46,7 +47,7 @@ def test_worker_and_driver_are_killed_and_only_what_is_missing_runs_again(cluste
     wait_until(lambda: all(is_gone(pid) for pid in pids))
     assert len(finished) >= 2
 
-    again = driver(tmp_path, line, nap="0")
+    again = driver(tmp_path, line)
     out, err = again.communicate(timeout=120)
     assert (again.returncode, err) == (0, "")
     assert "2 at a time on Ray (2 nodes), 1 core each" in out
@@ -60,7 +61,7 @@ def test_worker_and_driver_are_killed_and_only_what_is_missing_runs_again(cluste
 def test_failure_is_the_same_as_on_this_machine(cluster, tmp_path):
     from tests.utils.sweep.fake_program import FAILS
 
-    process = driver(tmp_path, f"--engine ray --address {cluster} -- -rs {FAILS} 1 -e 1", nap="0")
+    process = driver(tmp_path, f"--engine ray --address {cluster} -- -rs {FAILS} 1 -e 1")
     _, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "exit code 1: fake_program.py: the data are missing" in err
