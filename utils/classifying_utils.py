@@ -62,7 +62,7 @@ def training_labels(labels: Tensor, n: int | None, seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def classifier_figures(
+def classifier_metrics(
     model: VAE, images: Tensor, labels: Tensor, seed: int, samples: int = 10, batch_size: int = 1000
 ) -> dict[str, float]:
     """How well the classifier on the latent does on a split.

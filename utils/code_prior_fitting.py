@@ -82,7 +82,7 @@ def _mean_log_prob(prior: CodePrior, codes: Tensor) -> float:
 
 
 @torch.no_grad()
-def code_prior_figures(
+def code_prior_metrics(
     model: VAE, images: Tensor, labels: Tensor | None, kind: str, batch_size: int = BATCH
 ) -> dict[str, Any]:
     """A lower bound of log p(x) from the fitted prior, and the bits that it takes to write the codes down.

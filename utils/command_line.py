@@ -11,7 +11,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from utils.config import Config, resolve
+from utils.config import Config
+from utils.config_rules import resolve
 from utils.flags import Flag, UsageError, bare, flag_of, nearest, shown
 from utils.revisit import Revisit, resolve_revisit
 

@@ -30,7 +30,7 @@ from utils.peers import ALONE, Alone
 from utils.run_dir import RunDir, read_config, read_json, read_metrics
 from utils.seeds import derive_seed
 from utils.subject import Subject
-from utils.system_figures import check_labels, probe_figures, system_figures, validation_figures
+from utils.system_metrics import check_labels, probe_metrics, system_metrics, validation_metrics
 from utils.tensorboard import check_installed, scalar_writer, write_figures
 from utils.training_utils import fit
 
@@ -160,7 +160,7 @@ def _execute(
             progress, diverged = fit(
                 peers.replica(model),
                 train,
-                lambda: validation_figures(
+                lambda: validation_metrics(
                     model, val, data.val.labels, config.rs, VALIDATION_K * config.val_nll, stop.check, peers
                 ),
                 config,
@@ -227,7 +227,7 @@ def finish(
         )
         if peers.rank:  # the first one does what is not shared
             return {**summary, "test": figures}
-        figures |= system_figures(config, run, model, data, how, test, console)
+        figures |= system_metrics(config, run, model, data, how, test, console)
         subject = Subject(
             model,
             config,
@@ -246,7 +246,7 @@ def finish(
     if peers.rank:
         return result
     if config.probe:
-        result["probe"] = probe_figures(config, model, data, how, test)
+        result["probe"] = probe_metrics(config, model, data, how, test)
     written = run.write_result(result)
     partial.remove()
     return written

@@ -67,7 +67,7 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
     if test.get("ess") is not None:
         rows.append(["effective sample size", f"{number(test['ess'], 1)} of {test['k']}"])
     rows.append(["active units", f"{test['active_units']} of {test['units']}"])
-    rows += [[name, text] for name, text in _system_figures(test)]
+    rows += [[name, text] for name, text in _system_metrics(test)]
     rows.append(["epochs, best", f"{summary['epochs']}, {summary['best_epoch']}"])
     text = table([["nats per image", "value"], *rows])
     return text + "\n\n" + probe_table(summary["probe"]) if "probe" in summary else text
@@ -103,7 +103,7 @@ def seeds_table(summaries: Mapping[int, dict[str, Any]]) -> str:
     return table(rows)
 
 
-def _system_figures(test: dict[str, Any]) -> list[tuple[str, str]]:
+def _system_metrics(test: dict[str, Any]) -> list[tuple[str, str]]:
     """What the discrete latents and the classifier add to the test figures: names and values."""
     found: list[tuple[str, str]] = []
     if codes := test.get("codes"):

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from utils.command_line import parse
-from utils.config import Config, resolve
+from utils.config import Config
+from utils.config_rules import resolve
 from utils.flags import UsageError, flag_of
 from utils.revisit import Revisit
 

@@ -9,7 +9,7 @@ from torch import nn
 from hyperspherical_vae.latents import NormalLatent, SphericalLatent
 from hyperspherical_vae.likelihoods import Bernoulli
 from models import VAE
-from utils.classifying_utils import choose_labelled, classifier_figures, embed, probe, training_labels
+from utils.classifying_utils import choose_labelled, classifier_metrics, embed, probe, training_labels
 
 
 def test_choice_is_even_over_classes_and_fixed_by_the_seed():
@@ -62,7 +62,7 @@ def test_classifier_figures_are_those_of_the_mean_direction_and_of_averaged_prob
     model = sphere_model()
     images = torch.bernoulli(torch.full((500, 1, 2, 2), 0.5))
     labels = torch.arange(500) % 2
-    figures = classifier_figures(model, images, labels, seed=1, samples=4000, batch_size=200)
+    figures = classifier_metrics(model, images, labels, seed=1, samples=4000, batch_size=200)
     with torch.no_grad():
         q = model.posterior(images)
         at_mode = model.classifier(2 * q.loc).argmax(-1)

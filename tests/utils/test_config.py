@@ -6,7 +6,8 @@ import json
 import pytest
 
 from utils.command_line import parse
-from utils.config import Config, resolve
+from utils.config import Config
+from utils.config_rules import resolve
 from utils.flags import UsageError, flag_of
 
 

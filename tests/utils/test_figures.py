@@ -11,7 +11,8 @@ from torch import nn
 
 from hyperspherical_vae.distributions import ProductDistribution, VonMisesFisher
 from models import build_model
-from utils.config import Config, resolve
+from utils.config import Config
+from utils.config_rules import resolve
 from utils.figures import FIGURES, Drawing, draw, side_by_side
 from utils.figures_latent import concentration, interpolation, manifold
 from utils.subject import Factor, Subject, Undrawable, factors_of, symbols, with_concentration

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.config import Config, resolve
+from utils.config import Config
+from utils.config_rules import resolve
 from utils.plotting_utils import png
 from utils.report import find_runs, main, page
 

@@ -1,6 +1,5 @@
 """Sweeps on Ray, for real: on this machine, and on a cluster of two nodes that lie on it."""
 
-import os
 import signal
 import sys
 

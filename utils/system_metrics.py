@@ -12,8 +12,8 @@ from hyperspherical_vae.latents import CodebookLatent
 from hyperspherical_vae.latents.code_priors import IndependentCodePrior
 from utils.batches import fixed_images
 from utils.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
-from utils.classifying_utils import choose_labelled, classifier_figures, embed, probe
-from utils.code_prior_fitting import code_prior_figures, codes_of, fit_by_gradient
+from utils.classifying_utils import choose_labelled, classifier_metrics, embed, probe
+from utils.code_prior_fitting import code_prior_metrics, codes_of, fit_by_gradient
 from utils.evaluation import evaluate_validation
 from utils.flags import UsageError
 from utils.peers import ALONE, Alone
@@ -46,7 +46,7 @@ def check_labels(config: Config, data: Data) -> None:
         )
 
 
-def validation_figures(
+def validation_metrics(
     model: VAE,
     images: Tensor,
     labels: Tensor | None,
@@ -58,11 +58,11 @@ def validation_figures(
     """What `evaluate_validation` finds and, where the model has a classifier, how well that does."""
     found = evaluate_validation(model, images, seed, k, check_stop, peers)
     if model.classifier is not None and labels is not None:
-        found.update(classifier_figures(model, images, labels, seed))
+        found.update(classifier_metrics(model, images, labels, seed))
     return found
 
 
-def system_figures(
+def system_metrics(
     config: Config,
     run: RunDir,
     model: VAE,
@@ -84,10 +84,10 @@ def system_figures(
     """
     found: dict[str, Any] = {}
     if model.classifier is not None and data.test.labels is not None:
-        found.update(classifier_figures(model, test, data.test.labels, config.rs))
+        found.update(classifier_metrics(model, test, data.test.labels, config.rs))
     if config.vq_prior is not None:
         _add_code_prior(config, run, model, data, how, console)
-        found["code_prior"] = code_prior_figures(model, test, data.test.labels, config.vq_prior)
+        found["code_prior"] = code_prior_metrics(model, test, data.test.labels, config.vq_prior)
     return found
 
 
@@ -127,7 +127,7 @@ def _add_code_prior(
     save_checkpoint(run.code_prior, {"best_epoch": best_epoch, "prior": prior.state_dict()})
 
 
-def probe_figures(config: Config, model: VAE, data: Data, how: dict[str, Any], test: Tensor) -> dict[str, Any]:
+def probe_metrics(config: Config, model: VAE, data: Data, how: dict[str, Any], test: Tensor) -> dict[str, Any]:
     """Accuracy of nearest neighbours and logistic regression on the embeddings; see `classifying_utils.probe`."""
     assert data.train.labels is not None
     assert data.test.labels is not None
