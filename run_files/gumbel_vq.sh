@@ -3,18 +3,8 @@
 # of the latter, a vector-quantized one on a map of codes, and a Normal one to compare with.
 # From the environment: EPOCHS, SEEDS, DATASET, DATA_DIR, LOG_DIR.
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh" requirements.txt
+. run_files/_runs.sh 50 mnist -klw 10
 
-epochs=${EPOCHS:-50}
-dataset=${DATASET:-mnist}
-out=${LOG_DIR:-results}
-runs=()
-train() {
-    local name=$1
-    shift
-    "$PY" run_models.py -d "$dataset" --data_dir "${DATA_DIR:-data}" -e "$epochs" -klw 10 -pf 10 -ld "$out" \
-        -en "$name" -rs "$seed" "$@" || stop "the run $name with seed $seed failed (its message is above)"
-    runs+=("$out/$dataset/$name"__s"$seed"__*/)
-}
 for seed in ${SEEDS:-1}; do
     say "seed $seed: a Normal posterior on R^10"
     train codes-normal -n normal -z 10
@@ -29,5 +19,4 @@ for seed in ${SEEDS:-1}; do
     train codes-vq-map -n vq -et cnn -dt cnn --vq_prior autoregressive
 done
 
-say "all models on the same test images (nats per image, higher is better but for the KL; log p(x, codes) <= log p(x))"
-"$PY" -m utils.results "${runs[@]}" || stop "the runs could not be compared"
+compare "all models on the same test images (nats per image, higher is better but for the KL; log p(x, codes) <= log p(x))"

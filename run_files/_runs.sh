@@ -1,0 +1,20 @@
+# Sourced after `_environment.sh` by the scripts that train one model after another and compare them on the same images.
+# Usage: . _runs.sh DEFAULT_EPOCHS DEFAULT_DATASET [FLAGS of every run]. From the environment: EPOCHS, DATASET, DATA_DIR,
+# LOG_DIR. The loop around `train` sets $seed.
+epochs=${EPOCHS:-$1}
+dataset=${DATASET:-$2}
+common=("${@:3}")
+out=${LOG_DIR:-results}
+runs=()
+
+train() { # NAME [FLAGS]
+    local name=$1
+    "$PY" run_models.py -d "$dataset" --data_dir "${DATA_DIR:-data}" -e "$epochs" -ld "$out" -en "$name" -rs "$seed" \
+        -pf 10 "${common[@]}" "${@:2}" || stop "the run $name with seed $seed failed (its message is above)"
+    runs+=("$out/$dataset/$name"__s"$seed"__*/)
+}
+
+compare() { # WHAT THE TABLE SHOWS
+    say "$1"
+    "$PY" -m utils.results "${runs[@]}" || stop "the runs could not be compared"
+}
