@@ -86,23 +86,24 @@ def test_twenty_runs_started_together_all_finish_apart(tmp_path):
     )
 
 
+def measure():
+    """Memory (KiB), file handles and temporary files of this process."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # free memory that the C library keeps is no leak
+        ctypes.CDLL(None).malloc_trim(0)
+    resident = int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
+    return {
+        "memory": resident,
+        "handles": len(os.listdir("/proc/self/fd")),
+        "temporary": len(os.listdir(tempfile.gettempdir())),
+    }
+
+
 def soak(scratch, folder, runs, report):
-    """Make runs one after the other; report memory (KiB), file handles and temporary files after a quarter and all."""
+    """Make runs one after the other; report what is measured after a quarter and all."""
     import run_models
 
     tempfile.tempdir = os.environ["TMPDIR"] = str(scratch)
-
-    def measure():
-        gc.collect()
-        with contextlib.suppress(AttributeError):  # free memory that the C library keeps is no leak
-            ctypes.CDLL(None).malloc_trim(0)
-        resident = int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0])
-        return {
-            "memory": resident,
-            "handles": len(os.listdir("/proc/self/fd")),
-            "temporary": len(os.listdir(tempfile.gettempdir())),
-        }
-
     measured, drawing = [], sys.modules["matplotlib"]
     for number in range(runs):
         # One run in ten draws.
@@ -130,3 +131,38 @@ def test_two_hundred_runs_in_one_process_leave_no_trace_of_each_other(tmp_path):
     assert not list(tmp_path.rglob("*.tmp"))
     # KiB; the images of the digits, or the arrays of one figure, lost in every run would be more.
     assert late["memory"] - early["memory"] < 150 * 50
+
+
+def make_one(scratch, folder, seed, report):
+    """Make one run and report what is measured at its end."""
+    import run_models
+
+    tempfile.tempdir = os.environ["TMPDIR"] = str(scratch)
+    if seed % 10:
+        sys.modules["matplotlib"] = None
+    code = run_models.main(words(folder, f"{TINY} -rs {seed}"))
+    report.write_text(json.dumps(measure()))
+    sys.exit(code)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux says of a process")
+def test_two_hundred_runs_in_processes_of_their_own_leave_nothing_behind(tmp_path):
+    scratch, report = tmp_path / "scratch", tmp_path / "report"
+    scratch.mkdir()
+    shared = set(os.listdir("/dev/shm"))
+    measured = []
+    for seed in range(200):
+        done = processes.Process(make_one, (scratch, tmp_path, seed, report), tmp_path).wait()
+        assert done.returncode == 0, done.stderr
+        measured.append(json.loads(report.read_text()))
+    plain = [found for seed, found in enumerate(measured) if seed % 10]
+    print(f"soak: {plain[0]} at the end of the second run, {plain[-1]} of the last")
+    assert len(list((tmp_path / "results" / "digits").iterdir())) == 200
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert not list(tmp_path.rglob("held_by.txt"))
+    assert os.listdir(scratch) == []
+    assert {name for name in os.listdir("/dev/shm") if name.startswith("torch")} <= shared
+    assert len({(found["handles"], found["temporary"]) for found in plain}) == 1
+    # KiB; a run does not cost more memory for the runs that are there already.
+    assert plain[-1]["memory"] - plain[0]["memory"] < 10_000
