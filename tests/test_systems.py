@@ -8,6 +8,7 @@ import torch
 
 from run_models import load_run
 from utils.checkpoints import digest, load_checkpoint
+from utils.figures import Drawn
 from utils.interrupts import Interrupted
 
 SMALL = "-d digits -e 3 -klw 2 -lls 5 -hd 16,8"
@@ -16,7 +17,7 @@ SMALL = "-d digits -e 3 -klw 2 -lls 5 -hd 16,8"
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     # They take most of the time of a run as small as these, and have tests of their own.
-    monkeypatch.setattr("utils.figures.draw", lambda subject, folder: [])
+    monkeypatch.setattr("utils.figures.draw", lambda *_, **__: Drawn([], []))
 
 
 @pytest.fixture
