@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import kl_divergence, register_kl
 
-from ..ops.bessel import _working_dtype, mean_resultant_length, vmf_kl_uniform, vmf_log_mode_density, vmf_terms
+from ..ops.bessel import mean_resultant_length, vmf_kl_uniform, vmf_log_mode_density, vmf_terms, working_dtype
 from ..ops.tables import kept
 from .base import OnSphere
 from .hyperspherical_uniform import HypersphericalUniform
@@ -111,7 +111,7 @@ def _kl_vmf_vmf(p: VonMisesFisher, q: VonMisesFisher) -> Tensor:
     """The divergence for equal directions plus k2 A(k1) (1 - <mu1, mu2>); both are positive."""
     _check_same_sphere(p, q)
     dim = p.event_shape[0]
-    working = _working_dtype(p.concentration)
+    working = working_dtype(p.concentration)
     k1, k2 = torch.broadcast_tensors(p.concentration.to(working), q.concentration.to(working))
     turn = (p.loc - q.loc).square().sum(-1) / 2
     kl = _ConcentrationDivergence.apply(k1, k2, dim)[0] + k2 * mean_resultant_length(dim, k1) * turn

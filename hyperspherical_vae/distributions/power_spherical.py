@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import Beta
 from torch.types import _size
 
-from ..ops.bessel import _working_dtype, log_sphere_area
+from ..ops.bessel import log_sphere_area, working_dtype
 from ..ops.beta import beta_derivative
 from ..ops.gamma_ratio import GammaRatio
 from ..ops.placement import place, place_backward
@@ -41,7 +41,7 @@ def _kl_series(beta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
 
 def _kl_and_slope(beta: float, kappa: Tensor) -> tuple[Tensor, Tensor]:
     """KL(Power Spherical || uniform) and its derivative kappa (psi'(alpha) - psi'(alpha + beta))."""
-    k = kappa.to(_working_dtype(kappa))
+    k = kappa.to(working_dtype(kappa))
     ratio = GammaRatio(k + beta, beta, beta)
     growth = ratio.log_ratio() - _log_ratio_at_zero(beta)
     closed = growth - k * ratio.digamma_difference()
@@ -80,7 +80,7 @@ class _Sample(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, loc: Tensor, kappa: Tensor) -> Tensor:
         beta = (loc.shape[-1] - 1) / 2
-        alpha = kappa.to(_working_dtype(kappa)) + beta
+        alpha = kappa.to(working_dtype(kappa)) + beta
         # (1 - t) / 2, drawn as such, keeps its digits close to the mode. At the opposite pole itself the direction
         # across loc is lost, and with it the gradient. What the Gamma sampler gives for bad parameters is not NaN.
         x = Beta(torch.full_like(alpha, beta), alpha, validate_args=False).sample()
@@ -160,7 +160,7 @@ class PowerSpherical(LocatedOnSphere):
         # log((1 + t) / 2) from whichever of 1 - t and 1 + t is small.
         far = (far / 2).clamp_min(torch.finfo(far.dtype).tiny)
         height = torch.where(near < 1, torch.log1p(-near.clamp_max(1) / 2), torch.log(far))
-        kappa = self.concentration.to(_working_dtype(self.concentration))
+        kappa = self.concentration.to(working_dtype(self.concentration))
         log_ratio = GammaRatio(kappa + self._beta, self._beta, self._beta).log_ratio()
         growth = log_ratio - _log_ratio_at_zero(self._beta)
         return (growth - self._log_area() + kappa * height).to(height.dtype)

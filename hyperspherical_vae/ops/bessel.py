@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-def _working_dtype(x: Tensor) -> torch.dtype:
+def working_dtype(x: Tensor) -> torch.dtype:
     """Double precision wherever the device has it."""
     return torch.float32 if x.is_mps else torch.float64
 
@@ -58,7 +58,7 @@ class _Derivative(torch.autograd.Function):
         if ctx.degree > 1:
             raise NotImplementedError("Bessel functions and vMF scalars can be differentiated twice, not three times")
         (k,) = ctx.saved_tensors
-        flat = k.detach().reshape(-1).to(_working_dtype(k))
+        flat = k.detach().reshape(-1).to(working_dtype(k))
         second = second_derivative(ctx.quantity, ctx.order, flat).to(k.dtype).reshape(k.shape)
         if torch.is_grad_enabled():
             second = _Derivative.apply(k, second, ctx.quantity, ctx.order, 2)
@@ -74,7 +74,7 @@ class _Derivative(torch.autograd.Function):
 
 
 def _evaluate_flat(k: Tensor, quantity: str, order: float) -> tuple[Tensor, Tensor]:
-    value, slope = QUANTITIES[quantity](order, k.reshape(-1).to(_working_dtype(k)))
+    value, slope = QUANTITIES[quantity](order, k.reshape(-1).to(working_dtype(k)))
     return value.to(k.dtype).reshape(k.shape), slope.to(k.dtype).reshape(k.shape)
 
 
@@ -148,7 +148,7 @@ def vmf_terms(dim: int, kappa: Tensor) -> VMFTerms:
         >>> vmf_terms(3, torch.tensor(0.0)).derivative
         tensor(0.3333, dtype=torch.float64)
     """
-    k = kappa.detach().reshape(-1).to(_working_dtype(kappa))
+    k = kappa.detach().reshape(-1).to(working_dtype(kappa))
     x = Point(dim / 2 - 1, k, "growth", "deficit", "slope")
     _, deficit, slope = x.series
     terms = x.growth(), x.ratio(deficit), x.complement(deficit), x.t * x.t * slope

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .bessel import _working_dtype
+from .bessel import working_dtype
 from .gamma_ratio import GammaRatio
 from .tables import kept
 
@@ -88,7 +88,7 @@ def beta_derivative(b: float, a: Tensor, x: Tensor) -> Tensor:
         >>> beta_derivative(1.0, torch.full_like(x, 2.0), x)  # 1 - x = U^(1/a)
         tensor([-0.0474, -0.1806], dtype=torch.float64)
     """
-    a = a.detach().to(_working_dtype(a))
+    a = a.detach().to(working_dtype(a))
     flat_a = a.reshape(-1)
     info = torch.finfo(a.dtype)
     flat_x = x.detach().to(a.dtype).reshape(-1).clamp(info.tiny**0.4, 1 - info.eps)  # so that 1 / x^2 is finite

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ._evaluation import Point
-from .bessel import _working_dtype
+from .bessel import working_dtype
 
 __all__ = ["radial_derivative", "radial_sample"]
 
@@ -155,7 +155,7 @@ def radial_derivative(dim: int, concentration: Tensor, y: Tensor) -> Tensor:
     Returns:
         dy/dk <= 0, of the shape of `y`, in float64 where the device has it.
     """
-    k = concentration.to(_working_dtype(concentration))
+    k = concentration.to(working_dtype(concentration))
     point = Point(dim / 2 - 1, k.reshape(-1), "deficit")
     mean = point.complement(point.series[0]).reshape(k.shape)
     each = [x.expand(y.shape).reshape(-1) for x in (k, y.to(k.dtype), mean)]
@@ -187,6 +187,6 @@ def radial_sample(dim: int, concentration: Tensor) -> Tensor:
         >>> bool(abs(1e6 * y.mean() - 5) < 0.1)  # for large k, 2 k y is chi-square with m - 1 degrees of freedom
         True
     """
-    k = concentration.detach().to(_working_dtype(concentration))
+    k = concentration.detach().to(working_dtype(concentration))
     eps = torch.finfo(k.dtype).eps
     return _draw(dim, k.reshape(-1)).clamp_(eps**4, 2 - 2 * eps).reshape(k.shape)

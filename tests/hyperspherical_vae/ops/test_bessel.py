@@ -65,7 +65,7 @@ def derivatives(function, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.fixture
 def single_precision(monkeypatch):
     """What a device without float64 does."""
-    monkeypatch.setattr(bessel, "_working_dtype", lambda x: torch.float32)
+    monkeypatch.setattr(bessel, "working_dtype", lambda x: torch.float32)
 
 
 def check_vmf(name: str, dtype: torch.dtype, tolerance: float) -> None:

@@ -157,7 +157,7 @@ def test_derivative_is_unbiased(dim, k):
 
 def test_single_precision_devices(monkeypatch):
     """Where a device has no float64 everything runs in float32."""
-    monkeypatch.setattr(radial, "_working_dtype", lambda x: torch.float32)
+    monkeypatch.setattr(radial, "working_dtype", lambda x: torch.float32)
     torch.manual_seed(0)
     k = torch.full((20_000,), 20.0)
     y = radial_sample(11, k)
