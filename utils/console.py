@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from utils.training_utils import Progress
 
 
+# Seconds between lines on how far something is that takes long.
+PATIENCE = 60.0
+
+
 class Console:
     """Prints the head of a run, a progress bar or plain lines, and warnings.
 
@@ -23,12 +27,13 @@ class Console:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.started = time.perf_counter()
+        self.started = self.said = time.perf_counter()
         self.first_epoch = 0
         self._bar: Any = None
 
     def say(self, text: str) -> None:
         """A line that `-v 0` leaves out."""
+        self.said = time.perf_counter()
         if self.config.verbosity:
             print(text, flush=True)
 
@@ -94,9 +99,11 @@ class Console:
         )
 
     def counting(self, what: str, done: int, total: int) -> None:
-        """Progress of something other than training; only a terminal shows it."""
+        """Progress of something other than training: one line that changes on a terminal, else one now and then."""
         if self.config.verbosity and sys.stdout.isatty():
             print(f"\r{what}: {done} of {total}", end="\n" if done == total else "", flush=True)
+        elif time.perf_counter() - self.said >= PATIENCE:
+            self.say(f"{what}: {done} of {total}")
 
 
 def duration(seconds: float) -> str:

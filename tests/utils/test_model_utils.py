@@ -32,6 +32,15 @@ def test_latents_are_decoded_independently_of_their_neighbours(kind):
     assert torch.allclose(decoder(z)[1, 2], decoder(z[1, 2:3])[0], atol=1e-6)
 
 
+def test_decoding_in_parts_that_fit_the_cache_is_decoding_at_once():
+    decoder = NETWORKS["cnn"].decoder(4, (1, 9, 6), 1, (6, 5))
+    decoder.in_cache = 4
+    z = torch.randn(3, 5, 4)
+    at_once = decoder(z)
+    with torch.no_grad():
+        assert torch.allclose(decoder(z), at_once, atol=1e-6)
+
+
 def test_default_mlp_has_the_published_size():
     # 784-256-128 and back: the network of Davidson et al. 2018.
     network = NETWORKS["mlp"]
