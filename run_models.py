@@ -66,8 +66,10 @@ def run_as_described(config: Config, stop: StopRequest) -> int:
     with join() as peers:
         for one in config.runs:
             run, console = RunDir(one), Console(one)
-            summary = run.result()
-            if summary is None:
+            summary = run.earlier_result()
+            if summary is not None:
+                console.say("this run was given more epochs since; this is what it had after as many as are asked for")
+            elif (summary := run.result()) is None:
                 from models import build_model
                 from utils.experiment import execute, prepare
 

@@ -173,6 +173,11 @@ def test_finished_run_can_be_given_more_epochs_but_not_fewer(run_models, tmp_pat
     fewer = run_models(f"{line} -e 3")
     assert fewer.returncode == 2
     assert "epochs was 4 and is 3" in fewer.stderr
+    before = run_models(f"{line} -e 2")  # a result that is there still
+    assert before.returncode == 0
+    assert "given more epochs since" in before.stdout
+    assert before.stdout.splitlines()[-2].split() == ["epochs,", "best", "2,", "2"]
+    assert run_models(f"{line} -e 2 -lls 6").returncode == 2
 
 
 def test_new_k_is_evaluated_beside_the_old_one(run_models, tmp_path):

@@ -1,7 +1,4 @@
-"""Finished runs side by side: found on disk, grouped by their settings, averaged over seeds, held against others.
-
-Only the standard library is needed, but for Welch's test, which is SciPy's.
-"""
+"""Finished runs side by side: found on disk, grouped by their settings, averaged over seeds, held against others."""
 
 from __future__ import annotations
 
@@ -205,8 +202,7 @@ def compare(
     Args:
         records: the runs, at least one.
         metrics: keys of `Record.figures`; by default those of `METRICS` that the runs have.
-        by: fields of `Config`, or `space` or `k`; by default data set, model, latent space and every setting in which
-            the runs differ, but for the seed.
+        by: fields of `Config`, or `space` or `k`; by default `default_columns`.
         against: settings that make a row a baseline, such as `name=normal`.
         notes: put before those that the comparison adds.
 
@@ -222,12 +218,17 @@ def compare(
     metrics = metrics or [metric for metric in METRICS if metric in known]
     columns = tuple(by) or default_columns(records)
     check_columns(columns)
+    if "k" not in columns:
+        records, told = _one_of_each(records)
+        notes = [*notes, *told]
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
         groups.setdefault(tuple(setting(record, name) for name in columns), []).append(record)
     keys = sorted(groups, key=lambda key: tuple(natural_order(value) for value in key))
     baseline = _baseline(against, columns, keys)
     kept = [*notes, *_mixed(groups, columns)]
+    if early := sum(record.figures.get("warm_up") not in (None, 1) for record in records):
+        kept.append(f"warning: the best epoch of {early} of {len(records)} runs lies within the KL warm-up")
     ks = {record.k for record in records}
     if "log_px" in metrics and len(ks) == 1:
         kept.append(f"log p(x) is estimated with K = {min(ks)} importance samples; nats per image")
@@ -246,6 +247,20 @@ def compare(
         protocols = {id(entry.protocol): entry.protocol for entry in published.values() if entry}
         held += [(protocol, r.config, r.k) for protocol in protocols.values() for r in groups[key]]
     return Comparison(columns, tuple(metrics), tuple(rows), baseline, (*kept, *protocol_notes(held)))
+
+
+def _one_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Each run once, where some were evaluated with several K: with the largest that all have, else its own largest."""
+    runs: dict[tuple[str, int, int], dict[int, Record]] = {}
+    for record in records:
+        runs.setdefault((record.config.hash, record.config.rs, record.config.epochs), {})[record.k] = record
+    several = sum(len(found) > 1 for found in runs.values())
+    if not several:
+        return list(records), []
+    common = set.intersection(*(set(found) for found in runs.values()))
+    kept = [found[max(common or found)] for found in runs.values()]
+    which = f"K = {max(common)}" if common else "the largest K of each"
+    return kept, [f"{_runs(several)} evaluated with several K and counted once, with {which}; --by k shows all"]
 
 
 def default_columns(records: Sequence[Record]) -> tuple[str, ...]:
@@ -291,7 +306,7 @@ def _cell(metric: str, records: Sequence[Record], base: Sequence[Record] | None,
     if base is None or mean is None:
         return cell
     others, others_not_finite = _values(metric, base)
-    if not others or others_not_finite:
+    if not others or others_not_finite or (metric == "log_px" and len({r.k for r in (*records, *base)}) > 1):
         return cell
     difference = mean - statistics.fmean(others)
     test = welch(values, others)

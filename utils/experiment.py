@@ -32,7 +32,7 @@ from utils.seeds import derive_seed
 from utils.subject import Subject
 from utils.system_metrics import check_labels, probe_metrics, system_metrics, validation_metrics
 from utils.tensorboard import check_installed, scalar_writer, write_figures
-from utils.training_utils import fit
+from utils.training_utils import fit, warm_up
 
 if TYPE_CHECKING:
     from models import VAE
@@ -242,7 +242,7 @@ def finish(
             console.say(reason)
         if config.tensorboard:
             write_figures(run.board, run.figures, best_epoch)
-        result = {**summary, "best_epoch": best_epoch, "test": figures}
+        result = {**summary, "best_epoch": best_epoch, "warm_up": warm_up(config, best_epoch), "test": figures}
     if peers.rank:
         return result
     if config.probe:

@@ -69,6 +69,8 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
     rows.append(["active units", f"{test['active_units']} of {test['units']}"])
     rows += [[name, text] for name, text in _system_metrics(test)]
     rows.append(["epochs, best", f"{summary['epochs']}, {summary['best_epoch']}"])
+    if summary.get("warm_up", 1) < 1:
+        rows.append(["KL weight at the best epoch", f"{summary['warm_up']:.0%} of full, see -klw"])
     text = table([["nats per image", "value"], *rows])
     return text + "\n\n" + probe_table(summary["probe"]) if "probe" in summary else text
 

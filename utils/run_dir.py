@@ -163,9 +163,20 @@ class RunDir:
         found = self.evaluated()
         return None if found and found["test"] and self.config.probe and "probe" not in found else found
 
+    def earlier_result(self) -> dict[str, Any] | None:
+        """The result that this run had with these settings before it was given more epochs, or None."""
+        old = None if self.config.overwrite else read_config(self.path)
+        if old is None or old.epochs <= self.config.epochs or old.hash != self.config.hash:
+            return None
+        until = f"summary_e{self.config.epochs}"
+        return self._with_this_k(self.path / f"{until}.json", self.path / f"{until}_k{self.config.ll_sample}.json")
+
     def evaluated(self) -> dict[str, Any] | None:
         """The summary with this many importance samples, or None; the probe may be left to do."""
-        for path in (self._summary, self._summary_of_k):
+        return self._with_this_k(self._summary, self._summary_of_k)
+
+    def _with_this_k(self, *paths: Path) -> dict[str, Any] | None:
+        for path in paths:
             found = read_summary(path)
             if found and (found["test"] is None or found["test"]["k"] == self.config.ll_sample):
                 return found

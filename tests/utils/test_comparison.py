@@ -1,5 +1,6 @@
 """Runs side by side: what is grouped, averaged, tested and held against the literature."""
 
+import json
 import math
 
 import pytest
@@ -64,7 +65,7 @@ def test_settings_that_differ_are_columns_and_the_seed_is_not(tmp_path):
 
 
 def test_hidden_differences_are_told(tmp_path):
-    for line in ("-b 1", "-b 2", "-b 2 -lls 50"):
+    for line in ("-b 1", "-b 2", "-b 2 -rs 2 -lls 50"):
         finished(tmp_path, f"-n vmf -z 2 -d digits {line}")
     records, _ = find_records([tmp_path])
     found = compare(records, ["log_px"], by=["name"])
@@ -129,6 +130,35 @@ def test_repeated_and_unfinished_runs_are_counted_once_and_not_at_all(tmp_path):
         "1 run is there twice (same settings and seed) and counted once",
     ]
     assert len(find_records([tmp_path / "a", tmp_path / "a"])[0]) == 1
+
+
+def test_run_with_several_k_is_one_run(two_models):
+    for seed, (normal, vmf) in enumerate(zip(NORMAL, VMF), 1):
+        finished(two_models, f"-n normal -z 5 -d digits -rs {seed} -lls 900", log_px=normal + 0.1)
+        finished(two_models, f"-n vmf -z 5 -d digits -rs {seed} -lls 900", log_px=vmf + 0.2)
+    finished(two_models, "-n vmf -z 5 -d digits -rs 1 -lls 2000", log_px=5.0)
+    records, _ = find_records([two_models])
+    assert [row.runs for row in compare(records, ["log_px"]).rows] == [3, 3, 3, 3, 1]
+    found = compare(records, ["log_px"], by=["name"], against=["name=normal"])
+    assert [row.runs for row in found.rows] == [3, 3]
+    assert found.rows[1].cells["log_px"].mean == pytest.approx(-0.3)
+    assert "6 runs are evaluated with several K and counted once, with K = 900; --by k shows all" in found.notes
+
+
+def test_log_px_of_different_k_is_not_held_against_each_other(tmp_path):
+    finished(tmp_path, "-n normal -z 5 -d digits", log_px=-1.0)
+    finished(tmp_path, "-n vmf -z 5 -d digits -lls 900", log_px=-0.5)
+    found = compare(find_records([tmp_path])[0], ["log_px", "elbo"], by=["name"], against=["name=normal"])
+    assert found.rows[1].cells["log_px"].difference is None
+    assert found.rows[1].cells["elbo"].difference == 0
+
+
+def test_run_that_ended_in_its_warm_up_is_pointed_out(tmp_path):
+    folder = finished(tmp_path, "-n vmf -z 5 -d digits")
+    path = folder / "summary.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "warm_up": 0.0}))
+    found = compare(find_records([tmp_path])[0])
+    assert "warning: the best epoch of 1 of 1 runs lies within the KL warm-up" in found.notes
 
 
 def test_other_space_can_be_the_baseline(tmp_path):
