@@ -51,6 +51,9 @@ class HypersphericalUniform(OnSphere):
         super().__init__(dim + 1, radius, torch.Size(batch_shape), validate_args)
         self._zero = torch.zeros((), device=device, dtype=dtype)
 
+    def __repr__(self) -> str:
+        return f"HypersphericalUniform(dim={self.dim}, radius={self.radius:g})"
+
     @property
     def dim(self) -> int:
         """Intrinsic dimension of the sphere."""

@@ -22,6 +22,7 @@ def test_entropy_is_the_logarithm_of_the_area(dim: int, radius: float) -> None:
     assert uniform.entropy().item() == pytest.approx(expected, rel=1e-14)
     assert uniform.log_prob(uniform.sample((3,))).tolist() == pytest.approx([-expected] * 3, rel=1e-14)
     assert uniform.dim == dim
+    assert repr(uniform) == f"HypersphericalUniform(dim={dim}, radius={radius:g})"
 
 
 @pytest.mark.parametrize("dim", [1, 2, 4, 10, 50])
