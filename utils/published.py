@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -60,12 +60,10 @@ WORDS = {
     "encode_type": "encoder",
     "decode_type": "decoder",
     "covariance_matrix": "covariance",
-    "loss_function": "likelihood",
-    "kappa": "kappa",
     "kl_target": "KL target",
 }
-# What a setting is called where it is left open.
-OPEN = {"kappa": "learned", "loss_function": "the data set's own"}
+# Settings that the published models left as they are by default: with another value it is another model.
+AS_PUBLISHED = ("kappa", "radius", "loss_function", "classifier", "no_bias")
 
 S_VAE = Protocol(
     "Davidson et al. 2018 (S-VAE), Table 1",
@@ -83,8 +81,6 @@ S_VAE = Protocol(
         "encode_type": "mlp",
         "decode_type": "mlp",
         "covariance_matrix": "diagonal",
-        "loss_function": None,
-        "kappa": None,
         "kl_target": 0.0,
     },
 )
@@ -148,6 +144,9 @@ PUBLISHED: tuple[Published, ...] = (
 
 def published_for(config: Config, metric: str) -> Published | None:
     """The published figures of this metric that runs of this data set, model and latent space can be held against."""
+    defaults = {f.name: f.default for f in fields(config)}
+    if any(getattr(config, name) != defaults[name] for name in AS_PUBLISHED):
+        return None
     for entry in PUBLISHED:
         of_these_runs = (entry.dataset, entry.name, entry.space) == (config.dataset, config.name, config.space)
         if of_these_runs and metric in entry.figures:
@@ -166,8 +165,8 @@ def differences(protocol: Protocol, config: Config, k: int) -> dict[str, tuple[s
     found = {}
     for name, published in protocol.settings.items():
         here = k if name == "k" else getattr(config, name)
-        if name == "h_dims" and here is None and config.encode_type == "mlp":
-            continue  # the default network is the published one
+        if name == "h_dims" and here is None:
+            continue  # the default mlp is the published one; another network is told as such
         if here != published:
             found[WORDS[name]] = (_say(name, here), _say(name, published))
     return found
@@ -211,8 +210,6 @@ def natural_order(value: Any) -> tuple[Any, ...]:
 def _say(name: str, value: Any) -> str:
     if name == "binarize":
         return "once" if value else "anew in every batch"
-    if value is None:
-        return OPEN[name]
     if isinstance(value, tuple):
         return ",".join(map(str, value))
     return f"{value:g}" if isinstance(value, (int, float)) else str(value)

@@ -223,4 +223,13 @@ def test_published_figures_are_of_spaces_that_runs_can_have(tmp_path):
     product = read_run(finished(tmp_path, "-zd 10,10,10,10 -d static_mnist"))[0].config
     assert published_for(product, "log_px").figures == {"log_px": -92.65}
     assert published_for(read_run(finished(tmp_path, "-n vmf -z 10 -d digits"))[0].config, "elbo") is None
+    for other in ("--kappa 50", "--radius 2", "-lf mse", "--classifier"):
+        assert published_for(read_run(finished(tmp_path, f"-n vmf -z 10 -d mnist {other}"))[0].config, "elbo") is None
     assert published_for(product, "kl") is None
+
+
+def test_other_network_is_a_difference_of_protocol(tmp_path):
+    finished(tmp_path, "-n vmf -z 10 -d mnist -et cnn")
+    (warning,) = (note for note in compare(find_records([tmp_path])[0]).notes if "differs" in note)
+    assert "encoder cnn (published mlp)" in warning
+    assert "hidden units" not in warning
