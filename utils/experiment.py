@@ -242,7 +242,8 @@ def finish(
             console.say(reason)
         if config.tensorboard:
             write_figures(run.board, run.figures, best_epoch)
-        result = {**summary, "best_epoch": best_epoch, "warm_up": warm_up(config, best_epoch), "test": figures}
+        told = {"best_epoch": best_epoch, "warm_up": warm_up(config, best_epoch), "space": config.space}
+        result = {**summary, **told, "test": figures}
     if peers.rank:
         return result
     if config.probe:

@@ -57,22 +57,30 @@ def result_table(summary: dict[str, Any], verbosity: int = 1) -> str:
         ["reconstruction log p(x|z)", number(test["log_px_z"])],
         ["KL (constant)" if test.get("kl_is_constant") else "KL", number(test["kl"])],
     ]
+    factors = summary.get("space", "").split(" x ")  # older summaries do not tell
     if "kl_factors" in test and verbosity:
-        rows.append(["KL per factor", " ".join(number(kl) for kl in test["kl_factors"])])
+        rows.append(["KL per factor", _of_each(factors, [number(kl) for kl in test["kl_factors"]])])
     if "kappa" in test:
-        spread = (
+        spread = [
             f"{mean:.1f} ± {std:.1f}" for mean, std in zip(test["kappa"]["mean"], test["kappa"]["std"], strict=True)
-        )
-        rows.append(["kappa, mean ± std", ", ".join(spread)])
+        ]
+        rows.append(["kappa, mean ± std", _of_each([name for name in factors if name[:1] == "S"], spread)])
     if test.get("ess") is not None:
         rows.append(["effective sample size", f"{number(test['ess'], 1)} of {test['k']}"])
     rows.append(["active units", f"{test['active_units']} of {test['units']}"])
     rows += [[name, text] for name, text in _system_metrics(test)]
     rows.append(["epochs, best", f"{summary['epochs']}, {summary['best_epoch']}"])
     if summary.get("warm_up", 1) < 1:
-        rows.append(["KL weight at the best epoch", f"{summary['warm_up']:.0%} of full, see -klw"])
+        rows.append(["KL weight at the best epoch", f"{100 * summary['warm_up']:.0f} % of full, see -klw"])
     text = table([["nats per image", "value"], *rows])
     return text + "\n\n" + probe_table(summary["probe"]) if "probe" in summary else text
+
+
+def _of_each(factors: Sequence[str], values: Sequence[str]) -> str:
+    """Values of the factors of a product, with their names."""
+    if len(factors) != len(values) or len(values) == 1:
+        return ", ".join(values)
+    return ", ".join(f"{name}: {value}" for name, value in zip(factors, values, strict=True))
 
 
 def seeds_table(summaries: Mapping[int, dict[str, Any]]) -> str:

@@ -83,3 +83,17 @@ def test_comparing_needs_neither_torch_nor_numpy(tmp_path):
 
 def test_table_of_a_diverged_run_says_so():
     assert "diverged" in result_table({"test": None})
+
+
+def test_table_names_the_factors_and_an_unfinished_warm_up():
+    test = {
+        "n": 10, "elbo": -2.0, "log_px_z": -1.0, "kl": 1.0, "log_px": -1.5, "log_px_se": 0.1, "k": 5, "ess": 2.0,
+        "kl_factors": [0.7, 0.3], "kappa": {"mean": [8.0], "std": [0.5]}, "active_units": 3, "units": 5,
+    }  # fmt: skip
+    summary = {"epochs": 20, "best_epoch": 20, "test": test}
+    plain = result_table(summary)
+    assert "0.70, 0.30" in plain
+    assert "KL weight" not in plain
+    told = result_table({**summary, "space": "S^2 x R^2", "warm_up": 0.2})
+    assert "S^2: 0.70, R^2: 0.30" in told
+    assert "20 % of full, see -klw" in told
