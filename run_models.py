@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     if not is_first():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    asked: Config | Revisit | None = None
     try:
         with StopRequest() as stop:
             asked = parse(words)
@@ -44,7 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, line = USAGE, str(error)
     except Interrupted as stopped:
         again = shlex.join([*program(), *(word for word in words if word != "--overwrite")])
-        code, line = stopped.exit_code, f"stopped by {stopped}; to go on: {again}"
+        begun = isinstance(asked, Revisit) or (asked and any(RunDir(one).started for one in asked.runs))
+        code, line = stopped.exit_code, f"stopped by {stopped}; to {'go on' if begun else 'start again'}: {again}"
     except Exception as error:
         explained = explain(error)
         if explained is None:

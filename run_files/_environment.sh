@@ -1,7 +1,12 @@
 # Sourced by the scripts beside it: enters the project folder and makes or reuses `.venv`.
-# Usage: . _environment.sh REQUIREMENTS_FILE. Afterwards $PY is the interpreter of the environment.
+# Usage: . _environment.sh REQUIREMENTS_FILE [FOLDER]. Afterwards $PY is the interpreter of the environment, and $results
+# the folder for the runs: LOG_DIR if that is set, else FOLDER or `results`, each seen from the project folder.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# In full, so that the paths that are printed hold in the caller's folder, too.
+results=${LOG_DIR:-${2:-results}}
+[[ $results == /* ]] || results=$PWD/$results
 
 say() { printf '>> %s\n' "$*"; }
 stop() { printf '>> stopped: %s\n' "$*" >&2; exit 1; }

@@ -4,14 +4,13 @@
 epochs=${EPOCHS:-$1}
 dataset=${DATASET:-$2}
 common=("${@:3}")
-out=${LOG_DIR:-results}
 runs=()
 
 train() { # NAME [FLAGS]
     local name=$1
-    "$PY" run_models.py -d "$dataset" --data_dir "${DATA_DIR:-data}" -e "$epochs" -ld "$out" -en "$name" -rs "$seed" \
-        -pf 10 "${common[@]}" "${@:2}" || stop "the run $name with seed $seed failed (its message is above)"
-    runs+=("$out/$dataset/$name"__s"$seed"__*/)
+    "$PY" run_models.py -d "$dataset" --data_dir "${DATA_DIR:-data}" -e "$epochs" -ld "$results" -en "$name" \
+        -rs "$seed" -pf 10 "${common[@]}" "${@:2}" || stop "the run $name with seed $seed failed (its message is above)"
+    runs+=("$results/$dataset/$name"__s"$seed"__*/)
 }
 
 compare() { # WHAT THE TABLE SHOWS

@@ -4,13 +4,12 @@
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh" requirements.txt
 
 epochs=${EPOCHS:-150}
-out=${LOG_DIR:-results}
 runs=()
 for name in normal vmf; do
     say "training a $name VAE with a latent space of dimension 5 for up to $epochs epochs"
-    "$PY" run_models.py -n "$name" -z 5 -d digits -e "$epochs" -klw 50 -pf 25 -ld "$out" -en "quickstart-$name" \
+    "$PY" run_models.py -n "$name" -z 5 -d digits -e "$epochs" -klw 50 -pf 25 -ld "$results" -en "quickstart-$name" \
         || stop "the $name run failed (its message is above)"
-    runs+=("$out"/digits/quickstart-"$name"__*/)
+    runs+=("$results"/digits/quickstart-"$name"__*/)
 done
 
 say "both models on the same test images (nats per image, higher is better but for the KL)"

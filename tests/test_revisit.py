@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,6 +210,13 @@ def test_no_run_and_no_finished_run_are_one_line(finished, look, capfd, tmp_path
     code, _, err = look(str(tmp_path), capfd)
     assert code == 2
     assert re.fullmatch(r".*holds no finished run\n", err)
+    code, _, err = look("no/such", capfd)
+    assert code == 2
+    assert f"--from no/such ({Path('no/such').absolute()}): there is no such folder\n" in err
+    (tmp_path / "file").touch()
+    code, _, err = look(str(tmp_path / "file"), capfd)
+    assert code == 2
+    assert "is a file, not the folder of a run" in err
     run = finished("-n normal -z 2")
     (run / "summary.json").unlink()
     code, _, err = look(str(run), capfd)

@@ -41,6 +41,20 @@ def test_table_1_is_the_published_protocol(script):
     assert len(dry_run(script, "table1_svae.sh", SEEDS="1 2", DIMENSIONS="2")) == 4
 
 
+def test_results_are_named_in_full_wherever_the_script_is_called(script):
+    one = {"SEEDS": "1", "DIMENSIONS": "2"}
+    for given, folder in (("", "results/table1_svae"), ("elsewhere", "elsewhere"), ("/elsewhere", "/elsewhere")):
+        for command in dry_run(script, "table1_svae.sh", **one, LOG_DIR=given):
+            assert f"-ld {ROOT / folder} " in f"{command} "
+
+
+@pytest.mark.slow
+def test_quickstart_ends_in_its_pictures(script, tmp_path):
+    pictures = [Path(line) for line in script("quickstart.sh", EPOCHS="2").split(">> the pictures\n")[1].splitlines()]
+    assert {path.name for path in pictures} >= {"samples.png", "learning_curves.png"}
+    assert all(path.is_absolute() and path.is_file() and tmp_path in path.parents for path in pictures)
+
+
 def test_product_spaces_cover_three_data_sets(script):
     assert len(dry_run(script, "product_spaces.sh")) == 4 * 3 * 3
     assert len(dry_run(script, "product_spaces.sh", DECOMPOSITIONS="auto:40", SEEDS="1")) == 8 * 3

@@ -180,6 +180,12 @@ def test_finished_run_can_be_given_more_epochs_but_not_fewer(run_models, tmp_pat
     assert run_models(f"{line} -e 2 -lls 6").returncode == 2
 
 
+def test_batch_of_more_images_than_there_are_is_said(run_models):
+    line = "-d digits -n normal -z 2 -e 1 -klw 0 -lls 5 -hd 8"
+    assert "note 1      -bs 5000 is more than the 1,297 training images" in run_models(f"{line} -bs 5000").stdout
+    assert "note" not in run_models(f"{line} -bs 1297").stdout
+
+
 def test_new_k_is_evaluated_beside_the_old_one(run_models, tmp_path):
     line = "-d digits -n normal -z 2 -e 2 -klw 0 -hd 8"
     assert run_models(f"{line} -lls 5").returncode == 0
@@ -188,6 +194,7 @@ def test_new_k_is_evaluated_beside_the_old_one(run_models, tmp_path):
     again = run_models(f"{line} -lls 50")
     assert again.returncode == 0
     assert "(K=50)" in again.stdout
+    assert "(trained already)" in again.stdout
     assert (run / "summary.json").read_bytes() == old
     assert json.loads((run / "summary_k50.json").read_text())["test"]["k"] == 50
     assert "(K=50)" in run_models(f"{line} -lls 50").stdout

@@ -89,7 +89,12 @@ def parse_run(arguments: Sequence[str]) -> Config:
 
 
 def parse_options(
-    arguments: Sequence[str], settings: type[Settings], program: str, description: str, epilog: str
+    arguments: Sequence[str],
+    settings: type[Settings],
+    program: str,
+    description: str,
+    epilog: str,
+    of_runs: str | None = None,
 ) -> tuple[Settings, list[str]]:
     """The settings of another program, and the words that belong to no flag.
 
@@ -97,12 +102,18 @@ def parse_options(
         arguments: the words.
         settings: a dataclass whose fields `flags.flag` made.
         program, description, epilog: for `--help`.
+        of_runs: what to say of a flag that is none of this program but of `run_models.py`.
 
     Raises:
         UsageError, SystemExit: as `parse`.
     """
     if any(word in _HELP for word in arguments):
         print_help((settings,), program, description, epilog)
+    if of_runs:
+        misplaced = _spellings(Config).keys() - _spellings(settings).keys()
+        for word in arguments:
+            if (name := word.partition("=")[0]) in misplaced:
+                raise UsageError(f"{name}: {of_runs}")
     loose: list[str] = []
     values = {given.field: given.value for given in read_flags(arguments, settings, loose=loose)}
     return settings(**values), loose
@@ -164,7 +175,9 @@ def _refuse(word: str, name: str, settings: type) -> NoReturn:
         allowed = ", ".join(flag_of(f).names[0] for f in dataclasses.fields(Revisit))
         raise UsageError(f"{name}: is for training, and --from trains nothing; allowed with it: {allowed}")
     what = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
-    raise UsageError(f"{bare(name)}: {what}{nearest(name, _spellings(settings))} (--help lists all)")
+    takers = [spec.names[0] for _, spec in _spellings(settings).values() if name.lower() in spec.choices]
+    meant = f" (did you mean {takers[0]} {name.lower()}?)" if takers else nearest(name, _spellings(settings))
+    raise UsageError(f"{bare(name)}: {what}{meant}; --help lists all")
 
 
 def _is_flag(word: str, known: dict[str, tuple[str, Flag]]) -> bool:

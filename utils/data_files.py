@@ -175,7 +175,18 @@ def read_file(file: DataFile, request: DataRequest) -> tuple[DataFile, bytes]:
 
 
 def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
-    """Say which files are missing, where they can be had, where to put them and what they must be."""
+    """Say which files are missing, where they can be had, where to put them and what they must be.
+
+    Where there is no data folder the list would hide that: it was probably misspelled.
+    """
+    if not os.path.isdir(data_dir):
+        absolute = "" if data_dir.is_absolute() else f" ({data_dir.absolute()})"
+        if os.path.exists(data_dir):
+            return f"--data_dir {data_dir}{absolute}: is not a folder; give the one that holds the data sets"
+        return (
+            f"--data_dir {data_dir}{absolute}: there is no such folder, and {reason}; give the one that holds the data "
+            "sets, or make it and repeat the command to see which files belong there"
+        )
     lines = [f"{len(files)} file{'s' * (len(files) > 1)} missing ({reason}). To put in place by hand:"]
     for file in files:
         for word, form in zip(["", *["or "] * len(file.forms)], (file, *file.forms), strict=True):

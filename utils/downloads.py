@@ -46,7 +46,10 @@ def fetch_missing(
         DataError: A file cannot be had; the text names all that are still missing and where each belongs.
     """
     if not writable(data_dir):
-        raise DataError(missing_text(files, data_dir, f"{data_dir} cannot be written to"))
+        reason = f"{data_dir} cannot be written to" if data_dir.is_dir() else "it cannot be made"
+        raise DataError(missing_text(files, data_dir, reason))
+    if not data_dir.exists():
+        print(f"--data_dir {data_dir}: there is no such folder; making it", file=sys.stderr)
     for i, file in enumerate(files):
         try:
             _fetch(file, data_dir / file.path, timeout, attempts, pause)

@@ -32,7 +32,7 @@ from utils.seeds import derive_seed
 from utils.subject import Subject
 from utils.system_metrics import check_labels, probe_metrics, system_metrics, validation_metrics
 from utils.tensorboard import check_installed, scalar_writer, write_figures
-from utils.training_utils import fit, warm_up
+from utils.training_utils import Progress, fit, stops_early, warm_up
 
 if TYPE_CHECKING:
     from models import VAE
@@ -136,12 +136,12 @@ def _execute(
         {
             "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
             "validate / test",
-            **{f"note {number}": note for number, note in enumerate(data.notes, 1)},
+            **{f"note {number}": note for number, note in enumerate([*data.notes, *_notes(config, data)], 1)},
             "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
             "parameters": f"{count_parameters(model):,}",
             "device": device,
             "seed": str(config.rs),
-            "folder": str(run.path) + (f" (resuming after epoch {state['progress']['epoch']})" if state else ""),
+            "folder": str(run.path) + (f" ({_so_far(config, Progress(**state['progress']))})" if state else ""),
         }
     )
     if not peers.rank:
@@ -187,6 +187,23 @@ def _execute(
     if progress.best_epoch:
         return finish(config, run, console, model, data, how, summary, peers)
     return summary if peers.rank else run.write_result(summary)
+
+
+def _notes(config: Config, data: Data) -> list[str]:
+    """What the user may not have meant, though it can be done."""
+    if config.batch_size <= len(data.train):
+        return []
+    return [
+        f"-bs {config.batch_size} is more than the {len(data.train):,} training images: an epoch is a single step on "
+        "all of them"
+    ]
+
+
+def _so_far(config: Config, progress: Progress) -> str:
+    """How far the training of a run that began earlier has come."""
+    if progress.epoch >= config.epochs or stops_early(config, progress):
+        return "trained already"
+    return f"resuming after epoch {progress.epoch}"
 
 
 def finish(

@@ -14,6 +14,7 @@ from utils.distributed import ProcessLost
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_FOLDER = (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 _ALLOCATION = ("can't allocate memory", "not enough memory", "bad_alloc", "Cannot allocate memory")
 
 
@@ -58,6 +59,11 @@ def _of_the_system(error: OSError) -> str:
         )
     if error.errno in _FORBIDDEN:
         return f"{text}; allow writing there, or choose another folder with -ld"
+    if error.errno in _NO_FOLDER:
+        blocking = next((path for path in (Path(place), *Path(place).parents) if path.is_file()), None)
+        if error.errno in (errno.ENOTDIR, errno.EEXIST) and blocking:
+            text = f"{blocking}: is a file, where a folder is needed"
+        return f"{text}; results cannot be kept there: choose another folder with -ld"
     return text
 
 

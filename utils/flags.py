@@ -11,6 +11,7 @@ from typing import Any
 _TYPES: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool}
 _ITEMS: dict[str, Any] = {"ints": int, "floats": (int, float), "strs": str, "words": str}
 _FLOAT = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"
+_CLOSE = 0.7  # of two words, in the measure of difflib
 
 
 class UsageError(Exception):
@@ -130,11 +131,30 @@ def flag_of(item: dataclasses.Field[Any]) -> Flag:
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`; did you mean X?` for the closest known spelling, or nothing."""
-    import difflib  # only needed once something is wrong
+    """` (did you mean X?)` for the closest known spelling, or nothing where none is close.
 
-    match = difflib.get_close_matches(word[:80], sorted(known), n=1, cutoff=0.5)
-    return f"; did you mean {match[0]}?" if match else ""
+    Leading dashes and case do not count: they would make any two flags alike, and `MNIST` unlike `mnist`. Close are the
+    beginning of a word, its letters in another order, and at most a letter or so in four that differs: `gpu` is not a
+    slip for `cpu`. A word without letters has no slips, only other values.
+    """
+    from difflib import SequenceMatcher  # only needed once something is wrong
+
+    given = _plain_word(word[:80])
+    if not any(character.isalpha() for character in given):
+        return ""
+
+    def likeness(name: str) -> float:
+        name = _plain_word(name)
+        found = SequenceMatcher(None, name, given).ratio()
+        begins = len(given) >= 3 and name.startswith(given)
+        return max(found, _CLOSE) if begins or sorted(name) == sorted(given) else found
+
+    best = max(sorted(known), key=likeness, default="")
+    return f" (did you mean {best}?)" if best and likeness(best) >= _CLOSE else ""
+
+
+def _plain_word(word: str) -> str:
+    return word.lstrip("-").lower()
 
 
 def shown(value: Any) -> str:

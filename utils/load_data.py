@@ -95,7 +95,7 @@ def load_data(
     if missing := missing_files(spec.files, request.data_dir):
         try:
             if not download:
-                raise DataError(missing_text(missing, request.data_dir, "and downloading is off"))
+                raise DataError(missing_text(missing, request.data_dir, "downloading is off"))
             from utils.downloads import fetch_missing  # brings half the network library, for what is rarely needed
 
             fetch_missing(missing, request.data_dir)

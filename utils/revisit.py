@@ -140,6 +140,10 @@ class Visit:
         from utils.devices import choose_device
 
         self.request, self.path = request, path
+        if not path.is_dir():
+            absolute = "" if path.is_absolute() else f" ({path.absolute()})"
+            what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
+            raise UsageError(f"--from {path}{absolute}: {what}")
         summary = read_summary(path / "summary.json")
         if summary is None:
             there = (path / "config.json").exists()

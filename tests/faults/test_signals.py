@@ -56,7 +56,7 @@ def test_signal_while_the_data_are_loaded_leaves_at_once_and_creates_nothing(tmp
     stopped = processes.run(words(tmp_path), tmp_path, (processes.signal_at, "load_digits", 1, signal.SIGINT))
     assert stopped.returncode == 130
     assert stopped.stderr.count("\n") == 1
-    assert "stopped by SIGINT" in stopped.stderr
+    assert "stopped by SIGINT; to start again: python run_models.py -ld" in stopped.stderr
     assert not (tmp_path / "results").exists()
 
 

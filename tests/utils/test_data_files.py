@@ -133,7 +133,18 @@ def test_the_missing_are_listed_with_place_address_and_checksum(tmp_path):
 
 def test_a_relative_data_folder_is_shown_as_an_absolute_path(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    Path("data").mkdir()
     assert str(tmp_path / "data" / "set" / "file.gz") in missing_text([PACKED], Path("data"), "x")
+
+
+def test_that_there_is_no_data_folder_is_all_that_is_said(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    text = missing_text([PACKED], Path("nowhere"), "no network")
+    assert text.startswith(f"--data_dir nowhere ({tmp_path / 'nowhere'}): there is no such folder, and no network; ")
+    assert "\n" not in text
+    assert PACKED.checksum not in text
+    write(tmp_path / "file", CONTENT)
+    assert f"--data_dir {tmp_path / 'file'}: is not a folder" in missing_text([PACKED], tmp_path / "file", "x")
 
 
 def test_write_protection_counts_for_the_superuser_too(tmp_path):

@@ -115,7 +115,9 @@ def test_a_file_is_fetched_to_its_place(server, tmp_path, by_torchvision, capsys
     fetch(known_file(server.url("file.gz", answer(CONTENT)), torchvision=by_torchvision), tmp_path / "data")
     assert (tmp_path / "data/set/raw/file.gz").read_bytes() == CONTENT
     assert [path.name for path in (tmp_path / "data/set/raw").iterdir()] == ["file.gz"]
-    assert capsys.readouterr().err == "fetching set/raw/file.gz\n", "no progress bar where there is no terminal"
+    made, *lines = capsys.readouterr().err.splitlines()
+    assert made == f"--data_dir {tmp_path / 'data'}: there is no such folder; making it"
+    assert lines == ["fetching set/raw/file.gz"], "no progress bar where there is no terminal"
 
 
 def test_a_file_of_unknown_size_is_fetched(server, tmp_path):
@@ -160,9 +162,9 @@ BAD_ANSWERS: dict[str, tuple[Answer, str]] = {
 def test_a_bad_answer_leaves_nothing_behind(server, tmp_path, bad, text):
     file = known_file(server.url("file.gz", bad))
     with pytest.raises(DataError) as error:
-        fetch(file, tmp_path / "data", timeout=0.2)
+        fetch(file, tmp_path, timeout=0.2)
     message = str(error.value)
-    for part in (text, str(tmp_path / "data" / file.path), file.urls[0], file.checksum):
+    for part in (text, str(tmp_path / file.path), file.urls[0], file.checksum):
         assert part in message
     assert list(tmp_path.iterdir()) == []
 
@@ -171,8 +173,8 @@ def test_a_bad_answer_leaves_nothing_behind(server, tmp_path, bad, text):
 def test_a_bad_answer_to_torchvision_leaves_nothing_behind(server, tmp_path, bad):
     file = known_file(server.url("file.gz", BAD_ANSWERS[bad][0]), torchvision=True)
     with pytest.raises(DataError) as error:
-        fetch(file, tmp_path / "data", timeout=0.2)
-    for part in ("download failed", str(tmp_path / "data" / file.path), file.urls[0], file.checksum):
+        fetch(file, tmp_path, timeout=0.2)
+    for part in ("download failed", str(tmp_path / file.path), file.urls[0], file.checksum):
         assert part in str(error.value)
     assert list(tmp_path.iterdir()) == []
     assert socket.getdefaulttimeout() is None, "the time limit is for this download only"
@@ -181,7 +183,7 @@ def test_a_bad_answer_to_torchvision_leaves_nothing_behind(server, tmp_path, bad
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1/file.gz", "http://no.such.host.invalid/file.gz"])
 def test_a_dead_address_is_named(tmp_path, url, by_torchvision):
     with pytest.raises(DataError, match="download failed") as error:
-        fetch(known_file(url, torchvision=by_torchvision), tmp_path / "data")
+        fetch(known_file(url, torchvision=by_torchvision), tmp_path)
     assert url in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -209,8 +211,20 @@ def test_a_protected_folder_is_refused_before_anything_is_fetched(server, tmp_pa
 
 
 def test_a_file_in_place_of_the_data_folder_is_refused(server, tmp_path):
-    with pytest.raises(DataError, match="cannot be written to"):
+    with pytest.raises(DataError, match="data: is not a folder; give"):
         fetch(known_file(server.url("x", answer(CONTENT))), write(tmp_path / "data", b"x"))
+    assert server.asked == []
+
+
+def test_a_data_folder_that_is_not_there_is_named_where_the_download_fails(server, tmp_path):
+    folder = tmp_path / "nowhere"
+    with pytest.raises(DataError, match="nowhere: there is no such folder, and download failed: ") as error:
+        fetch(known_file(server.url("x", answer(b"", status=404))), folder)
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+    tmp_path.chmod(0o555)
+    with pytest.raises(DataError, match="nowhere: there is no such folder, and it cannot be made; give"):
+        fetch(known_file(server.url("x", answer(CONTENT))), folder)
 
 
 def test_a_full_disk_is_said_to_be_one(server, tmp_path, monkeypatch):

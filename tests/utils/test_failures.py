@@ -17,6 +17,15 @@ from utils.load_data import DataError
         (OSError(errno.EDQUOT, "Disk quota exceeded", "/x/last.pt"), ["Disk quota exceeded", "-ld"]),
         (OSError(errno.EROFS, "Read-only file system", "/x"), ["/x: Read-only", "-ld"]),
         (OSError(errno.EACCES, "Permission denied", "/x"), ["/x: Permission denied", "-ld"]),
+        (
+            OSError(errno.ENOENT, "No such file or directory", "/proc/x"),
+            ["/proc/x: No such", "another folder with -ld"],
+        ),
+        (
+            OSError(errno.ENOTDIR, "Not a directory", f"{__file__}/digits/vmf/config.json"),
+            [f"{__file__}: is a file, where a folder is needed", "another folder with -ld"],
+        ),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "xx"), ["xx: File name too long", "-ld"]),
         (OSError(errno.EIO, "Input/output error"), ["input or output: Input/output error"]),
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), ["closed"]),
         (MemoryError(), ["memory is full", "bytes are free", "-bs"]),

@@ -124,8 +124,8 @@ def test_without_network_the_message_says_what_to_do_and_nothing_is_left(tmp_pat
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     for name in ("mnist", "omniglot"):
         with pytest.raises(DataError, match=r"download failed: .*Temporary failure in name resolution") as error:
-            load_data(name, tmp_path / "data")
-        assert str(tmp_path / "data" / DATASETS[name].files[-1].path) in str(error.value)
+            load_data(name, tmp_path)
+        assert str(tmp_path / DATASETS[name].files[-1].path) in str(error.value)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -80,6 +80,7 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
             "Run a grid of settings, or the commands of batch files, each run in its own process. Complete runs are "
             "skipped, others resumed.",
             "Exit codes: 0 done, 1 a run failed, 2 usage, 130 or 143 interrupted.",
+            "is a flag of the runs; those come after --, such as: -- -n vmf normal -z 2 5 -rs 1 2 3",
         )
         if not words and not files:
             raise UsageError(

@@ -114,6 +114,8 @@ def test_two_numbers_of_samples_in_one_folder_do_not_meet(fake_sweep):
     [
         ("-- -z x", ["-z", "'x'"]),
         ("--worker 2 -- -z 2", ["--worker", "did you mean --workers"]),
+        ("-n vmf -z 2 5", ["-n: is a flag of the runs", "come after --"]),
+        ("--workers 2 --epochs=3", ["--epochs: is a flag of the runs", "come after --"]),
         ("--engine cloud -- -z 2", ["--engine", "local, ray, slurm"]),
         ("--workers 0 -- -z 2", ["--workers", "from 1"]),
         ("--address auto -- -z 2", ["--address", "ray"]),
