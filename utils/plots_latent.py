@@ -19,6 +19,7 @@ from utils.plotting_utils import (
     LEGEND_CLASSES,
     Array,
     class_legend,
+    class_points,
     class_style,
     new_figure,
     panel_grid,
@@ -140,10 +141,9 @@ def _ring(axes: Any, points: Array, labels: Array | None) -> None:
     few = 0 < len(present) <= LEGEND_CLASSES
     if few and labels is not None:
         for rank, label in enumerate(present):
-            colour, marker = class_style(rank)
             chosen = direction[labels == label]
             radius = np.full_like(chosen, 0.35 + 0.65 * (rank + 1) / (len(present) + 1))
-            axes.scatter(chosen, radius, s=12, color=colour, marker=marker, alpha=0.4, linewidths=0)
+            class_points(axes, np.stack([chosen, radius], -1), rank, 12, alpha=0.5)
     else:
         style: dict[str, Any] = {"color": COLOURS[0]} if labels is None else {"c": labels, "cmap": "viridis"}
         axes.scatter(direction, np.ones_like(direction), s=12, alpha=0.3, linewidths=0, **style)

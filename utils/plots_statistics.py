@@ -19,7 +19,7 @@ from utils.plotting_utils import (
     LEGEND_CLASSES,
     STYLES,
     Array,
-    class_style,
+    class_points,
     name_of,
     new_figure,
     show_rows,
@@ -149,8 +149,7 @@ def class_codes(divergences: Array, names: Sequence[str], title: str) -> Figure:
     tree.set_ylabel("root of the divergence")
     positions, stress = multidimensional_scaling(distances)
     for label, (x, y) in enumerate(positions):
-        colour, marker = class_style(label)
-        plane.scatter(x, y, color=colour, marker=marker, s=40)
+        class_points(plane, np.array([[x, y]]), label, 40)
         if count <= LEGEND_CLASSES:
             # Towards the middle, so that no name runs out of the picture.
             side, shift = ("left", 6) if x <= 0 else ("right", -6)

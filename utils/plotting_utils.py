@@ -8,6 +8,7 @@ Shapes: images (N, C, H, W) with values in [0, 1], C being 1 or 3; labels (N,), 
 
 from __future__ import annotations
 
+import functools
 import io
 import textwrap
 from collections.abc import Sequence
@@ -18,8 +19,11 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.markers import MarkerStyle
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -30,7 +34,7 @@ COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#888888",
 )  # fmt: skip
 STYLES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 DENSITY = "cividis"
 
 # More classes than this have no legend: their colours run through a scale instead.
@@ -84,7 +88,43 @@ def class_style(rank: int) -> tuple[str, str]:
     return COLOURS[rank % len(COLOURS)], MARKERS[rank % len(MARKERS)]
 
 
-def scatter_classes(axes: Any, xy: Array, labels: Array | None, names: Sequence[str], size: float = 12) -> None:
+@functools.cache
+def marker_scale(marker: str) -> float:
+    """Factor on the `s` of a scatter that gives a marker the area of the circle; the star has a third of it else."""
+
+    def area(name: str) -> float:
+        style = MarkerStyle(name)
+        # Curves are cut into lines as fine as pixels, of which a marker of unit size has but one.
+        outline = style.get_path().transformed(style.get_transform() + Affine2D().scale(1000))
+        x, y = np.asarray(outline.to_polygons()[0]).T
+        return float(abs(x[:-1] @ y[1:] - x[1:] @ y[:-1]))
+
+    return area("o") / area(marker)
+
+
+def class_points(axes: Any, xy: Array, rank: int, size: float, **style: Any) -> None:
+    """Points (N, 2) of one class: as much ink for each class, and an outline that stands out where the colour is light.
+
+    Args:
+        axes: where.
+        xy: the points.
+        rank: of the class.
+        size: area of a circle of the same ink, in square points.
+        style: more for `scatter`.
+    """
+    colour, marker = class_style(rank)
+    axes.scatter(
+        xy[:, 0], xy[:, 1], s=size * marker_scale(marker), facecolor=colour, edgecolor=_darker(colour), marker=marker,
+        linewidths=0.5, **style,
+    )  # fmt: skip
+
+
+def _darker(colour: str) -> tuple[float, float, float]:
+    red, green, blue = to_rgb(colour)
+    return 0.6 * red, 0.6 * green, 0.6 * blue
+
+
+def scatter_classes(axes: Any, xy: Array, labels: Array | None, names: Sequence[str], size: float = 18) -> None:
     """Points (N, 2), with the colour and marker of their class where labels are given.
 
     `class_legend` explains them. The order of drawing goes through the classes several times, so that no class covers
@@ -99,11 +139,7 @@ def scatter_classes(axes: Any, xy: Array, labels: Array | None, names: Sequence[
         return
     for turn in range(4):
         for rank, label in enumerate(present):
-            chosen = np.flatnonzero(labels == label)[turn::4]
-            colour, marker = class_style(rank)
-            axes.scatter(
-                xy[chosen, 0], xy[chosen, 1], s=size, color=colour, marker=marker, alpha=0.7, linewidths=0, zorder=2
-            )
+            class_points(axes, xy[np.flatnonzero(labels == label)[turn::4]], rank, size, alpha=0.8, zorder=2)
 
 
 def class_legend(figure: Figure, axes: Sequence[Any], labels: Array | None, names: Sequence[str]) -> None:
@@ -124,7 +160,11 @@ def class_legend(figure: Figure, axes: Sequence[Any], labels: Array | None, name
     for rank, label in enumerate(present):
         colour, marker = class_style(rank)
         name = name_of(int(label), names)
-        handles.append(Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=6, label=name))
+        size = 6 * marker_scale(marker) ** 0.5  # of a line in points, not in their square
+        handle = Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=size, label=name)
+        handle.set_markeredgecolor(_darker(colour))
+        handle.set_markeredgewidth(0.5)
+        handles.append(handle)
     figure.legend(handles=handles, loc="outside right upper", title="class", fontsize=9)
 
 

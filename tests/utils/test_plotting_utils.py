@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.transforms import Affine2D
 
 from utils.plotting_utils import (
     COLOURS,
@@ -123,6 +124,35 @@ def test_rows_carry_their_labels():
 def test_styles_of_classes_differ():
     styles = {class_style(rank) for rank in range(len(COLOURS) * len(MARKERS))}
     assert len(styles) == len(COLOURS) * len(MARKERS)
+
+
+def test_every_class_has_as_much_ink_and_is_as_opaque():
+    axes = new_figure(4, 4, "t").subplots()
+    labels = np.arange(44) % 11
+    scatter_classes(axes, np.random.default_rng(0).normal(size=(44, 2)), labels, [])
+    ink = []
+    for points in axes.collections:
+        # The outline of the marker as it is drawn, magnified so that curves are cut finely.
+        (path,) = points.get_paths()
+        x, y = Affine2D().scale(1000).transform_path(path).to_polygons()[0].T
+        ink.append(points.get_sizes()[0] * abs(x[:-1] @ y[1:] - x[1:] @ y[:-1]))
+    assert len(ink) == 44
+    np.testing.assert_allclose(ink, ink[0], rtol=1e-3)
+    assert len({points.get_alpha() for points in axes.collections}) == 1
+
+
+@pytest.mark.parametrize("rank", range(len(COLOURS)))
+def test_every_class_stands_out_on_white(rank):
+    axes = new_figure(4, 4, "t").subplots()
+    scatter_classes(axes, np.zeros((rank + 1, 2)), np.arange(rank + 1), [])
+    # WCAG 2 asks for a contrast of 3 : 1 of what is to be told from its background.
+    red, green, blue, opacity = axes.collections[-1].get_edgecolor()[0]
+    seen = [1 - opacity * (1 - part) for part in (red, green, blue)]
+    luminance = sum(
+        weight * (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4)
+        for weight, part in zip((0.2126, 0.7152, 0.0722), seen, strict=True)
+    )
+    assert 1.05 / (luminance + 0.05) > 3
 
 
 def test_names_of_classes():
