@@ -78,9 +78,14 @@ def _unit(points: Array, factor: Factor) -> Array:
     return part if factor.radius is None else part / factor.radius
 
 
+def _flat(subject: Subject) -> bool:
+    """Whether the latent space is Euclidean, where geodesics are straight lines and nobody calls them so."""
+    return all(factor.radius is None for factor in subject.factors)
+
+
 def _embedded_note(subject: Subject) -> str:
     count, total = len(subject.embedded), len(subject.images)
-    mode = "mean" if all(factor.radius is None for factor in subject.factors) else "mode"
+    mode = "mean" if _flat(subject) else "mode"
     return f"Each point is the {mode} of q(z|x) for one of {count:,}{f' of {total:,}' * (count < total)} test images."
 
 
@@ -114,6 +119,7 @@ def latent_overview(subject: Subject) -> Figure:
         positions,
         chosen,
         stress,
+        "Euclidean" if _flat(subject) else "geodesic",
         subject.class_names,
         f"Latent space in two dimensions: {subject.title}",
         _embedded_note(subject),
@@ -229,7 +235,8 @@ def interpolation(subject: Subject) -> Figure:
     pictures = images.cpu().numpy()
     rows = np.concatenate([pictures[::2, None], subject.decode(np.stack(latents)), pictures[1::2, None]], 1)
     columns = ["image", *(f"{share:.0%}" for share in np.linspace(0, 1, steps)), "image"]
-    return plotting_utils.image_rows(rows, f"Geodesic interpolation: {subject.title}", [], columns)
+    kind = "Linear" if _flat(subject) else "Geodesic"
+    return plotting_utils.image_rows(rows, f"{kind} interpolation: {subject.title}", [], columns)
 
 
 def concentration(subject: Subject) -> Figure:

@@ -205,11 +205,12 @@ def latent_overview(
     positions: Array,
     chosen: Array,
     stress: float,
+    distances: str,
     names: Sequence[str],
     title: str,
     note: str,
 ) -> Figure:
-    """A latent space of many dimensions in two: principal components, and scaling of geodesic distances.
+    """A latent space of many dimensions in two: principal components, and scaling of distances.
 
     Args:
         points: all coordinates, (N, D).
@@ -217,6 +218,7 @@ def latent_overview(
         positions: of the points that were scaled, (M, 2).
         chosen: which points those are, (M,).
         stress: Kruskal's stress-1 of the scaling.
+        distances: of which kind they are, such as `geodesic`.
         names: of the classes.
         title: what is shown, of which model and data.
         note: small print below.
@@ -225,7 +227,7 @@ def latent_overview(
     left, right = figure.subplots(1, 2)
     left.set_title(f"principal components of {len(points):,} images", fontsize=10)
     _components(left, points, labels, names)
-    right.set_title(f"geodesic distances of {len(positions):,} images, scaled to the plane", fontsize=10)
+    right.set_title(f"{distances} distances of {len(positions):,} images, scaled to the plane", fontsize=10)
     scatter_classes(right, positions, labels[chosen] if labels is not None else None, names, 16)
     right.set_aspect("equal", adjustable="datalim")
     right.set_xlabel(f"MDS 1 (stress {stress:.2f}; 0 keeps all distances)", fontsize=9)
@@ -234,14 +236,15 @@ def latent_overview(
     return figure
 
 
-def aggregate_posterior(panels: Sequence[tuple[str, Array, Uniformity]], title: str) -> Figure:
+def aggregate_posterior(panels: Sequence[tuple[str, Array, Uniformity]], title: str, note: str = "") -> Figure:
     """Density of the aggregate posterior relative to the uniform prior, on circles and on S^2.
 
     Args:
         panels: heading, unit vectors (N, 2) or (N, 3), and the outcome of the tests, for each factor.
         title: what is shown, of which model and data.
+        note: more for the small print below.
     """
-    note = f"One sample of z for each of {len(panels[0][1]):,} test images."
+    note = f"One sample of z for each of {len(panels[0][1]):,} test images. {note}".strip()
     figure, places = panel_grid([True] * len(panels), title, note)
     for (heading, points, tests), place in zip(panels, places, strict=True):
         axes = figure.add_subplot(place)

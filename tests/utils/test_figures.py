@@ -14,7 +14,7 @@ from models import build_model
 from utils.config import Config
 from utils.config_rules import resolve
 from utils.figures import FIGURES, Drawing, draw, side_by_side
-from utils.figures_latent import concentration, interpolation, manifold
+from utils.figures_latent import concentration, interpolation, latent_overview, manifold
 from utils.subject import Factor, Subject, Undrawable, factors_of, symbols, with_concentration
 
 ALWAYS = {"learning_curves", "reconstructions", "samples", "class_samples", "log_px"}
@@ -253,6 +253,22 @@ def test_interpolation_begins_and_ends_with_the_images():
     figure = interpolation(subject(name="productspace", z_dims=("s2", "e2")))
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
     assert labels[:2] + labels[-2:] == ["image", "0%", "100%", "image"]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("settings", "distances", "path"),
+    [
+        ({"name": "normal", "z": 3}, "Euclidean", "Linear"),
+        ({"name": "vmf", "z": 3}, "geodesic", "Geodesic"),
+        ({"name": "productspace", "z_dims": ("e2", "s2")}, "geodesic", "Geodesic"),
+    ],
+    ids=["flat", "sphere", "product"],
+)
+def test_distances_and_paths_of_a_flat_space_are_not_called_geodesic(settings, distances, path):
+    found = subject(**settings)
+    assert latent_overview(found).axes[1].get_title().startswith(f"{distances} distances of 30 images")
+    assert interpolation(found).get_suptitle().startswith(f"{path} interpolation")
 
 
 @torch.no_grad()
