@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -36,6 +36,9 @@ COLOURS = (
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 DENSITY = "cividis"
+
+# Room for a header between rows of images, as a share of the width of an image.
+HEADER = 0.45
 
 # More classes than this have no legend: their colours run through a scale instead.
 LEGEND_CLASSES = 20
@@ -201,20 +204,41 @@ def show_grid(axes: Any, grid: Array) -> None:
     axes.set_frame_on(False)
 
 
-def show_rows(axes: Any, rows: Array, row_labels: Sequence[str] = (), column_labels: Sequence[str] = ()) -> None:
-    """Show images (R, M, C, H, W) as R rows of M, with labels to the left of the rows and above the columns."""
-    show_grid(axes, image_grid(rows.reshape(-1, *rows.shape[2:]), rows.shape[1]))
+def show_rows(
+    axes: Any,
+    rows: Array,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    headers: Mapping[int, Sequence[str]] | None = None,
+) -> None:
+    """Show images as rows, with labels to the left of the rows and above the columns; see `image_rows`."""
+    grid = image_grid(rows.reshape(-1, *rows.shape[2:]), rows.shape[1])
     height, width = rows.shape[-2] + 2, rows.shape[-1] + 2
+    later, gap = headers or {}, round(HEADER * width)
+    show_grid(axes, np.insert(grid, np.repeat([1 + height * row for row in later], gap).astype(int), 1.0, axis=0))
+    columns = [1 + width * (column + 0.5) for column in range(rows.shape[1])]
+
+    def top(row: int) -> int:
+        return 1 + height * row + gap * sum(other <= row for other in later)
+
     if row_labels:
-        axes.set_yticks([1 + height * (row + 0.5) for row in range(len(rows))], row_labels, fontsize=9)
+        axes.set_yticks([top(row) + height / 2 for row in range(len(rows))], row_labels, fontsize=9)
     if column_labels:
-        axes.set_xticks([1 + width * (column + 0.5) for column in range(rows.shape[1])], column_labels, fontsize=9)
+        axes.set_xticks(columns, column_labels, fontsize=9)
         axes.xaxis.tick_top()
+    for row, texts in later.items():
+        for place, text in zip(columns, texts, strict=True):
+            axes.text(place, top(row), text, ha="center", va="bottom", fontsize=9)
     axes.tick_params(length=0)
 
 
 def image_rows(
-    rows: Array, title: str, row_labels: Sequence[str] = (), column_labels: Sequence[str] = (), note: str = ""
+    rows: Array,
+    title: str,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    note: str = "",
+    headers: Mapping[int, Sequence[str]] | None = None,
 ) -> Figure:
     """A sheet of images.
 
@@ -224,14 +248,16 @@ def image_rows(
         row_labels: one for each row, or none.
         column_labels: one for each column, or none.
         note: small print below.
+        headers: other labels of the columns, by the number of the row, from 1 on, from which they hold.
     """
     count, columns, _, height, width = rows.shape
     across = min(max(0.72 * columns, 5.0), 10.0)
     # A column or row of few images is not blown up to the full width of the sheet.
     down = min(across * count * height / (columns * width), 0.9 * count * max(height / width, 1), 14.0)
-    extra = 0.55 + (0.25 if column_labels else 0) + (0.35 if note else 0)
-    figure = new_figure(across + (1.0 if row_labels else 0), down + extra, title, note)
-    show_rows(figure.subplots(), rows, row_labels, column_labels)
+    extra = 0.55 + (0.25 if column_labels else 0) + (0.35 if note else 0) + HEADER * 0.72 * len(headers or ())
+    beside = max(1.0, 0.085 * max(len(text) for text in row_labels)) if row_labels else 0.0
+    figure = new_figure(across + beside, down + extra, title, note)
+    show_rows(figure.subplots(), rows, row_labels, column_labels, headers)
     return figure
 
 

@@ -14,7 +14,15 @@ from models import build_model
 from utils.config import Config
 from utils.config_rules import resolve
 from utils.figures import FIGURES, Drawing, draw, side_by_side
-from utils.figures_latent import concentration, interpolation, latent_overview, manifold
+from utils.figures_latent import (
+    STEPS,
+    aggregate_posterior,
+    concentration,
+    interpolation,
+    latent_overview,
+    manifold,
+    traversals,
+)
 from utils.subject import Factor, Subject, Undrawable, factors_of, symbols, with_concentration
 
 ALWAYS = {"learning_curves", "reconstructions", "samples", "class_samples", "log_px"}
@@ -269,6 +277,42 @@ def test_distances_and_paths_of_a_flat_space_are_not_called_geodesic(settings, d
     found = subject(**settings)
     assert latent_overview(found).axes[1].get_title().startswith(f"{distances} distances of 30 images")
     assert interpolation(found).get_suptitle().startswith(f"{path} interpolation")
+
+
+@torch.no_grad()
+def test_traversals_have_a_header_for_each_kind_of_factor():
+    (axes,) = traversals(subject(name="productspace", z_dims=("s2", "s3", "e2"))).axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == [f"${space}$, direction {n}" for space in ("S^{2}", "S^{3}", "R^{2}") for n in (1, 2)]
+    above = [label.get_text() for label in axes.get_xticklabels()]
+    assert (above[0], above[6], above[-1]) == ("-180°", "0°", "180°")
+    assert [text.get_text() for text in axes.texts][:: len(axes.texts) - 1] == ["-3σ", "3σ"]
+    # The second header stands between the last row of the spheres and the first of the plane.
+    centres = axes.get_yticks()
+    assert all(centres[3] < text.get_position()[1] < centres[4] for text in axes.texts)
+    assert centres[4] - centres[3] > centres[3] - centres[2]
+
+
+@torch.no_grad()
+def test_rows_of_factors_of_one_kind_are_numbered():
+    (axes,) = traversals(subject(name="productspace", z_dims=("e1", "s1", "e1"))).axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == ["$R^{1}$ (factor 1), direction 1", "$S^{1}$, direction 1", "$R^{1}$ (factor 3), direction 1"]
+    assert [axes.get_xticklabels()[0].get_text(), *(text.get_text() for text in axes.texts[::STEPS])] == [
+        "-3σ", "-180°", "-3σ",
+    ]  # fmt: skip
+
+
+@torch.no_grad()
+def test_aggregate_posterior_names_what_it_shows_and_what_not():
+    figure = aggregate_posterior(subject(name="productspace", z_dims=("s2", "s3", "e2")))
+    assert figure.get_suptitle().startswith("Aggregate posterior of $S^{2}$ against the prior")
+    assert "Not shown: $S^{3}$, $R^{2}$ (only" in figure.get_supxlabel()
+    figure = aggregate_posterior(subject(name="productspace", z_dims=("s2", "e1", "s1")))
+    assert figure.get_suptitle().startswith("Aggregate posterior of 2 of 3 factors against")
+    figure = aggregate_posterior(subject(name="vmf", z=2))
+    assert figure.get_suptitle().startswith("Aggregate posterior against")
+    assert "Not shown" not in figure.get_supxlabel()
 
 
 @torch.no_grad()
