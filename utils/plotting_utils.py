@@ -1,7 +1,7 @@
-"""Figures from arrays: the house style, learning curves and sheets of images.
+"""Figures from arrays: the house style and sheets of images.
 
-The modules `plots_latent`, `plots_manifold` and `plots_statistics` draw the rest in the same style. None of them knows
-a model, a run or a tensor, and everything draws without a display.
+The modules `plots_curves`, `plots_latent`, `plots_manifold` and `plots_statistics` draw the rest in the same style.
+None of them knows a model, a run or a tensor, and everything draws without a display.
 
 Shapes: images (N, C, H, W) with values in [0, 1], C being 1 or 3; labels (N,), whole numbers from 0.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import io
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -22,7 +23,6 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.markers import MarkerStyle
-from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
@@ -47,10 +47,21 @@ LEGEND_CLASSES = 20
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
     """An empty figure of so many inches with a title that fits, and a note in small print below."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(textwrap.fill(title, max(int(width * 11.5), 20)), fontsize=11)
+    figure.suptitle(_wrapped(title, max(int(width * 11.5), 20)), fontsize=11)
     if note:
         figure.supxlabel(textwrap.fill(note, max(int(width * 14), 20)), fontsize=8, color="0.3")
     return figure
+
+
+def _wrapped(title: str, width: int) -> str:
+    """A title in lines of so many characters: first broken after what is shown, and never within `epoch 56`."""
+    head, colon, run = title.partition(": ")
+    # The signs of mathematics take no place.
+    fits = len(re.sub(r"[$^{}]", "", title)) <= width
+    parts = [title] if fits or not colon else [f"{head}:", run]
+    whole = [re.sub(r"epoch (?=\d)", "epoch\u00a0", part) for part in parts]
+    lines = whole if fits else [textwrap.fill(part, width) for part in whole]
+    return "\n".join(lines).replace("\u00a0", " ")
 
 
 def panel_grid(wide: Sequence[bool], title: str, note: str, legend: float = 0.0) -> tuple[Figure, list[Any]]:
@@ -274,11 +285,12 @@ def samples(images: Array, title: str, columns: int = 10) -> Figure:
     return image_rows(images[:count].reshape(-1, columns, *images.shape[1:]), title)
 
 
-def reconstructions(originals: Array, decoded: Array, title: str, columns: int = 10) -> Figure:
+def reconstructions(originals: Array, decoded: Array, name: str, title: str, columns: int = 10) -> Figure:
     """Originals in one row and what the model makes of them in the next.
 
     Args:
         originals, decoded: (N, C, H, W).
+        name: of the originals as they are here, such as `binarized`.
         title: what was trained on what.
         columns: images in a row.
     """
@@ -287,106 +299,4 @@ def reconstructions(originals: Array, decoded: Array, title: str, columns: int =
     shape = (-1, 1, columns, *originals.shape[1:])
     pairs = np.concatenate([originals[:count].reshape(shape), decoded[:count].reshape(shape)], 1)
     rows = pairs.reshape(-1, columns, *originals.shape[1:])
-    return image_rows(rows, title, ["original", "decoded"] * len(pairs))
-
-
-def learning_curves(metrics: Sequence[dict[str, Any]], title: str, best_epoch: int) -> Figure:
-    """ELBO, reconstruction, KL and KL weight over the epochs; kappa and the KL per factor where the run has them.
-
-    Args:
-        metrics: the lines of `metrics.jsonl`.
-        title: what was trained on what.
-        best_epoch: marked by a vertical line; 0 for none.
-    """
-    validated = [line for line in metrics if line["val"]]
-    draw: list[Any] = [_elbo, _reconstruction, _kl, _weight]
-    if validated and "kappa" in validated[0]["val"]:
-        draw.append(_kappa)
-    if metrics and "kl_factors" in metrics[0]["train"]:
-        draw.append(_kl_factors)
-    figure = new_figure(7.2 if len(draw) == 4 else 10.8, 6.2, title)
-    # Two rows that are both filled, whatever the number of panels.
-    above = (len(draw) + 1) // 2
-    grid = figure.add_gridspec(2, above * (len(draw) - above))
-    for number, function in enumerate(draw):
-        row, place = (0, number) if number < above else (1, number - above)
-        span = len(draw) - above if row == 0 else above
-        axes = figure.add_subplot(grid[row, place * span : (place + 1) * span])
-        function(axes, metrics)
-        axes.grid(alpha=0.3)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
-        if best_epoch:
-            axes.axvline(best_epoch, color="0.4", linestyle=(0, (1, 1)), label=f"best epoch ({best_epoch})")
-        if number == 0 or (len(axes.get_lines()) > 2 and function in (_kappa, _kl_factors)):
-            axes.legend(fontsize=8)
-    return figure
-
-
-def _line(axes: Any, epochs: Sequence[int], values: Sequence[float | None] | Array, **style: Any) -> None:
-    """One curve; a single epoch is no line and becomes a point, and a missing value a gap."""
-    numbers = [np.nan if value is None else value for value in values]
-    axes.plot(epochs, numbers, marker="o" if len(epochs) == 1 else None, **style)
-
-
-def _term(axes: Any, metrics: Sequence[dict[str, Any]], key: str, label: str) -> None:
-    for split, name, style, colour in (("train", "training", "--", COLOURS[1]), ("val", "validation", "-", COLOURS[0])):
-        lines = [line for line in metrics if line[split]]
-        epochs = [line["epoch"] for line in lines]
-        _line(axes, epochs, [line[split][key] for line in lines], linestyle=style, color=colour, label=name)
-    axes.set_ylabel(f"{label} (nats)")
-    low, high = axes.dataLim.intervaly
-    if abs(high - low) < 1e-3:  # one constant, whose rounding is not to fill the panel
-        axes.set_ylim((low + high) / 2 - 1, (low + high) / 2 + 1)
-
-
-def _elbo(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    _term(axes, metrics, "elbo", "ELBO")
-    lines = [line for line in metrics if line["val"] and "log_px" in line["val"]]
-    if lines:
-        values = [line["val"]["log_px"] for line in lines]
-        name = f"validation log p(x), K = {lines[0]['val']['k']}"
-        _line(axes, [line["epoch"] for line in lines], values, linestyle="-.", color=COLOURS[2], label=name)
-
-
-def _reconstruction(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    _term(axes, metrics, "log_px_z", "reconstruction log p(x|z)")
-
-
-def _kl(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    _term(axes, metrics, "kl", "KL divergence")
-
-
-def _weight(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    _line(axes, [line["epoch"] for line in metrics], [line["kl_weight"] for line in metrics], color=COLOURS[2])
-    axes.set_ylabel("weight of the KL")
-    axes.set_ylim(bottom=0)
-
-
-def _kappa(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    lines = [line for line in metrics if line["val"]]
-    epochs = [line["epoch"] for line in lines]
-    median = np.array([line["val"]["kappa"]["q50"] for line in lines], float)
-    count = min(median.shape[1], 6)
-    for factor in range(count):
-        colour, style = COLOURS[factor], STYLES[factor % len(STYLES)]
-        low, high = (np.array([line["val"]["kappa"][q] for line in lines], float)[:, factor] for q in ("q05", "q95"))
-        name = "median; band: 5 to 95 %" if median.shape[1] == 1 else f"sphere {factor + 1}"
-        _line(axes, epochs, median[:, factor], color=colour, linestyle=style, label=name)
-        if len(epochs) > 1:
-            axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
-        else:
-            axes.vlines(epochs, low, high, color=colour)
-    axes.set_ylabel("concentration κ" + (f", first {count} spheres" if count < median.shape[1] else ""))
-
-
-def _kl_factors(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    lines = [line for line in metrics if line["val"]] or list(metrics)
-    split = "val" if lines[0]["val"] else "train"
-    values = np.array([line[split]["kl_factors"] for line in lines], float)
-    count = min(values.shape[1], 8)
-    for factor in range(count):
-        colour, style = COLOURS[factor], STYLES[factor % len(STYLES)]
-        epochs = [line["epoch"] for line in lines]
-        _line(axes, epochs, values[:, factor], color=colour, linestyle=style, label=f"factor {factor + 1}")
-    axes.set_ylabel("KL per factor (nats)" + (f", first {count}" if count < values.shape[1] else ""))
+    return image_rows(rows, title, [name, "decoded"] * len(pairs))

@@ -328,6 +328,41 @@ def test_side_by_side_has_a_row_for_each_run():
     ]
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("count", [30, 2500])
+def test_code_usage_carries_the_perplexity_of_the_table(count):
+    for found in (subject(count, name="gumbel", categories=5, variables=3), discrete(count=count)):
+        latent = found.model.latent
+        codes = latent.codes(found.model.posterior(found.images))
+        axes = FIGURES["code_usage"].figure(found).axes[0]
+        assert f"perplexity {latent.code_summary(codes)['perplexity']:.1f} of" in axes.get_title()
+        if found.config.name == "gumbel":
+            share = np.stack([np.bincount(place, minlength=5) for place in codes.T.numpy()]) / count
+            np.testing.assert_allclose(axes.get_images()[0].get_array(), share)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("dataset", "binary", "name"),
+    [("digits", True, "binarized"), ("digits", False, "original"), ("static_mnist", True, "original")],
+    ids=["binarized", "grey", "binary as it ships"],
+)
+def test_originals_are_called_what_they_are(dataset, binary, name):
+    found = subject(name="normal", z=2)
+    found.model.likelihood.binary = binary
+    found.config = dataclasses.replace(found.config, dataset=dataset)
+    (axes,) = FIGURES["reconstructions"].figure(found).axes
+    assert [label.get_text() for label in axes.get_yticklabels()[:2]] == [name, "decoded"]
+
+
+@torch.no_grad()
+def test_learning_curves_say_which_epoch_is_the_best_and_that_a_kl_is_constant():
+    figure = FIGURES["learning_curves"].figure(subject(name="vmf", z=2, kappa=5.0))
+    assert figure.get_suptitle() == "Learning curves: vmf on $S^{2}$ in $R^{3}$, digits, best epoch 2"
+    assert figure.axes[2].get_title() == "constant"
+    assert "constant" not in [axes.get_title() for axes in FIGURES["learning_curves"].figure(subject(z=2)).axes]
+
+
 def test_title_says_model_data_and_epoch():
     assert subject(name="vmf", z=2).title == "vmf on $S^{2}$ in $R^{3}$, digits, epoch 2"
     assert symbols("S^2 x R^10") == "$S^{2}$ × $R^{10}$"
