@@ -18,6 +18,7 @@ MAY = {
     "utils.peers": set(),
     "utils.geometry": set(),
     "utils.plotting_utils": set(),
+    "utils.plots_curves": {"utils.plotting_utils"},
     "utils.plots_latent": {"utils.geometry", "utils.plotting_utils"},
     "utils.plots_manifold": {"utils.geometry", "utils.plotting_utils", "utils.plots_latent"},
     "utils.plots_statistics": {"utils.geometry", "utils.plotting_utils"},

@@ -121,6 +121,18 @@ def test_a_run_is_drawn_again_without_being_trained(finished, look, capfd):
     assert {path: path.read_bytes() for path in run.rglob("*.*") if "figures" not in path.parts} == before
 
 
+def test_concentrations_alone_draw_that_figure_only(finished, look, capfd):
+    run = finished("-n vmf -z 2")
+    before = {path: path.stat().st_mtime_ns for path in (run / "figures").iterdir()}
+    code, out, err = look(f"{run} --kappas 1,20", capfd)
+    assert (code, out, err) == (0, f"{run / 'figures' / 'concentration.png'}\n", "")
+    (run / "figures" / "concentration.png").unlink()
+    assert {path: path.stat().st_mtime_ns for path in (run / "figures").iterdir()} == before
+    code, _, err = look(f"{run} --kappas 1,20 --figures latent concentration", capfd)
+    assert (code, err) == (0, "")
+    assert figures(run) - {path.name for path in before} == {"latent.png", "concentration.png"}
+
+
 def test_a_moved_run_is_drawn_where_it_is(finished, look, capfd, tmp_path):
     run = shutil.move(finished("-n normal -z 2"), tmp_path / "moved")
     shutil.rmtree(tmp_path / "results")
@@ -188,6 +200,10 @@ def test_several_runs_are_put_side_by_side(finished, look, capfd):
     ("line", "parts"),
     [
         ("--figures latnt", ["latnt", "did you mean latent?"]),
+        (
+            "--figures manifold aggregate",
+            ["'aggregate' is none of learning_curves", "did you mean aggregate_posterior?"],
+        ),
         ("--figures confusion", ["--figures confusion", "no classifier", "it has learning_curves"]),
         ("--figures kappa", ["--figures kappa", "no sphere"]),
         ("--kappas 5", ["--kappas", "no sphere"]),

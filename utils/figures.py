@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hyperspherical_vae.latents import GumbelLatent
 from utils import figures_latent
 from utils.checkpoints import write_atomically
+from utils.data_catalogue import DATASETS
 from utils.seeds import derive_seed
 from utils.subject import BLOCK, Array, Subject, Undrawable, symbols
 
@@ -25,9 +27,11 @@ MOST_CLASSES = 20
 
 
 def _learning_curves(subject: Subject) -> Figure:
-    from utils import plotting_utils
+    from utils import plots_curves
 
-    return plotting_utils.learning_curves(subject.metrics, f"Learning curves: {subject.title}", subject.best_epoch)
+    title = f"Learning curves: {subject.trained}, best epoch {subject.best_epoch}"
+    constant = subject.model.latent.kl_is_constant
+    return plots_curves.learning_curves(subject.metrics, title, subject.best_epoch, constant)
 
 
 def _reconstructions(subject: Subject) -> Figure:
@@ -35,9 +39,12 @@ def _reconstructions(subject: Subject) -> Figure:
 
     chosen = subject.spread(40)
     posterior = subject.model.posterior(subject.images[chosen.to(subject.images.device)])
+    spec = DATASETS.get(subject.config.dataset)
+    binary = subject.model.likelihood.binary or subject.config.binarize
     return plotting_utils.reconstructions(
         subject.pictures(chosen),
         subject.decode(posterior.sample()),
+        "binarized" if binary and (spec is None or spec.levels > 1) else "original",
         f"Test images and their reconstructions: {subject.title}",
     )
 
@@ -100,23 +107,34 @@ def _log_px(subject: Subject) -> Figure:
     )
 
 
-def _code_counts(subject: Subject) -> Array:
-    """How often each code stands at each position in the embedded images of each class, (classes, positions, codes)."""
-    latent = subject.model.latent
-    x = subject.images[subject.embedded.to(subject.images.device)]
-    codes = latent.codes(subject.model.posterior(x)).cpu().numpy()
-    labels = np.zeros(len(codes), int) if subject.embedded_labels is None else subject.embedded_labels
-    present, rank = np.unique(labels, return_inverse=True)
-    counts = np.zeros((len(present), codes.shape[1], latent.code_count))
-    np.add.at(counts, (rank[:, None], np.arange(codes.shape[1])[None], codes), 1)
-    return counts
+def _codes_of(subject: Subject, images: Tensor) -> Tensor:
+    """The codes of test images, (N, positions), on the CPU."""
+    model = subject.model
+    return torch.cat([model.latent.codes(model.posterior(x)).cpu() for x in images.split(BLOCK)])
 
 
 def _code_usage(subject: Subject) -> Figure:
     from utils import plots_statistics
 
-    counts = _code_counts(subject).sum((0, 1))
-    return plots_statistics.code_usage(counts, f"Use of the codes by {len(subject.embedded):,} images: {subject.title}")
+    latent = subject.model.latent
+    codes = _codes_of(subject, subject.images)
+    perplexity = latent.code_summary(codes)["perplexity"]
+    counts = np.stack([np.bincount(place, minlength=latent.code_count) for place in codes.T.numpy()])
+    if isinstance(latent, GumbelLatent):  # a category means something within its variable only
+        title = f"Use of the categories by {len(codes):,} images: {subject.title}"
+        return plots_statistics.category_usage(counts, perplexity, title)
+    title = f"Use of the codes by {len(codes):,} images: {subject.title}"
+    return plots_statistics.code_usage(counts.sum(0), perplexity, title)
+
+
+def _code_counts(subject: Subject) -> Array:
+    """How often each code stands at each position in the embedded images of each class, (classes, positions, codes)."""
+    codes = _codes_of(subject, subject.images[subject.embedded.to(subject.images.device)]).numpy()
+    labels = np.zeros(len(codes), int) if subject.embedded_labels is None else subject.embedded_labels
+    present, rank = np.unique(labels, return_inverse=True)
+    counts = np.zeros((len(present), codes.shape[1], subject.model.latent.code_count))
+    np.add.at(counts, (rank[:, None], np.arange(codes.shape[1])[None], codes), 1)
+    return counts
 
 
 def _class_codes(subject: Subject) -> Figure:

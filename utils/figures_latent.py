@@ -78,9 +78,14 @@ def _unit(points: Array, factor: Factor) -> Array:
     return part if factor.radius is None else part / factor.radius
 
 
+def _flat(subject: Subject) -> bool:
+    """Whether the latent space is Euclidean, where geodesics are straight lines and nobody calls them so."""
+    return all(factor.radius is None for factor in subject.factors)
+
+
 def _embedded_note(subject: Subject) -> str:
     count, total = len(subject.embedded), len(subject.images)
-    mode = "mean" if all(factor.radius is None for factor in subject.factors) else "mode"
+    mode = "mean" if _flat(subject) else "mode"
     return f"Each point is the {mode} of q(z|x) for one of {count:,}{f' of {total:,}' * (count < total)} test images."
 
 
@@ -114,6 +119,7 @@ def latent_overview(subject: Subject) -> Figure:
         positions,
         chosen,
         stress,
+        "Euclidean" if _flat(subject) else "geodesic",
         subject.class_names,
         f"Latent space in two dimensions: {subject.title}",
         _embedded_note(subject),
@@ -176,8 +182,15 @@ def traversals(subject: Subject) -> Figure:
     per_factor = max(1, min(8, MOST_ROWS // len(subject.factors)))
     if len(subject.factors) > 1:
         per_factor = min(per_factor, 2)
-    latents, texts = [], []
-    for factor, heading in list(zip(subject.factors, subject.headings, strict=True))[:MOST_ROWS]:
+    latents: list[Array] = []
+    texts, headers = [], {}
+    degrees = [f"{angle:.0f}°" for angle in np.linspace(-180, 180, STEPS)]
+    deviations = [f"{step:g}σ" for step in np.linspace(-3, 3, STEPS)]
+    shown = subject.factors[:MOST_ROWS]
+    for place, factor in enumerate(shown):
+        # Factors of one kind that follow each other share a header.
+        if place == 0 or (factor.radius is None) != (shown[place - 1].radius is None):
+            headers[len(latents)] = deviations if factor.radius is None else degrees
         part = _unit(points, factor)
         own = _unit(base, factor)
         if factor.radius is not None:  # directions within the sphere at the image's place
@@ -192,21 +205,25 @@ def traversals(subject: Subject) -> Figure:
                 turn = np.linspace(-np.pi, np.pi, STEPS)
                 z[:, factor.columns] = factor.radius * great_circle(own, direction, turn)
             latents.append(z)
-            texts.append(f"{heading}, {number}" if len(subject.factors) > 1 else f"direction {number}")
-    kinds = [factor.radius is None for factor in subject.factors]
-    degrees = [f"{angle:.0f}°" for angle in np.linspace(-180, 180, STEPS)]
-    deviations = [f"{step:g}" for step in np.linspace(-3, 3, STEPS)]
-    columns = deviations if all(kinds) else degrees
+            texts.append(f"{_short_name(subject, place)}, direction {number}")
     note = "One factor moves, the others stay with one test image. " if len(subject.factors) > 1 else ""
-    if not all(kinds):
+    if any(factor.radius is not None for factor in shown):
         note += "On spheres: around the great circle from the image (0°) along a principal direction. "
-    if any(kinds):
-        note += "In Euclidean spaces: along a principal direction, from -3 to 3 standard deviations of the prior. "
+    if any(factor.radius is None for factor in shown):
+        note += "In Euclidean spaces: along a principal direction, σ being the standard deviation of the prior. "
     if len(subject.factors) > MOST_ROWS:
         note += f"The first {MOST_ROWS} of {len(subject.factors)} factors."
+    first = headers.pop(0)
     return plotting_utils.image_rows(
-        subject.decode(np.stack(latents)), f"Traversals: {subject.title}", texts, columns, note
+        subject.decode(np.stack(latents)), f"Traversals: {subject.title}", texts, first, note, headers
     )
+
+
+def _short_name(subject: Subject, place: int) -> str:
+    """The symbol of a factor, with its number where it is not the only one of that kind."""
+    symbol = subject.factors[place].symbol
+    alone = sum(factor.symbol == symbol for factor in subject.factors) == 1
+    return symbols(symbol) if alone else f"{symbols(symbol)} (factor {place + 1})"
 
 
 def interpolation(subject: Subject) -> Figure:
@@ -229,7 +246,8 @@ def interpolation(subject: Subject) -> Figure:
     pictures = images.cpu().numpy()
     rows = np.concatenate([pictures[::2, None], subject.decode(np.stack(latents)), pictures[1::2, None]], 1)
     columns = ["image", *(f"{share:.0%}" for share in np.linspace(0, 1, steps)), "image"]
-    return plotting_utils.image_rows(rows, f"Geodesic interpolation: {subject.title}", [], columns)
+    kind = "Linear" if _flat(subject) else "Geodesic"
+    return plotting_utils.image_rows(rows, f"{kind} interpolation: {subject.title}", [], columns)
 
 
 def concentration(subject: Subject) -> Figure:
@@ -271,9 +289,18 @@ def aggregate_posterior(subject: Subject) -> Figure:
 
     samples = subject.embedding[1].astype(np.float64)
     panels: list[tuple[str, Array, Uniformity]] = []
-    for number, factor in enumerate(subject.factors):
-        if factor.radius is not None and factor.dim <= 2 and len(panels) < MOST_PANELS:
-            points = _unit(samples, factor)
-            name = symbols(factor.symbol) if len(subject.factors) == 1 else subject.headings[number]
-            panels.append((name, points, uniformity(points)))
-    return plots_latent.aggregate_posterior(panels, f"Aggregate posterior against the prior: {subject.title}")
+    shown, left_out = [], []
+    for place, factor in enumerate(subject.factors):
+        if factor.radius is None or factor.dim > 2 or len(panels) == MOST_PANELS:
+            left_out.append(_short_name(subject, place))
+            continue
+        shown.append(_short_name(subject, place))
+        points = _unit(samples, factor)
+        panels.append((shown[-1], points, uniformity(points)))
+    of, note = "", ""
+    if left_out:
+        of = f" of {shown[0]}" if len(shown) == 1 else f" of {len(shown)} of {len(subject.factors)} factors"
+        names = ", ".join(left_out[:MOST_ROWS]) + ", …" * (len(left_out) > MOST_ROWS)
+        first = f", the first {MOST_PANELS}" if len(panels) == MOST_PANELS else ""
+        note = f"Not shown: {names} (only circles and spheres $S^{{2}}$ are{first})."
+    return plots_latent.aggregate_posterior(panels, f"Aggregate posterior{of} against the prior: {subject.title}", note)

@@ -19,6 +19,7 @@ from utils.plotting_utils import (
     LEGEND_CLASSES,
     Array,
     class_legend,
+    class_points,
     class_style,
     new_figure,
     panel_grid,
@@ -140,10 +141,9 @@ def _ring(axes: Any, points: Array, labels: Array | None) -> None:
     few = 0 < len(present) <= LEGEND_CLASSES
     if few and labels is not None:
         for rank, label in enumerate(present):
-            colour, marker = class_style(rank)
             chosen = direction[labels == label]
             radius = np.full_like(chosen, 0.35 + 0.65 * (rank + 1) / (len(present) + 1))
-            axes.scatter(chosen, radius, s=12, color=colour, marker=marker, alpha=0.4, linewidths=0)
+            class_points(axes, np.stack([chosen, radius], -1), rank, 12, alpha=0.5)
     else:
         style: dict[str, Any] = {"color": COLOURS[0]} if labels is None else {"c": labels, "cmap": "viridis"}
         axes.scatter(direction, np.ones_like(direction), s=12, alpha=0.3, linewidths=0, **style)
@@ -205,11 +205,12 @@ def latent_overview(
     positions: Array,
     chosen: Array,
     stress: float,
+    distances: str,
     names: Sequence[str],
     title: str,
     note: str,
 ) -> Figure:
-    """A latent space of many dimensions in two: principal components, and scaling of geodesic distances.
+    """A latent space of many dimensions in two: principal components, and scaling of distances.
 
     Args:
         points: all coordinates, (N, D).
@@ -217,6 +218,7 @@ def latent_overview(
         positions: of the points that were scaled, (M, 2).
         chosen: which points those are, (M,).
         stress: Kruskal's stress-1 of the scaling.
+        distances: of which kind they are, such as `geodesic`.
         names: of the classes.
         title: what is shown, of which model and data.
         note: small print below.
@@ -225,7 +227,7 @@ def latent_overview(
     left, right = figure.subplots(1, 2)
     left.set_title(f"principal components of {len(points):,} images", fontsize=10)
     _components(left, points, labels, names)
-    right.set_title(f"geodesic distances of {len(positions):,} images, scaled to the plane", fontsize=10)
+    right.set_title(f"{distances} distances of {len(positions):,} images, scaled to the plane", fontsize=10)
     scatter_classes(right, positions, labels[chosen] if labels is not None else None, names, 16)
     right.set_aspect("equal", adjustable="datalim")
     right.set_xlabel(f"MDS 1 (stress {stress:.2f}; 0 keeps all distances)", fontsize=9)
@@ -234,14 +236,15 @@ def latent_overview(
     return figure
 
 
-def aggregate_posterior(panels: Sequence[tuple[str, Array, Uniformity]], title: str) -> Figure:
+def aggregate_posterior(panels: Sequence[tuple[str, Array, Uniformity]], title: str, note: str = "") -> Figure:
     """Density of the aggregate posterior relative to the uniform prior, on circles and on S^2.
 
     Args:
         panels: heading, unit vectors (N, 2) or (N, 3), and the outcome of the tests, for each factor.
         title: what is shown, of which model and data.
+        note: more for the small print below.
     """
-    note = f"One sample of z for each of {len(panels[0][1]):,} test images."
+    note = f"One sample of z for each of {len(panels[0][1]):,} test images. {note}".strip()
     figure, places = panel_grid([True] * len(panels), title, note)
     for (heading, points, tests), place in zip(panels, places, strict=True):
         axes = figure.add_subplot(place)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from utils.geometry import multidimensional_scaling
 from utils.plotting_utils import (
@@ -19,7 +20,7 @@ from utils.plotting_utils import (
     LEGEND_CLASSES,
     STYLES,
     Array,
-    class_style,
+    class_points,
     name_of,
     new_figure,
     show_rows,
@@ -34,7 +35,7 @@ def kappa_histogram(kappas: Array, headings: Sequence[str], title: str) -> Figur
     axes = figure.subplots()
     low, high = kappas[:, :shown].min(), kappas[:, :shown].max()
     pad = max(0.02 * (high - low), 1e-3 * high)
-    bins = np.linspace(low - pad, high + pad, 51).tolist()
+    bins = np.linspace(low - pad, high + pad, _bin_count(kappas[:, :shown].ravel()) + 1).tolist()
     for factor in range(shown):
         values, style = kappas[:, factor], STYLES[factor % len(STYLES)]
         label = f"{headings[factor]}: median {np.median(values):.3g}"
@@ -42,7 +43,7 @@ def kappa_histogram(kappas: Array, headings: Sequence[str], title: str) -> Figur
         if shown == 1:
             axes.hist(values, bins, color=COLOURS[factor], alpha=0.25)
     axes.set_xlabel("concentration κ of q(z|x)")
-    axes.set_ylabel(f"images (of {len(kappas):,})")
+    _count_axis(axes, len(kappas))
     axes.legend(fontsize=9)
     return figure
 
@@ -59,37 +60,81 @@ def log_px_histogram(values: Array, k: int, worst: Array, best: Array, title: st
     finite = values[np.isfinite(values)]
     figure = new_figure(8.4, 6.4, title)
     above, below = figure.subplots(2, 1, height_ratios=(3, 1.8))
-    above.hist(finite, min(60, max(len(finite) // 5, 5)), color=COLOURS[0])
+    above.hist(finite, _bin_count(finite), color=COLOURS[0])
     if len(finite):
         above.axvline(finite.mean(), color=COLOURS[1], linestyle="--", label=f"mean {finite.mean():.2f}")
         above.legend()
     lost = len(values) - len(finite)
     above.set_xlabel(f"log p(x) (nats, K = {k})" + (f"; {lost} not finite" if lost else ""))
-    above.set_ylabel(f"images (of {len(values):,})")
+    _count_axis(above, len(values))
     show_rows(below, np.stack([worst, best]), ["least likely", "most likely"])
     return figure
 
 
-def code_usage(counts: Array, title: str) -> Figure:
+def _bin_count(values: Array) -> int:
+    """Bins of a histogram by the rule of Freedman and Diaconis, between 5 and 60: outliers may ask for millions."""
+    if not len(values):
+        return 5
+    low, first, third, high = np.quantile(values, (0, 0.25, 0.75, 1))
+    width = 2 * (third - first) / np.cbrt(len(values))
+    return int(np.clip((high - low) / width, 5, 60)) if width > 0 else 5
+
+
+def _count_axis(axes: Any, total: int) -> None:
+    axes.set_ylabel(f"images (of {total:,})")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
+
+
+def code_usage(counts: Array, perplexity: float, title: str) -> Figure:
     """How often each code is used, in descending order, beside even use.
 
     Args:
         counts: (codes,), how often each is used.
+        perplexity: of the codes.
         title: what is shown, of which model and data.
     """
     share = np.sort(counts)[::-1] / max(counts.sum(), 1)
-    used = share[share > 0]
-    perplexity = float(np.exp(-(used * np.log(used)).sum())) if len(used) else 0.0
     figure = new_figure(7.4, 4.4, title)
     axes = figure.subplots()
     axes.bar(np.arange(1, len(share) + 1), share, width=1.0, color=COLOURS[0])
     axes.axhline(1 / len(share), color=COLOURS[1], linestyle="--", label="all codes alike")
     axes.set_xlabel("code, in order of use")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10)))
     axes.set_ylabel("share of all positions")
     axes.set_title(
-        f"{len(used)} of {len(share)} codes are used; perplexity {perplexity:.1f} of {len(share)} at most", fontsize=10
+        f"{(counts > 0).sum()} of {len(share)} codes are used; perplexity {perplexity:.1f} of {len(share)} at most",
+        fontsize=10,
     )
     axes.legend()
+    return figure
+
+
+def category_usage(counts: Array, perplexity: float, title: str) -> Figure:
+    """How often each category of each variable is used, a row for each variable.
+
+    Args:
+        counts: (variables, categories), how often each is used.
+        perplexity: of a variable's categories, the mean over variables.
+        title: what is shown, of which model and data.
+    """
+    variables, categories = counts.shape
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    note = f"A category has a meaning within its own variable only. Even use: a share of {1 / categories:.3g}."
+    figure = new_figure(7.4, min(max(0.22 * variables + 2.2, 3.6), 9.0), title, note)
+    axes = figure.subplots()
+    shown = axes.imshow(
+        share, cmap=DENSITY, vmin=0, aspect="auto", interpolation="nearest",
+        extent=(0.5, categories + 0.5, variables + 0.5, 0.5),
+    )  # fmt: skip
+    figure.colorbar(shown, ax=axes, label="share of the images")
+    axes.set(xlabel="category", ylabel="variable")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True, steps=(1, 2, 5, 10), min_n_ticks=1))
+    axes.set_title(
+        f"{(counts > 0).mean():.0%} of the categories are used; "
+        f"perplexity {perplexity:.1f} of {categories} at most, mean over variables",
+        fontsize=10,
+    )
     return figure
 
 
@@ -149,8 +194,7 @@ def class_codes(divergences: Array, names: Sequence[str], title: str) -> Figure:
     tree.set_ylabel("root of the divergence")
     positions, stress = multidimensional_scaling(distances)
     for label, (x, y) in enumerate(positions):
-        colour, marker = class_style(label)
-        plane.scatter(x, y, color=colour, marker=marker, s=40)
+        class_points(plane, np.array([[x, y]]), label, 40)
         if count <= LEGEND_CLASSES:
             # Towards the middle, so that no name runs out of the picture.
             side, shift = ("left", 6) if x <= 0 else ("right", -6)

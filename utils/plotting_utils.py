@@ -1,16 +1,18 @@
-"""Figures from arrays: the house style, learning curves and sheets of images.
+"""Figures from arrays: the house style and sheets of images.
 
-The modules `plots_latent`, `plots_manifold` and `plots_statistics` draw the rest in the same style. None of them knows
-a model, a run or a tensor, and everything draws without a display.
+The modules `plots_curves`, `plots_latent`, `plots_manifold` and `plots_statistics` draw the rest in the same style.
+None of them knows a model, a run or a tensor, and everything draws without a display.
 
 Shapes: images (N, C, H, W) with values in [0, 1], C being 1 or 3; labels (N,), whole numbers from 0.
 """
 
 from __future__ import annotations
 
+import functools
 import io
+import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -18,8 +20,10 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.markers import MarkerStyle
+from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -30,8 +34,11 @@ COLOURS = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#888888",
 )  # fmt: skip
 STYLES = ("-", "--", "-.", ":")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 DENSITY = "cividis"
+
+# Room for a header between rows of images, as a share of the width of an image.
+HEADER = 0.45
 
 # More classes than this have no legend: their colours run through a scale instead.
 LEGEND_CLASSES = 20
@@ -40,10 +47,21 @@ LEGEND_CLASSES = 20
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
     """An empty figure of so many inches with a title that fits, and a note in small print below."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(textwrap.fill(title, max(int(width * 11.5), 20)), fontsize=11)
+    figure.suptitle(_wrapped(title, max(int(width * 11.5), 20)), fontsize=11)
     if note:
         figure.supxlabel(textwrap.fill(note, max(int(width * 14), 20)), fontsize=8, color="0.3")
     return figure
+
+
+def _wrapped(title: str, width: int) -> str:
+    """A title in lines of so many characters: first broken after what is shown, and never within `epoch 56`."""
+    head, colon, run = title.partition(": ")
+    # The signs of mathematics take no place.
+    fits = len(re.sub(r"[$^{}]", "", title)) <= width
+    parts = [title] if fits or not colon else [f"{head}:", run]
+    whole = [re.sub(r"epoch (?=\d)", "epoch\u00a0", part) for part in parts]
+    lines = whole if fits else [textwrap.fill(part, width) for part in whole]
+    return "\n".join(lines).replace("\u00a0", " ")
 
 
 def panel_grid(wide: Sequence[bool], title: str, note: str, legend: float = 0.0) -> tuple[Figure, list[Any]]:
@@ -84,7 +102,43 @@ def class_style(rank: int) -> tuple[str, str]:
     return COLOURS[rank % len(COLOURS)], MARKERS[rank % len(MARKERS)]
 
 
-def scatter_classes(axes: Any, xy: Array, labels: Array | None, names: Sequence[str], size: float = 12) -> None:
+@functools.cache
+def marker_scale(marker: str) -> float:
+    """Factor on the `s` of a scatter that gives a marker the area of the circle; the star has a third of it else."""
+
+    def area(name: str) -> float:
+        style = MarkerStyle(name)
+        # Curves are cut into lines as fine as pixels, of which a marker of unit size has but one.
+        outline = style.get_path().transformed(style.get_transform() + Affine2D().scale(1000))
+        x, y = np.asarray(outline.to_polygons()[0]).T
+        return float(abs(x[:-1] @ y[1:] - x[1:] @ y[:-1]))
+
+    return area("o") / area(marker)
+
+
+def class_points(axes: Any, xy: Array, rank: int, size: float, **style: Any) -> None:
+    """Points (N, 2) of one class: as much ink for each class, and an outline that stands out where the colour is light.
+
+    Args:
+        axes: where.
+        xy: the points.
+        rank: of the class.
+        size: area of a circle of the same ink, in square points.
+        style: more for `scatter`.
+    """
+    colour, marker = class_style(rank)
+    axes.scatter(
+        xy[:, 0], xy[:, 1], s=size * marker_scale(marker), facecolor=colour, edgecolor=_darker(colour), marker=marker,
+        linewidths=0.5, **style,
+    )  # fmt: skip
+
+
+def _darker(colour: str) -> tuple[float, float, float]:
+    red, green, blue = to_rgb(colour)
+    return 0.6 * red, 0.6 * green, 0.6 * blue
+
+
+def scatter_classes(axes: Any, xy: Array, labels: Array | None, names: Sequence[str], size: float = 18) -> None:
     """Points (N, 2), with the colour and marker of their class where labels are given.
 
     `class_legend` explains them. The order of drawing goes through the classes several times, so that no class covers
@@ -99,11 +153,7 @@ def scatter_classes(axes: Any, xy: Array, labels: Array | None, names: Sequence[
         return
     for turn in range(4):
         for rank, label in enumerate(present):
-            chosen = np.flatnonzero(labels == label)[turn::4]
-            colour, marker = class_style(rank)
-            axes.scatter(
-                xy[chosen, 0], xy[chosen, 1], s=size, color=colour, marker=marker, alpha=0.7, linewidths=0, zorder=2
-            )
+            class_points(axes, xy[np.flatnonzero(labels == label)[turn::4]], rank, size, alpha=0.8, zorder=2)
 
 
 def class_legend(figure: Figure, axes: Sequence[Any], labels: Array | None, names: Sequence[str]) -> None:
@@ -124,7 +174,11 @@ def class_legend(figure: Figure, axes: Sequence[Any], labels: Array | None, name
     for rank, label in enumerate(present):
         colour, marker = class_style(rank)
         name = name_of(int(label), names)
-        handles.append(Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=6, label=name))
+        size = 6 * marker_scale(marker) ** 0.5  # of a line in points, not in their square
+        handle = Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=size, label=name)
+        handle.set_markeredgecolor(_darker(colour))
+        handle.set_markeredgewidth(0.5)
+        handles.append(handle)
     figure.legend(handles=handles, loc="outside right upper", title="class", fontsize=9)
 
 
@@ -161,20 +215,41 @@ def show_grid(axes: Any, grid: Array) -> None:
     axes.set_frame_on(False)
 
 
-def show_rows(axes: Any, rows: Array, row_labels: Sequence[str] = (), column_labels: Sequence[str] = ()) -> None:
-    """Show images (R, M, C, H, W) as R rows of M, with labels to the left of the rows and above the columns."""
-    show_grid(axes, image_grid(rows.reshape(-1, *rows.shape[2:]), rows.shape[1]))
+def show_rows(
+    axes: Any,
+    rows: Array,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    headers: Mapping[int, Sequence[str]] | None = None,
+) -> None:
+    """Show images as rows, with labels to the left of the rows and above the columns; see `image_rows`."""
+    grid = image_grid(rows.reshape(-1, *rows.shape[2:]), rows.shape[1])
     height, width = rows.shape[-2] + 2, rows.shape[-1] + 2
+    later, gap = headers or {}, round(HEADER * width)
+    show_grid(axes, np.insert(grid, np.repeat([1 + height * row for row in later], gap).astype(int), 1.0, axis=0))
+    columns = [1 + width * (column + 0.5) for column in range(rows.shape[1])]
+
+    def top(row: int) -> int:
+        return 1 + height * row + gap * sum(other <= row for other in later)
+
     if row_labels:
-        axes.set_yticks([1 + height * (row + 0.5) for row in range(len(rows))], row_labels, fontsize=9)
+        axes.set_yticks([top(row) + height / 2 for row in range(len(rows))], row_labels, fontsize=9)
     if column_labels:
-        axes.set_xticks([1 + width * (column + 0.5) for column in range(rows.shape[1])], column_labels, fontsize=9)
+        axes.set_xticks(columns, column_labels, fontsize=9)
         axes.xaxis.tick_top()
+    for row, texts in later.items():
+        for place, text in zip(columns, texts, strict=True):
+            axes.text(place, top(row), text, ha="center", va="bottom", fontsize=9)
     axes.tick_params(length=0)
 
 
 def image_rows(
-    rows: Array, title: str, row_labels: Sequence[str] = (), column_labels: Sequence[str] = (), note: str = ""
+    rows: Array,
+    title: str,
+    row_labels: Sequence[str] = (),
+    column_labels: Sequence[str] = (),
+    note: str = "",
+    headers: Mapping[int, Sequence[str]] | None = None,
 ) -> Figure:
     """A sheet of images.
 
@@ -184,14 +259,16 @@ def image_rows(
         row_labels: one for each row, or none.
         column_labels: one for each column, or none.
         note: small print below.
+        headers: other labels of the columns, by the number of the row, from 1 on, from which they hold.
     """
     count, columns, _, height, width = rows.shape
     across = min(max(0.72 * columns, 5.0), 10.0)
     # A column or row of few images is not blown up to the full width of the sheet.
     down = min(across * count * height / (columns * width), 0.9 * count * max(height / width, 1), 14.0)
-    extra = 0.55 + (0.25 if column_labels else 0) + (0.35 if note else 0)
-    figure = new_figure(across + (1.0 if row_labels else 0), down + extra, title, note)
-    show_rows(figure.subplots(), rows, row_labels, column_labels)
+    extra = 0.55 + (0.25 if column_labels else 0) + (0.35 if note else 0) + HEADER * 0.72 * len(headers or ())
+    beside = max(1.0, 0.085 * max(len(text) for text in row_labels)) if row_labels else 0.0
+    figure = new_figure(across + beside, down + extra, title, note)
+    show_rows(figure.subplots(), rows, row_labels, column_labels, headers)
     return figure
 
 
@@ -208,11 +285,12 @@ def samples(images: Array, title: str, columns: int = 10) -> Figure:
     return image_rows(images[:count].reshape(-1, columns, *images.shape[1:]), title)
 
 
-def reconstructions(originals: Array, decoded: Array, title: str, columns: int = 10) -> Figure:
+def reconstructions(originals: Array, decoded: Array, name: str, title: str, columns: int = 10) -> Figure:
     """Originals in one row and what the model makes of them in the next.
 
     Args:
         originals, decoded: (N, C, H, W).
+        name: of the originals as they are here, such as `binarized`.
         title: what was trained on what.
         columns: images in a row.
     """
@@ -221,106 +299,4 @@ def reconstructions(originals: Array, decoded: Array, title: str, columns: int =
     shape = (-1, 1, columns, *originals.shape[1:])
     pairs = np.concatenate([originals[:count].reshape(shape), decoded[:count].reshape(shape)], 1)
     rows = pairs.reshape(-1, columns, *originals.shape[1:])
-    return image_rows(rows, title, ["original", "decoded"] * len(pairs))
-
-
-def learning_curves(metrics: Sequence[dict[str, Any]], title: str, best_epoch: int) -> Figure:
-    """ELBO, reconstruction, KL and KL weight over the epochs; kappa and the KL per factor where the run has them.
-
-    Args:
-        metrics: the lines of `metrics.jsonl`.
-        title: what was trained on what.
-        best_epoch: marked by a vertical line; 0 for none.
-    """
-    validated = [line for line in metrics if line["val"]]
-    draw: list[Any] = [_elbo, _reconstruction, _kl, _weight]
-    if validated and "kappa" in validated[0]["val"]:
-        draw.append(_kappa)
-    if metrics and "kl_factors" in metrics[0]["train"]:
-        draw.append(_kl_factors)
-    figure = new_figure(7.2 if len(draw) == 4 else 10.8, 6.2, title)
-    # Two rows that are both filled, whatever the number of panels.
-    above = (len(draw) + 1) // 2
-    grid = figure.add_gridspec(2, above * (len(draw) - above))
-    for number, function in enumerate(draw):
-        row, place = (0, number) if number < above else (1, number - above)
-        span = len(draw) - above if row == 0 else above
-        axes = figure.add_subplot(grid[row, place * span : (place + 1) * span])
-        function(axes, metrics)
-        axes.grid(alpha=0.3)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
-        if best_epoch:
-            axes.axvline(best_epoch, color="0.4", linestyle=(0, (1, 1)), label=f"best epoch ({best_epoch})")
-        if number == 0 or (len(axes.get_lines()) > 2 and function in (_kappa, _kl_factors)):
-            axes.legend(fontsize=8)
-    return figure
-
-
-def _line(axes: Any, epochs: Sequence[int], values: Sequence[float | None] | Array, **style: Any) -> None:
-    """One curve; a single epoch is no line and becomes a point, and a missing value a gap."""
-    numbers = [np.nan if value is None else value for value in values]
-    axes.plot(epochs, numbers, marker="o" if len(epochs) == 1 else None, **style)
-
-
-def _term(axes: Any, metrics: Sequence[dict[str, Any]], key: str, label: str) -> None:
-    for split, name, style, colour in (("train", "training", "--", COLOURS[1]), ("val", "validation", "-", COLOURS[0])):
-        lines = [line for line in metrics if line[split]]
-        epochs = [line["epoch"] for line in lines]
-        _line(axes, epochs, [line[split][key] for line in lines], linestyle=style, color=colour, label=name)
-    axes.set_ylabel(f"{label} (nats)")
-    low, high = axes.dataLim.intervaly
-    if abs(high - low) < 1e-3:  # one constant, whose rounding is not to fill the panel
-        axes.set_ylim((low + high) / 2 - 1, (low + high) / 2 + 1)
-
-
-def _elbo(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    _term(axes, metrics, "elbo", "ELBO")
-    lines = [line for line in metrics if line["val"] and "log_px" in line["val"]]
-    if lines:
-        values = [line["val"]["log_px"] for line in lines]
-        name = f"validation log p(x), K = {lines[0]['val']['k']}"
-        _line(axes, [line["epoch"] for line in lines], values, linestyle="-.", color=COLOURS[2], label=name)
-
-
-def _reconstruction(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    _term(axes, metrics, "log_px_z", "reconstruction log p(x|z)")
-
-
-def _kl(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    _term(axes, metrics, "kl", "KL divergence")
-
-
-def _weight(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    _line(axes, [line["epoch"] for line in metrics], [line["kl_weight"] for line in metrics], color=COLOURS[2])
-    axes.set_ylabel("weight of the KL")
-    axes.set_ylim(bottom=0)
-
-
-def _kappa(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    lines = [line for line in metrics if line["val"]]
-    epochs = [line["epoch"] for line in lines]
-    median = np.array([line["val"]["kappa"]["q50"] for line in lines], float)
-    count = min(median.shape[1], 6)
-    for factor in range(count):
-        colour, style = COLOURS[factor], STYLES[factor % len(STYLES)]
-        low, high = (np.array([line["val"]["kappa"][q] for line in lines], float)[:, factor] for q in ("q05", "q95"))
-        name = "median; band: 5 to 95 %" if median.shape[1] == 1 else f"sphere {factor + 1}"
-        _line(axes, epochs, median[:, factor], color=colour, linestyle=style, label=name)
-        if len(epochs) > 1:
-            axes.fill_between(epochs, low, high, color=colour, alpha=0.15, linewidth=0)
-        else:
-            axes.vlines(epochs, low, high, color=colour)
-    axes.set_ylabel("concentration κ" + (f", first {count} spheres" if count < median.shape[1] else ""))
-
-
-def _kl_factors(axes: Any, metrics: Sequence[dict[str, Any]]) -> None:
-    lines = [line for line in metrics if line["val"]] or list(metrics)
-    split = "val" if lines[0]["val"] else "train"
-    values = np.array([line[split]["kl_factors"] for line in lines], float)
-    count = min(values.shape[1], 8)
-    for factor in range(count):
-        colour, style = COLOURS[factor], STYLES[factor % len(STYLES)]
-        epochs = [line["epoch"] for line in lines]
-        _line(axes, epochs, values[:, factor], color=colour, linestyle=style, label=f"factor {factor + 1}")
-    axes.set_ylabel("KL per factor (nats)" + (f", first {count}" if count < values.shape[1] else ""))
+    return image_rows(rows, title, [name, "decoded"] * len(pairs))

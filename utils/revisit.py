@@ -81,6 +81,11 @@ class Revisit:
         return bool(self.figures or self.kappas or self.pdf) or not (self.generate or self.ll_sample)
 
     @property
+    def figure_names(self) -> tuple[str, ...] | None:
+        """The figures that are asked for, by name or by an option of one figure; else None, for all that fit."""
+        return ("concentration",) if self.kappas and not self.figures else self.figures
+
+    @property
     def compares(self) -> bool:
         """Whether several runs are to be put side by side."""
         return len(self.runs) > 1 and not (self.figures or self.kappas or self.generate or self.ll_sample)
@@ -176,9 +181,11 @@ class Visit:
         from utils.subject import factors_of
 
         kind: Any = SimpleNamespace(model=self.model, config=self.config, factors=factors_of(self.model.latent))
-        for name in self.request.figures or ():
+        names = self.request.figures or ()
+        for name in names:  # before any that does not fit, which may be named rightly
             if name not in FIGURES:
                 raise UsageError(f"--figures: {name!r} is none of {', '.join(FIGURES)}{nearest(name, FIGURES)}")
+        for name in names:
             if misfit := FIGURES[name].misfit(kind):
                 fitting = ", ".join(other for other, drawing in FIGURES.items() if not drawing.misfit(kind))
                 raise UsageError(f"--figures {name}: {misfit} ({self.path}); it has {fitting}")
@@ -256,11 +263,11 @@ class Visit:
                 self.say(*self.generate(subject))
             if not request.draws:
                 return True
-            drawn = draw(subject, self.run.figures, request.figures, bool(request.pdf))
+            drawn = draw(subject, self.run.figures, request.figure_names, bool(request.pdf))
         self.say(*map(str, drawn.files))
         for line in drawn.refused:
-            print(line, file=sys.stderr if request.figures else sys.stdout)
-        return not (drawn.refused and request.figures)
+            print(line, file=sys.stderr if request.figure_names else sys.stdout)
+        return not (drawn.refused and request.figure_names)
 
     def evaluate(self, subject: Subject) -> dict[str, Any]:
         """The result with the asked number of importance samples; written beside those that are there."""

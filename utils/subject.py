@@ -115,8 +115,14 @@ class Subject:
     kappas: tuple[float, ...] | None = None
 
     @property
+    def trained(self) -> str:
+        """What was trained on what."""
+        return f"{self.config.name} on {symbols(self.config.space)}, {self.config.dataset}"
+
+    @property
     def title(self) -> str:
-        return f"{self.config.name} on {symbols(self.config.space)}, {self.config.dataset}, epoch {self.best_epoch}"
+        """The model that is drawn: what was trained on what, for how long."""
+        return f"{self.trained}, epoch {self.best_epoch}"
 
     @functools.cached_property
     def factors(self) -> tuple[Factor, ...]:

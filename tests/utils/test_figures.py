@@ -14,7 +14,15 @@ from models import build_model
 from utils.config import Config
 from utils.config_rules import resolve
 from utils.figures import FIGURES, Drawing, draw, side_by_side
-from utils.figures_latent import concentration, interpolation, manifold
+from utils.figures_latent import (
+    STEPS,
+    aggregate_posterior,
+    concentration,
+    interpolation,
+    latent_overview,
+    manifold,
+    traversals,
+)
 from utils.subject import Factor, Subject, Undrawable, factors_of, symbols, with_concentration
 
 ALWAYS = {"learning_curves", "reconstructions", "samples", "class_samples", "log_px"}
@@ -256,6 +264,58 @@ def test_interpolation_begins_and_ends_with_the_images():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize(
+    ("settings", "distances", "path"),
+    [
+        ({"name": "normal", "z": 3}, "Euclidean", "Linear"),
+        ({"name": "vmf", "z": 3}, "geodesic", "Geodesic"),
+        ({"name": "productspace", "z_dims": ("e2", "s2")}, "geodesic", "Geodesic"),
+    ],
+    ids=["flat", "sphere", "product"],
+)
+def test_distances_and_paths_of_a_flat_space_are_not_called_geodesic(settings, distances, path):
+    found = subject(**settings)
+    assert latent_overview(found).axes[1].get_title().startswith(f"{distances} distances of 30 images")
+    assert interpolation(found).get_suptitle().startswith(f"{path} interpolation")
+
+
+@torch.no_grad()
+def test_traversals_have_a_header_for_each_kind_of_factor():
+    (axes,) = traversals(subject(name="productspace", z_dims=("s2", "s3", "e2"))).axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == [f"${space}$, direction {n}" for space in ("S^{2}", "S^{3}", "R^{2}") for n in (1, 2)]
+    above = [label.get_text() for label in axes.get_xticklabels()]
+    assert (above[0], above[6], above[-1]) == ("-180°", "0°", "180°")
+    assert [text.get_text() for text in axes.texts][:: len(axes.texts) - 1] == ["-3σ", "3σ"]
+    # The second header stands between the last row of the spheres and the first of the plane.
+    centres = axes.get_yticks()
+    assert all(centres[3] < text.get_position()[1] < centres[4] for text in axes.texts)
+    assert centres[4] - centres[3] > centres[3] - centres[2]
+
+
+@torch.no_grad()
+def test_rows_of_factors_of_one_kind_are_numbered():
+    (axes,) = traversals(subject(name="productspace", z_dims=("e1", "s1", "e1"))).axes
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert rows == ["$R^{1}$ (factor 1), direction 1", "$S^{1}$, direction 1", "$R^{1}$ (factor 3), direction 1"]
+    assert [axes.get_xticklabels()[0].get_text(), *(text.get_text() for text in axes.texts[::STEPS])] == [
+        "-3σ", "-180°", "-3σ",
+    ]  # fmt: skip
+
+
+@torch.no_grad()
+def test_aggregate_posterior_names_what_it_shows_and_what_not():
+    figure = aggregate_posterior(subject(name="productspace", z_dims=("s2", "s3", "e2")))
+    assert figure.get_suptitle().startswith("Aggregate posterior of $S^{2}$ against the prior")
+    assert "Not shown: $S^{3}$, $R^{2}$ (only" in figure.get_supxlabel()
+    figure = aggregate_posterior(subject(name="productspace", z_dims=("s2", "e1", "s1")))
+    assert figure.get_suptitle().startswith("Aggregate posterior of 2 of 3 factors against")
+    figure = aggregate_posterior(subject(name="vmf", z=2))
+    assert figure.get_suptitle().startswith("Aggregate posterior against")
+    assert "Not shown" not in figure.get_supxlabel()
+
+
+@torch.no_grad()
 def test_side_by_side_has_a_row_for_each_run():
     runs = [subject(name="vmf", z=2), subject(name="normal", z=2), subject(name="vmf", z=2, rs=2)]
     figure = side_by_side(runs, runs[0].images)
@@ -266,6 +326,41 @@ def test_side_by_side_has_a_row_for_each_run():
         "normal, seed 1\n$R^{2}$",
         "vmf, seed 2\n$S^{2}$ in $R^{3}$",
     ]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("count", [30, 2500])
+def test_code_usage_carries_the_perplexity_of_the_table(count):
+    for found in (subject(count, name="gumbel", categories=5, variables=3), discrete(count=count)):
+        latent = found.model.latent
+        codes = latent.codes(found.model.posterior(found.images))
+        axes = FIGURES["code_usage"].figure(found).axes[0]
+        assert f"perplexity {latent.code_summary(codes)['perplexity']:.1f} of" in axes.get_title()
+        if found.config.name == "gumbel":
+            share = np.stack([np.bincount(place, minlength=5) for place in codes.T.numpy()]) / count
+            np.testing.assert_allclose(axes.get_images()[0].get_array(), share)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("dataset", "binary", "name"),
+    [("digits", True, "binarized"), ("digits", False, "original"), ("static_mnist", True, "original")],
+    ids=["binarized", "grey", "binary as it ships"],
+)
+def test_originals_are_called_what_they_are(dataset, binary, name):
+    found = subject(name="normal", z=2)
+    found.model.likelihood.binary = binary
+    found.config = dataclasses.replace(found.config, dataset=dataset)
+    (axes,) = FIGURES["reconstructions"].figure(found).axes
+    assert [label.get_text() for label in axes.get_yticklabels()[:2]] == [name, "decoded"]
+
+
+@torch.no_grad()
+def test_learning_curves_say_which_epoch_is_the_best_and_that_a_kl_is_constant():
+    figure = FIGURES["learning_curves"].figure(subject(name="vmf", z=2, kappa=5.0))
+    assert figure.get_suptitle() == "Learning curves: vmf on $S^{2}$ in $R^{3}$, digits, best epoch 2"
+    assert figure.axes[2].get_title() == "constant"
+    assert "constant" not in [axes.get_title() for axes in FIGURES["learning_curves"].figure(subject(z=2)).axes]
 
 
 def test_title_says_model_data_and_epoch():

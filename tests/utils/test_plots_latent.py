@@ -81,7 +81,9 @@ def test_sphere_is_seen_the_right_way_round():
 @pytest.mark.parametrize("count", [1, 40])
 def test_overview_says_what_it_keeps(count):
     points = directions(count, 6)
-    figure = latent_overview(points, np.zeros(count, int), points[:, :2], np.arange(count), 0.25, ["a"], "t", "n")
+    figure = latent_overview(
+        points, np.zeros(count, int), points[:, :2], np.arange(count), 0.25, "geodesic", ["a"], "t", "n"
+    )
     figure.canvas.draw()
     assert "stress 0.25" in figure.axes[1].get_xlabel()
     assert "geodesic" in figure.axes[1].get_title()

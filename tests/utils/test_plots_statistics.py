@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from utils.plots_statistics import (
+    category_usage,
     class_codes,
     code_usage,
     confusion_matrix,
@@ -54,21 +55,55 @@ def test_log_px_histogram_without_any_finite_value():
 
 
 @pytest.mark.parametrize(
-    ("counts", "line"),
+    ("counts", "perplexity", "line"),
     [
-        ([5, 5, 5, 5], "4 of 4 codes are used; perplexity 4.0"),
-        ([7, 0, 0, 0], "1 of 4 codes are used; perplexity 1.0"),
-        ([1, 1, 0, 0], "2 of 4 codes are used; perplexity 2.0"),
-        ([0, 0], "0 of 2 codes are used; perplexity 0.0"),
+        ([5, 5, 5, 5], 4.0, "4 of 4 codes are used; perplexity 4.0"),
+        ([7, 0, 0, 0], 1.0, "1 of 4 codes are used; perplexity 1.0"),
+        ([0, 0], 0.0, "0 of 2 codes are used; perplexity 0.0"),
     ],
 )
-def test_code_usage_counts_and_orders(counts, line):
-    figure = code_usage(np.array(counts), "t")
+def test_code_usage_counts_and_orders(counts, perplexity, line):
+    figure = code_usage(np.array(counts), perplexity, "t")
     figure.canvas.draw()
     (axes,) = figure.axes
     assert axes.get_title().startswith(line)
     heights = [bar.get_height() for bar in axes.patches]
     assert heights == sorted(heights, reverse=True)
+
+
+def test_category_usage_has_a_row_for_each_variable():
+    counts = np.array([[4, 0, 0], [1, 2, 1]])
+    figure = category_usage(counts, 1.9, "t")
+    figure.canvas.draw()
+    axes = figure.axes[0]
+    np.testing.assert_array_equal(axes.get_images()[0].get_array(), counts / 4)
+    assert axes.get_title() == "67% of the categories are used; perplexity 1.9 of 3 at most, mean over variables"
+    assert "Even use: a share of 0.333." in figure.get_supxlabel()
+
+
+@pytest.mark.parametrize("count", [1, 5, 18, 300])
+def test_ticks_of_counts_are_whole_numbers(count):
+    values = np.random.default_rng(0).normal(-90, 10, count)
+    shown = images(1)
+    for figure in (kappa_histogram(values[:, None] + 200, ["S"], "t"), log_px_histogram(values, 5, shown, shown, "t")):
+        figure.canvas.draw()
+        assert all(tick == round(tick) for tick in figure.axes[0].get_yticks())
+
+
+@pytest.mark.parametrize(
+    ("values", "bins"),
+    [
+        # Quartiles of 0, ..., 999 are 249.75 and 749.25: bins of 99.9, 10 of them in 999.
+        (np.arange(1000.0), 10),
+        (np.append(np.arange(1000.0), 1e12), 60),
+        (np.zeros(50), 5),
+        (np.array([3.0]), 5),
+    ],
+    ids=["even", "outlier", "constant", "single"],
+)
+def test_bins_follow_the_data_within_bounds(values, bins):
+    axes = log_px_histogram(values, 5, images(1), images(1), "t").axes[0]
+    assert len(axes.patches) == bins
 
 
 def test_jensen_shannon_of_equal_half_and_disjoint_distributions():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.transforms import Affine2D
 
 from utils.plotting_utils import (
     COLOURS,
@@ -11,7 +12,6 @@ from utils.plotting_utils import (
     class_style,
     image_grid,
     image_rows,
-    learning_curves,
     name_of,
     new_figure,
     png,
@@ -25,66 +25,9 @@ def images(count, channels=1, height=8, width=6):
     return np.random.default_rng(0).uniform(size=(count, channels, height, width))
 
 
-def line(epoch, kappas=0, factors=0, val=True):
-    def quantity(name):
-        return [float(epoch + place) for place in range(kappas)] if name else None
-
-    split = {"elbo": -100.0 + epoch, "log_px_z": -90.0, "kl": 10.0}
-    if factors:
-        split["kl_factors"] = [1.0 + place for place in range(factors)]
-    validated = dict(split)
-    if kappas:
-        validated["kappa"] = {name: quantity(name) for name in ("mean", "std", "q05", "q50", "q95")}
-    return {"epoch": epoch, "kl_weight": 1.0, "train": split, "val": validated if val else None}
-
-
 def rendered(figure):
     figure.canvas.draw()
     return figure
-
-
-@pytest.mark.parametrize(
-    ("kappas", "factors", "labels"),
-    [
-        (0, 0, ["ELBO (nats)", "reconstruction log p(x|z) (nats)", "KL divergence (nats)", "weight of the KL"]),
-        (1, 0, ["concentration κ"]),
-        (2, 3, ["concentration κ", "KL per factor (nats)"]),
-        (9, 10, ["concentration κ, first 6 spheres", "KL per factor (nats), first 8"]),
-    ],
-)
-@pytest.mark.parametrize("epochs", [1, 4])
-def test_learning_curves_show_every_term_with_its_unit(kappas, factors, labels, epochs):
-    metrics = [line(epoch, kappas, factors) for epoch in range(1, epochs + 1)]
-    figure = rendered(learning_curves(metrics, "Learning curves: a model", 1))
-    assert figure.get_suptitle() == "Learning curves: a model"
-    assert [axes.get_ylabel() for axes in figure.axes][-len(labels) :] == labels
-    for axes in figure.axes:
-        assert axes.get_xlabel() == "epoch"
-        assert axes.get_lines(), "an empty panel"
-    if epochs == 1:
-        assert figure.axes[0].get_lines()[0].get_marker() == "o"
-    assert "best epoch (1)" in [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-
-
-def test_learning_curves_leave_a_gap_where_a_value_or_validation_is_missing():
-    metrics = [line(1), line(2), line(3, val=False)]
-    metrics[1]["val"]["elbo"] = None
-    validated = rendered(learning_curves(metrics, "t", 0)).axes[0].get_lines()[1].get_ydata()
-    assert np.isnan(validated).tolist() == [False, True]
-
-
-def test_constant_term_is_a_level_line():
-    axes = rendered(learning_curves([line(1), line(2)], "t", 0)).axes[2]
-    assert axes.get_ylim() == (9, 11)
-
-
-def test_log_px_of_the_validation_is_drawn_where_it_was_asked_for():
-    metrics = [line(1), line(2)]
-    for entry in metrics:
-        entry["val"] |= {"log_px": -80.0, "k": 10}
-    axes = rendered(learning_curves(metrics, "t", 0)).axes[0]
-    assert "validation log p(x), K = 10" in [text.get_text() for text in axes.get_legend().get_texts()]
-    assert axes.get_lines()[2].get_ydata().tolist() == [-80, -80]
 
 
 def test_image_grid_lays_images_in_reading_order():
@@ -101,15 +44,15 @@ def test_image_grid_lays_images_in_reading_order():
 def test_sheets_of_any_number_of_images(count, channels):
     for figure in (
         samples(images(count, channels), "t"),
-        reconstructions(images(count, channels), images(count, channels), "t"),
+        reconstructions(images(count, channels), images(count, channels), "original", "t"),
     ):
         (axes,) = rendered(figure).axes
         assert axes.get_images()
 
 
 def test_reconstructions_pair_rows():
-    (axes,) = rendered(reconstructions(images(20), images(20), "t")).axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["original", "decoded"] * 2
+    (axes,) = rendered(reconstructions(images(20), images(20), "binarized", "t")).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["binarized", "decoded"] * 2
 
 
 def test_rows_carry_their_labels():
@@ -123,6 +66,35 @@ def test_rows_carry_their_labels():
 def test_styles_of_classes_differ():
     styles = {class_style(rank) for rank in range(len(COLOURS) * len(MARKERS))}
     assert len(styles) == len(COLOURS) * len(MARKERS)
+
+
+def test_every_class_has_as_much_ink_and_is_as_opaque():
+    axes = new_figure(4, 4, "t").subplots()
+    labels = np.arange(44) % 11
+    scatter_classes(axes, np.random.default_rng(0).normal(size=(44, 2)), labels, [])
+    ink = []
+    for points in axes.collections:
+        # The outline of the marker as it is drawn, magnified so that curves are cut finely.
+        (path,) = points.get_paths()
+        x, y = Affine2D().scale(1000).transform_path(path).to_polygons()[0].T
+        ink.append(points.get_sizes()[0] * abs(x[:-1] @ y[1:] - x[1:] @ y[:-1]))
+    assert len(ink) == 44
+    np.testing.assert_allclose(ink, ink[0], rtol=1e-3)
+    assert len({points.get_alpha() for points in axes.collections}) == 1
+
+
+@pytest.mark.parametrize("rank", range(len(COLOURS)))
+def test_every_class_stands_out_on_white(rank):
+    axes = new_figure(4, 4, "t").subplots()
+    scatter_classes(axes, np.zeros((rank + 1, 2)), np.arange(rank + 1), [])
+    # WCAG 2 asks for a contrast of 3 : 1 of what is to be told from its background.
+    red, green, blue, opacity = axes.collections[-1].get_edgecolor()[0]
+    seen = [1 - opacity * (1 - part) for part in (red, green, blue)]
+    luminance = sum(
+        weight * (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4)
+        for weight, part in zip((0.2126, 0.7152, 0.0722), seen, strict=True)
+    )
+    assert 1.05 / (luminance + 0.05) > 3
 
 
 def test_names_of_classes():
@@ -149,6 +121,23 @@ def test_scatter_and_its_legend(classes):
         assert len(figure.legends[0].get_texts()) == classes
     else:
         assert figure.axes[1].get_ylabel() == "number of the class"
+
+
+@pytest.mark.parametrize(
+    ("title", "lines"),
+    [
+        ("Samples: a model, epoch 56", ["Samples: a model, epoch 56"]),
+        (
+            "Images and what is made of them: by a model, epoch 56",
+            ["Images and what is made of them:", "by a model, epoch 56"],
+        ),
+        ("A: " + "model " * 7 + "on digits, epoch 56", ["A:", "model " * 7 + "on", "digits, epoch 56"]),
+        ("A: " + "model " * 6 + "digits, epoch 56", ["A:", "model " * 6 + "digits,", "epoch 56"]),
+        ("Samples: on $S^{2}$ x $S^{3}$ x $S^{4}$, epoch 56", ["Samples: on $S^{2}$ x $S^{3}$ x $S^{4}$, epoch 56"]),
+    ],
+)
+def test_titles_break_after_what_is_shown_and_not_within_the_epoch(title, lines):
+    assert new_figure(4, 3, title).get_suptitle().split("\n") == lines
 
 
 def test_long_titles_are_wrapped():
