@@ -53,11 +53,15 @@ def new_figure(width: float, height: float, title: str, note: str = "") -> Figur
     return figure
 
 
+def _length(text: str) -> int:
+    """Characters of the longest line that can be seen: the signs of mathematics take no place."""
+    return max(len(line) for line in re.sub(r"[$^{}]", "", text).split("\n"))
+
+
 def _wrapped(title: str, width: int) -> str:
     """A title in lines of so many characters: first broken after what is shown, and never within `epoch 56`."""
     head, colon, run = title.partition(": ")
-    # The signs of mathematics take no place.
-    fits = len(re.sub(r"[$^{}]", "", title)) <= width
+    fits = _length(title) <= width
     parts = [title] if fits or not colon else [f"{head}:", run]
     whole = [re.sub(r"epoch (?=\d)", "epoch\u00a0", part) for part in parts]
     lines = whole if fits else [textwrap.fill(part, width) for part in whole]
@@ -266,7 +270,7 @@ def image_rows(
     # A column or row of few images is not blown up to the full width of the sheet.
     down = min(across * count * height / (columns * width), 0.9 * count * max(height / width, 1), 14.0)
     extra = 0.55 + (0.25 if column_labels else 0) + (0.35 if note else 0) + HEADER * 0.72 * len(headers or ())
-    beside = max(1.0, 0.085 * max(len(text) for text in row_labels)) if row_labels else 0.0
+    beside = max(1.0, 0.085 * max(map(_length, row_labels))) if row_labels else 0.0
     figure = new_figure(across + beside, down + extra, title, note)
     show_rows(figure.subplots(), rows, row_labels, column_labels, headers)
     return figure

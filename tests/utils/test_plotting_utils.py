@@ -63,6 +63,14 @@ def test_rows_carry_their_labels():
     assert figure.get_supxlabel() == "a note"
 
 
+def test_room_for_labels_of_rows_is_for_what_can_be_seen_of_them():
+    def width(text):
+        return image_rows(images(6).reshape(2, 3, 1, 8, 6), "t", [text, "b"]).get_size_inches()[0]
+
+    assert width("a") == width("$S^{2}$, seed 1\n$S^{2}$ × $R^{3}$")
+    assert width("a longer name of a row") > width("a")
+
+
 def test_styles_of_classes_differ():
     styles = {class_style(rank) for rank in range(len(COLOURS) * len(MARKERS))}
     assert len(styles) == len(COLOURS) * len(MARKERS)
