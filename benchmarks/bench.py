@@ -8,7 +8,6 @@ it alike, and medians are taken. One table is printed at the end, and its number
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import resource
@@ -17,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,11 @@ from torch import Tensor, nn
 from models import build_model
 from utils.adam import Adam
 from utils.batches import TrainingImages, fixed_images
-from utils.command_line import parse
+from utils.command_line import parse, parse_options
 from utils.config import Config
 from utils.evaluation import ROWS, estimate_log_px
 from utils.experiment import prepare
+from utils.flags import UsageError, flag, nearest
 from utils.results import table
 from utils.run_dir import RunDir
 from utils.training_utils import Progress, train_epoch
@@ -316,17 +316,38 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Measure the speed of training, of log p(x) and of the start.")
-    parser.add_argument("names", nargs="*", choices=[[], *BENCHMARKS], help="what to measure (all)")
-    parser.add_argument("--data_dir", default="data", help="folder with the data sets; MNIST has to be there")
-    parser.add_argument("--threads", type=int, default=2, help="one is timed in processor time, more on the wall")
-    parser.add_argument("--repetitions", type=int, default=15)
-    parser.add_argument("--json", type=Path, default=Path(__file__).with_name("measured.json"), help="file to write")
-    given = parser.parse_args()
+@dataclass(frozen=True)
+class Options:
+    """The flags of `python -m benchmarks.bench`."""
+
+    data_dir: str = flag("--data_dir", "str", "how", "data", "folder with the data sets; MNIST has to be there")
+    threads: int = flag(
+        "--threads", "int", "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
+    )
+    repetitions: int = flag("--repetitions", "int", "how", 15, "turns of a comparison", low=1, high=10**6)
+    json: str = flag("--json", "str", "how", str(Path(__file__).with_name("measured.json")), "file to write")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, print the table and write its numbers; returns the exit code."""
+    try:
+        given, names = parse_options(
+            arguments,
+            Options,
+            "python -m benchmarks.bench [NAME...]",
+            "Measure the speed of training, of log p(x) and of the start. Names, all unless given: "
+            + ", ".join(BENCHMARKS),
+            "Exit codes: 0 done, 2 usage.",
+        )
+        for name in names:
+            if name not in BENCHMARKS:
+                raise UsageError(f"{name!r} is not one of {', '.join(BENCHMARKS)}{nearest(name, BENCHMARKS)}")
+    except UsageError as error:
+        print(f"benchmarks.bench: {error}", file=sys.stderr)
+        return 2
     torch.set_num_threads(given.threads)
     setting = Setting(given.repetitions, given.threads, given.data_dir)
-    rows = [row for name in given.names or BENCHMARKS for row in BENCHMARKS[name](setting)]
+    rows = [row for name in names or BENCHMARKS for row in BENCHMARKS[name](setting)]
 
     def cell(value: float | None, unit: str) -> str:
         return "" if value is None else f"{value:.0f} {unit}" if unit == "MiB" else f"{value:.2f} {unit}"
@@ -340,8 +361,9 @@ def main() -> None:
         "repetitions": given.repetitions,
         "highest memory of this process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }
-    given.json.write_text(json.dumps({**facts, "rows": [vars(row) for row in rows]}, indent=2) + "\n")
+    Path(given.json).write_text(json.dumps({**facts, "rows": [vars(row) for row in rows]}, indent=2) + "\n")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))
