@@ -15,7 +15,7 @@ from utils.config import Config, identity_fields
 from utils.flags import UsageError, nearest
 from utils.metrics import METRICS, Metric
 from utils.published import Published, natural_order, protocol_notes, published_for
-from utils.run_dir import read_config, read_summary
+from utils.run_records import read_config, read_summary
 
 # Averaged over, as a column of their own of no interest, or told by the latent space already.
 NOT_COMPARED = {"rs", "device", "allow_unverified", "distribution", "z", "z_dims"}

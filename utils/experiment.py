@@ -27,7 +27,8 @@ from utils.interrupts import StopRequest
 from utils.load_data import Data, load_data
 from utils.model_utils import count_parameters
 from utils.peers import ALONE, Alone
-from utils.run_dir import RunDir, read_config, read_json, read_metrics
+from utils.run_dir import RunDir
+from utils.run_records import read_config, read_json, read_metrics
 from utils.seeds import derive_seed
 from utils.subject import Subject
 from utils.system_metrics import check_labels, probe_metrics, system_metrics, validation_metrics

@@ -19,7 +19,7 @@ from utils.checkpoints import write_atomically
 from utils.config import Config, identity_fields
 from utils.flags import UsageError, flag_of
 from utils.results import number
-from utils.run_dir import read_config, read_summary
+from utils.run_records import read_config, read_summary
 
 # Shown in columns of their own, and so not among the settings.
 IN_COLUMNS = {"name", "distribution", "z", "z_dims", "dataset", "rs"}

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from utils.config import Config
 from utils.flags import UsageError, flag, flag_of, nearest
 from utils.results import result_table
-from utils.run_dir import RunDir, read_json, read_metrics, read_summary
+from utils.run_dir import RunDir
+from utils.run_records import read_json, read_metrics, read_summary
 
 if TYPE_CHECKING:
     import torch

@@ -19,7 +19,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import math
 import os
 import platform
 import shlex
@@ -45,6 +44,7 @@ from utils.checkpoints import (
 )
 from utils.config import Config, identity_fields
 from utils.flags import UsageError
+from utils.run_records import finite, read_config, read_metrics, read_summary
 
 HOLDER = "held_by.txt"
 
@@ -340,55 +340,6 @@ def is_held(folder: Path) -> bool:
         return True
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None where there is no such file or it is torn."""
-    try:
-        found = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def read_config(folder: Path) -> Config | None:
-    """The configuration of the run in a folder, or None where there is none.
-
-    Raises:
-        UsageError: it cannot be understood.
-    """
-    path = folder / "config.json"
-    try:
-        return Config.from_json(path.read_text())
-    except FileNotFoundError:
-        return None
-    except (UsageError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{path}: {error}; put the file right, or give --overwrite to move this run aside and start anew"
-        ) from None
-
-
-def read_summary(path: Path) -> dict[str, Any] | None:
-    """The result in a `summary.json`, or None where there is none or it is torn."""
-    found = read_json(path)
-    return found if found is not None and {"status", "epochs", "best_epoch", "test"} <= found.keys() else None
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; one that a crash tore is skipped."""
-    lines = []
-    for text in path.read_text(errors="replace").splitlines() if path.exists() else ():
-        try:
-            line = json.loads(text)
-        except ValueError:
-            continue
-        if (
-            isinstance(line, dict)
-            and isinstance(line.get("epoch"), int)
-            and {"train", "val", "kl_weight"} <= line.keys()
-        ):
-            lines.append(line)
-    return lines
-
-
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -397,12 +348,3 @@ def _is_alive(pid: int) -> bool:
     except OSError:  # somebody else's
         return True
     return True
-
-
-def finite(value: Any) -> Any:
-    """The same nested value with None in place of every number that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

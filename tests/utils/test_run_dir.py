@@ -9,7 +9,8 @@ import torch
 
 from utils.command_line import parse
 from utils.flags import UsageError
-from utils.run_dir import RunDir, finite, read_json, read_metrics
+from utils.run_dir import RunDir
+from utils.run_records import finite, read_json, read_metrics
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from utils.command_line import parse_run, read_flags
 from utils.config import Config
 from utils.decompositions import expand
 from utils.flags import UsageError
-from utils.run_dir import RunDir, read_metrics
+from utils.run_dir import RunDir
+from utils.run_records import read_metrics
 
 # What a batch file may hold besides commands of run_models.py; the sweep sees to all of it.
 _HARMLESS = {"set", "cd", "wait", "echo", ".", "source", "exit"}
