@@ -1,7 +1,5 @@
 """The folder of a run: its lock, its files, and what is read from damaged ones."""
 
-import json
-import math
 import socket
 
 import pytest
@@ -10,7 +8,6 @@ import torch
 from utils.command_line import parse
 from utils.flags import UsageError
 from utils.run_dir import RunDir
-from utils.run_records import finite, read_json, read_metrics
 
 
 @pytest.fixture
@@ -90,26 +87,3 @@ def test_holder_is_named_while_it_lives(run, tmp_path):
     assert not run._holder.exists()
     with RunDir(run.config):
         pass
-
-
-def test_metrics_skip_what_is_torn(tmp_path):
-    path = tmp_path / "metrics.jsonl"
-    assert read_metrics(path) == []
-    whole = {"epoch": 1, "kl_weight": 1.0, "train": {}, "val": None}
-    path.write_bytes(json.dumps(whole).encode() + b'\n\xff\x00\n7\n{"epoch": 2}\n{"epoch": 3, "kl_')
-    assert read_metrics(path) == [whole]
-
-
-def test_json_that_is_torn_or_absent_is_none(tmp_path):
-    for content in (None, b"", b"\xff", b"[1]", b'{"a": '):
-        if content is not None:
-            (tmp_path / "x.json").write_bytes(content)
-        assert read_json(tmp_path / "x.json") is None
-
-
-def test_numbers_that_json_cannot_hold_become_null():
-    assert finite({"a": [1.0, math.nan], "b": (math.inf, 2), "c": "nan"}) == {
-        "a": [1.0, None],
-        "b": [None, 2],
-        "c": "nan",
-    }
