@@ -49,8 +49,12 @@ def test_results_are_named_in_full_wherever_the_script_is_called(script):
 
 
 @pytest.mark.slow
-def test_quickstart_ends_in_its_pictures(script, tmp_path):
-    pictures = [Path(line) for line in script("quickstart.sh", EPOCHS="2").split(">> the pictures\n")[1].splitlines()]
+@pytest.mark.slow
+def test_quickstart_ends_in_its_table_and_pictures(script, tmp_path):
+    table, listed = script("quickstart.sh", EPOCHS="2").split(">> both models")[1].split(">> the pictures\n")
+    assert "R^5" in table
+    assert "S^5 in R^6" in table
+    pictures = [Path(line) for line in listed.splitlines()]
     assert {path.name for path in pictures} >= {"samples.png", "learning_curves.png"}
     assert all(path.is_absolute() and path.is_file() and tmp_path in path.parents for path in pictures)
 
