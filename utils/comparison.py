@@ -16,6 +16,8 @@ from utils.flags import UsageError, nearest
 from utils.metrics import METRICS, Metric
 from utils.published import Published, natural_order, protocol_notes, published_for
 from utils.run_records import read_config, read_summary
+from utils.system_settings import OF_KIND
+from utils.welch import Welch, welch
 
 # Averaged over, as a column of their own of no interest, or told by the latent space already.
 NOT_COMPARED = {"rs", "device", "allow_unverified", "distribution", "z", "z_dims"}
@@ -40,19 +42,6 @@ class Record:
     k: int
     diverged: bool
     figures: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
-class Welch:
-    """Welch's t-test of two means of unequal variance, two-sided.
-
-    Attributes:
-        t: the statistic.
-        p: probability of one at least as large if the means are equal; None where a group has fewer than two runs.
-    """
-
-    t: float | None
-    p: float | None
 
 
 @dataclass(frozen=True)
@@ -266,12 +255,19 @@ def _one_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
 def default_columns(records: Sequence[Record]) -> tuple[str, ...]:
     """Data set, model, latent space, and every setting in which the runs differ, but for the seed."""
     names = [f.name for f in identity_fields() if f.name not in {*NOT_COMPARED, *FIRST}] + ["epochs", "k"]
-    return (*FIRST, *(name for name in names if len({setting(record, name) for record in records}) > 1))
+    having = {name: [record for record in records if _has(record, name)] for name in names}
+    return (*FIRST, *(name for name in names if len({setting(record, name) for record in having[name]}) > 1))
 
 
 def setting(record: Record, name: str) -> Any:
-    """The value of a column for a run."""
+    """The value of a column for a run; None where its kind of model has no such setting."""
+    if not _has(record, name):
+        return None
     return record.k if name == "k" else getattr(record.config, name)
+
+
+def _has(record: Record, name: str) -> bool:
+    return all(name not in names for kind, names in OF_KIND.items() if record.config.name != kind)
 
 
 def say(value: Any) -> str:
@@ -281,16 +277,6 @@ def say(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def welch(values: Sequence[float], others: Sequence[float]) -> Welch:
-    """Welch's t-test; without a verdict where a group has fewer than two values, or none of them varies."""
-    if min(len(values), len(others)) < 2 or not (statistics.pvariance(values) or statistics.pvariance(others)):
-        return Welch(None, None)
-    from scipy.stats import ttest_ind
-
-    found = ttest_ind(values, others, equal_var=False)
-    return Welch(float(found.statistic), float(found.pvalue))
 
 
 def _cell(metric: str, records: Sequence[Record], base: Sequence[Record] | None, published: Published | None) -> Cell:

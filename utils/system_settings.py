@@ -107,6 +107,13 @@ class SystemSettings:
     )
 
 
+# Settings that only one kind of model has.
+OF_KIND = {
+    "gumbel": ("categories", "variables", "temperature", "temperature_min", "temperature_epochs", "straight_through"),
+    "vq": ("codes", "code_dim", "positions", "commitment", "vq_prior", "vq_prior_epochs"),
+}
+
+
 def given(config: Config, *names: str) -> str | None:
     """The first of these settings that differs from its default, as its flag, or None."""
     fields = {f.name: f for f in dataclasses.fields(config)}
@@ -137,9 +144,7 @@ def check_systems(config: Config) -> Config:
             )
     if "normal" not in kinds and config.covariance_matrix != "diagonal":
         raise UsageError(f"-cvm {config.covariance_matrix}: needs a normal latent; this one is {config.space}")
-    gumbel = ("categories", "variables", "temperature", "temperature_min", "temperature_epochs", "straight_through")
-    vq = ("codes", "code_dim", "positions", "commitment", "vq_prior", "vq_prior_epochs")
-    for kind, names in (("gumbel", gumbel), ("vq", vq)):
+    for kind, names in OF_KIND.items():
         if config.name != kind and (extra := given(config, *names)):
             raise UsageError(f"{extra}: is for -n {kind}, but -n is {config.name}")
     if config.temperature_min > config.temperature:

@@ -7,9 +7,10 @@ import pytest
 import scipy.stats
 
 from tests.utils.fake_runs import finished
-from utils.comparison import compare, default_columns, find_records, read_run, welch
+from utils.comparison import compare, default_columns, find_records, read_run
 from utils.flags import UsageError
 from utils.published import PUBLISHED, published_for
+from utils.welch import welch
 
 NORMAL, VMF = [-1.0, -1.2, -1.1], [-0.5, -0.6, -0.4]
 
@@ -62,6 +63,14 @@ def test_settings_that_differ_are_columns_and_the_seed_is_not(tmp_path):
     assert default_columns(records) == ("dataset", "name", "space", "beta", "kl_warmup", "epochs", "k")
     found = compare(records, ["log_px"])
     assert [row.runs for row in found.rows] == [1, 1, 2, 1]
+
+
+def test_setting_of_another_kind_of_model_is_left_blank(tmp_path):
+    for line in ("-n normal -z 2", "-n gumbel", "-n gumbel --temperature_epochs 20"):
+        finished(tmp_path, f"{line} -d digits")
+    found = compare(find_records([tmp_path])[0], ["elbo"])
+    assert found.by == ("dataset", "name", "space", "temperature_epochs")
+    assert [row.key[-1] for row in found.rows] == [20, 50, None]
 
 
 def test_hidden_differences_are_told(tmp_path):
