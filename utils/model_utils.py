@@ -165,8 +165,10 @@ class ConvDecoder(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         flat = z.flatten(0, -2)
-        at_once = self.in_cache if z.device.type == "cpu" and not torch.is_grad_enabled() else max(len(flat), 1)
-        params = torch.cat([self._decode(part) for part in flat.split(at_once)])
+        if z.device.type == "cpu" and not torch.is_grad_enabled() and len(flat) > self.in_cache:
+            params = torch.cat([self._decode(part) for part in flat.split(self.in_cache)])
+        else:
+            params = self._decode(flat)
         return params.unflatten(0, z.shape[:-1])
 
     def _decode(self, z: Tensor) -> Tensor:
