@@ -2,9 +2,9 @@
 
     python benchmarks/bench_distributions.py [--seconds S]
 
-Prints one table. A cell is the median processor time, on one thread, of repetitions in which all columns take turns, so
-that whatever else the machine does meets them alike, and in brackets the time of the von Mises-Fisher distribution over
-it. The columns:
+Prints one table. A cell is the median processor time, on one thread, of repetitions in which all columns take turns, in
+an order drawn anew each time, so that whatever else the machine does, and whatever the others leave in its cache, meets
+them alike; in brackets the time of the von Mises-Fisher distribution over it. The columns:
 
 * randn + normalise: the least that any sampler of directions does;
 * Power Spherical: this library's, a family whose sampler needs no rejection;
@@ -17,6 +17,8 @@ it. The columns:
 from __future__ import annotations
 
 import argparse
+import ctypes
+import random
 import statistics
 import sys
 import time
@@ -69,13 +71,21 @@ class ScipyKL(torch.autograd.Function):
         return grad * ctx.saved_tensors[0].to(grad.dtype), None
 
 
+def keep_memory() -> None:
+    """Have glibc keep freed memory; else the pages of large tensors are faulted in by whichever column comes next."""
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
 def medians(timed: dict[str, Timed], seconds: float) -> dict[str, float]:
     """Median seconds of each call, in turns, for about `seconds` and seven rounds at least after two to warm up."""
     rounds: list[dict[str, float]] = []
     end = time.perf_counter() + seconds
     while time.perf_counter() < end or len(rounds) < 9:
         rounds.append({})
-        for name, call in timed.items():
+        for name, call in random.sample(list(timed.items()), len(timed)):
             started = time.process_time()
             call()
             rounds[-1][name] = time.process_time() - started
@@ -139,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
     parser.add_argument("--seconds", type=float, default=4.0, help="time for each row (default 4)")
     settings = parser.parse_args()
+    keep_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     rows = [

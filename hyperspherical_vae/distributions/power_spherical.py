@@ -14,7 +14,7 @@ from torch.types import _size
 from ..ops.bessel import log_sphere_area, working_dtype
 from ..ops.beta import beta_derivative
 from ..ops.gamma_ratio import GammaRatio
-from ..ops.placement import place, place_backward
+from ..ops.placement import draw_across, place, place_backward
 from ..ops.tables import kept
 from .base import LocatedOnSphere
 
@@ -85,7 +85,7 @@ class _Sample(torch.autograd.Function):
         # across loc is lost, and with it the gradient. What the Gamma sampler gives for bad parameters is not NaN.
         x = Beta(torch.full_like(alpha, beta), alpha, validate_args=False).sample()
         x = x.clamp_max_(1 - torch.finfo(x.dtype).eps).where((alpha > 0) & (alpha < math.inf), math.nan)
-        z = place(loc, 2 * x)
+        z = place(loc, 2 * x, draw_across(loc))
         ctx.save_for_backward(loc, kappa, alpha, x, z)
         return z
 

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.types import _size
 
 from ..ops.bessel import mean_resultant_length, vmf_entropy, vmf_log_mode_density, vmf_terms
-from ..ops.placement import place, place_backward
+from ..ops.placement import draw_across, place, place_backward
 from ..ops.radial import radial_derivative, radial_sample
 from .base import LocatedOnSphere
 
@@ -22,8 +22,11 @@ class _Sample(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, loc: Tensor, concentration: Tensor, shape: torch.Size) -> Tensor:
         axes = loc.expand(shape)
-        y = radial_sample(shape[-1], concentration.expand(shape[:-1]))
-        z = place(axes, y)
+        across = draw_across(axes)
+        # A norm in half precision would be too coarse a draw.
+        gamma = across[1].square() / 2 if axes.dtype.itemsize >= 4 else None
+        y = radial_sample(shape[-1], concentration.expand(shape[:-1]), gamma)
+        z = place(axes, y, across)
         ctx.save_for_backward(loc, concentration, y, z)
         return z
 

@@ -12,22 +12,37 @@ import torch
 from torch import Tensor
 
 
-def place(loc: Tensor, y: Tensor) -> Tensor:
-    """Draw z with <loc, z> = 1 - y and a uniform direction across `loc`; no gradient is recorded.
+def draw_across(loc: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw what fixes a direction across each axis.
+
+    Args:
+        loc: unit vectors (..., m).
+
+    Returns:
+        v (..., m), Gaussian but for its first coordinate, which is 0, and its norm (...), by which `place` divides.
+        The norm does not depend on the direction, and half its square is Gamma((m - 1) / 2, 1).
+    """
+    v = torch.randn(loc.shape, dtype=loc.dtype, device=loc.device)
+    v.select(-1, 0).zero_()
+    # A normal number can be exactly 0, and on the circle there is only one.
+    v.select(-1, 1).add_(1e-15)
+    return v, torch.linalg.vector_norm(v, dim=-1)
+
+
+def place(loc: Tensor, y: Tensor, across: tuple[Tensor, Tensor]) -> Tensor:
+    """Point z with <loc, z> = 1 - y and a uniform direction across `loc`; no gradient is recorded.
 
     Args:
         loc: unit vectors (..., m).
         y: (...) in [0, 2]. Points close to `loc` are resolved as well as y is.
+        across: from `draw_across`; overwritten.
 
     Returns:
         z (..., m) in the dtype of `loc`, of unit norm up to rounding.
     """
     y = y.to(loc.dtype)
-    z = torch.randn(loc.shape, dtype=loc.dtype, device=loc.device)
-    z.select(-1, 0).zero_()
-    # A normal number can be exactly 0, and on the circle there is only one.
-    z.select(-1, 1).add_(1e-15)
-    scale = (y * (2 - y)).sqrt_().div_(torch.linalg.vector_norm(z, dim=-1))
+    z, norm = across
+    scale = (y * (2 - y)).sqrt_().div_(norm)
     first = loc.select(-1, 0)
     bend = (z * loc).sum(-1).mul_(scale).div_(first.abs().add_(1))
     z.mul_(scale.unsqueeze(-1)).addcmul_(loc, (1 - y).sub_(bend).unsqueeze(-1))

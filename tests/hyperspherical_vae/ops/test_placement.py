@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hyperspherical_vae.ops.placement import place, place_backward
+from hyperspherical_vae.ops.placement import draw_across, place, place_backward
 
 
 def axes(dim: int, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -25,7 +25,7 @@ def test_points_are_on_the_sphere_at_their_distance(dim, dtype):
     loc = axes(dim, dtype)
     eps = torch.finfo(dtype).eps
     for y in (0.0, 1e-15, 1e-7, 1e-3, 0.5, 1.0, 1.9, 2.0):
-        z = place(loc, torch.full((len(loc),), y, dtype=torch.float64))
+        z = place(loc, torch.full((len(loc),), y, dtype=torch.float64), draw_across(loc))
         assert z.dtype == dtype
         assert ((z.double().norm(dim=-1) - 1).abs() <= 4 * eps * math.sqrt(dim)).all()
         distance = (z.double() - loc.double()).square().sum(-1) / 2
@@ -33,11 +33,14 @@ def test_points_are_on_the_sphere_at_their_distance(dim, dtype):
 
 
 def test_directions_are_uniform():
-    """Mean and covariance of the direction across the axis; 13 numbers per axis within five standard errors."""
+    """Mean and covariance of the direction across the axis, which is the point itself at y = 1.
+
+    13 numbers per axis, within five standard errors.
+    """
     torch.manual_seed(0)
     count, dim = 100_000, 4
     for loc in axes(dim)[:8]:
-        z = place(loc.expand(count, dim), torch.ones(count, dtype=torch.float64))  # y = 1: the direction itself
+        z = place(loc.expand(count, dim), torch.ones(count, dtype=torch.float64), draw_across(loc.expand(count, dim)))
         assert (z.mean(0).abs() < 5 * (1 / ((dim - 1) * count)) ** 0.5).all()
         exact = (torch.eye(dim, dtype=torch.float64) - torch.outer(loc, loc)) / (dim - 1)
         assert ((z.T @ z / count - exact).abs() < 5 / count**0.5 / (dim - 1)).all()
@@ -47,7 +50,7 @@ def test_a_draw_of_zero_leaves_a_direction(monkeypatch):
     locs = [axes(dim) for dim in (2, 3, 7)]
     monkeypatch.setattr(torch, "randn", lambda *shape, **options: torch.zeros(*shape, **options))
     for loc in locs:
-        z = place(loc, torch.full((len(loc),), 0.7, dtype=torch.float64))
+        z = place(loc, torch.full((len(loc),), 0.7, dtype=torch.float64), draw_across(loc))
         assert torch.allclose(z.norm(dim=-1), torch.ones(len(loc), dtype=torch.float64))
         assert torch.allclose((z * loc).sum(-1), torch.full((len(loc),), 0.3, dtype=torch.float64))
 
@@ -56,7 +59,7 @@ class _Place(torch.autograd.Function):
     @staticmethod
     def forward(ctx, loc, y):
         torch.manual_seed(3)
-        z = place(loc, y)
+        z = place(loc, y, draw_across(loc))
         ctx.save_for_backward(loc, y, z)
         return z
 
@@ -83,6 +86,6 @@ def test_gradients_at_the_ends_are_finite(y):
     for dtype in (torch.float32, torch.float64):
         loc = axes(3, dtype)
         distance = torch.full((len(loc),), y, dtype=torch.float64)
-        z = place(loc, distance)
+        z = place(loc, distance, draw_across(loc))
         for grad in place_backward(loc, distance, z, torch.ones_like(z)):
             assert grad.isfinite().all()
