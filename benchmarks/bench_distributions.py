@@ -73,8 +73,7 @@ class ScipyKL(torch.autograd.Function):
 
 def keep_memory() -> None:
     """Have glibc keep freed memory; else the pages of large tensors are faulted in by whichever column comes next."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(libc, "mallopt"):
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(-3, 2**30)  # M_MMAP_THRESHOLD
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
 
