@@ -55,15 +55,16 @@ def binarize(grey: Tensor, levels: int) -> Tensor:
     if grey.device.type != "cpu":
         return torch.bernoulli(grey.float().div_(levels))
     words = torch.empty(-(-grey.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
-    uniform = words.view(torch.uint8)[: grey.numel()].view(grey.shape)
+    # numpy compares bytes, and finds the few among the many, far faster than torch does.
+    uniform = words.view(torch.uint8).numpy()[: grey.numel()]
     if 256 % levels:
         limit = 256 - 256 % levels
-        # numpy finds the few among the many far faster than torch does.
-        again = torch.from_numpy(np.flatnonzero((uniform >= limit).numpy()))
-        uniform.view(-1)[again] = torch.randint(limit, again.shape, dtype=torch.uint8)
+        again = np.flatnonzero(uniform >= limit)
+        uniform[again] = torch.randint(limit, again.shape, dtype=torch.uint8).numpy()
     if levels <= 128:
-        uniform.remainder_(levels)
-    return torch.lt(uniform, grey, out=torch.empty(grey.shape))
+        uniform %= levels
+    ones = uniform.reshape(grey.shape) < grey.numpy()
+    return torch.from_numpy(ones.view(np.uint8)).to(torch.get_default_dtype())
 
 
 class TrainingImages:

@@ -75,7 +75,7 @@ class MLPDecoder(nn.Module):
 
 
 def _hidden_layers(widths: Sequence[int], bias: bool) -> list[nn.Module]:
-    return [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair, bias), nn.ReLU())]
+    return [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair, bias), nn.ReLU(inplace=True))]
 
 
 class _Gate(nn.Module):

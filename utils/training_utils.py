@@ -113,11 +113,12 @@ def objective(
     return loss
 
 
-def note_nonfinite(bad: Tensor, tensors: Sequence[Tensor]) -> None:
-    """Set the float32 scalar `bad` to 1 if a number in the tensors is not finite; nothing waits for the device."""
-    # A sum hands on what is not finite, and costs half of a norm. x - x is 0, or NaN, which differs from everything.
-    total = torch.stack([tensor.sum() for tensor in tensors]).sum()
-    torch.maximum(bad, (total - total).ne_(0), out=bad)
+def note_nonfinite(bad: Tensor, tensors: Sequence[Tensor], one: Tensor) -> None:
+    """Set the float32 scalar `bad` to 1 if a number in the tensors is not finite; nothing waits for the device.
+
+    It is the kernel with which loss scaling finds overflow; here the scale is `one`, which leaves all as it is.
+    """
+    torch._amp_foreach_non_finite_check_and_unscale_(list(tensors), bad, one)
 
 
 def stops_early(config: Config, progress: Progress) -> bool:
@@ -267,20 +268,21 @@ def train_epoch(
     elif progress.step == 0:
         torch.manual_seed(derive_seed(config.rs, "training noise", epoch, progress.restarts))
     bad, taken_before = optimizer.skip.zero_(), optimizer.taken.clone()
+    one = torch.ones_like(bad)
 
     for batch in batches.epoch(derive_seed(config.rs, "order", epoch, progress.restarts), progress.step):
         terms = model.elbo_terms(*batch)
         loss = objective(terms, weight, config.kl_target, extra_weights(config, batch))
         optimizer.zero_grad()
         loss.backward()
-        note_nonfinite(bad, [loss.detach(), *optimizer.gradients()])
+        note_nonfinite(bad, [loss.detach(), *optimizer.gradients()], one)
         optimizer.step()
         parts = [terms.log_px_z.unsqueeze(-1), terms.kl_factors, *(terms.extra[name].unsqueeze(-1) for name in names)]
         columns = torch.cat(parts, -1).detach()
         if sums is None:
             sums = columns.new_zeros(1 + columns.shape[-1], dtype=torch.float64)
-        sums[0] += len(batch[0])
-        sums[1:] += columns.sum(0, dtype=torch.float64)
+        sums[0].add_(len(batch[0]))
+        sums[1:].add_(columns.sum(0, dtype=torch.float64))
         progress.step += 1
         try:
             check_stop()

@@ -77,9 +77,9 @@ class SphericalLatent(Latent):
         return cls(in_features, dim, settings["distribution"], settings["kappa"], settings["radius"], count)
 
     def posterior(self, features: Tensor) -> Distribution:
-        output = self.parameters_of(features)
-        loc = F.normalize(output[..., : self.event_dim], dim=-1)
-        concentration = F.softplus(output[..., -1]) + 1 if self.kappa is None else self.fixed.expand(output.shape[:-1])
+        direction, *raw = self.parameters_of(features).split([self.event_dim, 1][: 1 + (self.kappa is None)], -1)
+        loc = F.normalize(direction, dim=-1)
+        concentration = F.softplus(raw[0].squeeze(-1)) + 1 if raw else self.fixed.expand(loc.shape[:-1])
         return FAMILIES[self.family](loc, concentration, radius=self.radius, validate_args=False)
 
     def prior(self) -> Distribution:

@@ -373,17 +373,19 @@ def test_validation_that_is_not_finite_sends_the_run_back():
 @pytest.mark.parametrize("place", [0, 1])
 def test_one_number_that_is_not_finite_is_noted_for_good(value, place):
     tensors = [torch.tensor(3.0), torch.randn(40, 50)]
+    before = [tensor.clone() for tensor in tensors]
     bad = torch.zeros(())
-    note_nonfinite(bad, tensors)
+    note_nonfinite(bad, tensors, torch.ones(()))
     assert bad == 0
+    assert all(torch.equal(*pair) for pair in zip(tensors, before, strict=True))
     tensors[place].view(-1)[-1] = value
-    note_nonfinite(bad, tensors)
+    note_nonfinite(bad, tensors, torch.ones(()))
     assert bad == 1
-    note_nonfinite(bad, [torch.tensor(3.0)])
+    note_nonfinite(bad, [torch.tensor(3.0)], torch.ones(()))
     assert bad == 1
 
 
 def test_infinities_of_both_signs_do_not_cancel():
     bad = torch.zeros(())
-    note_nonfinite(bad, [torch.tensor([math.inf, 1.0]), torch.tensor([-math.inf])])
+    note_nonfinite(bad, [torch.tensor([math.inf, 1.0]), torch.tensor([-math.inf])], torch.ones(()))
     assert bad == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Independent, MultivariateNormal
+from torch.distributions import Independent, MultivariateNormal, kl_divergence
 
 from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, ProductDistribution, VonMisesFisher
 from hyperspherical_vae.latents import LATENTS, Latent, NormalLatent, ProductLatent, SphericalLatent
@@ -140,6 +140,19 @@ def test_single_covariance_is_one_variance() -> None:
     assert isinstance(q, Independent)
     torch.testing.assert_close(q.variance, q.variance[:, :1].expand(4, 3))
     assert q.variance[:, 0].unique().numel() == 4
+
+
+@pytest.mark.parametrize("covariance", ["single", "diagonal"])
+@pytest.mark.parametrize("count", [None, 2])
+def test_the_kl_of_normal_posteriors_and_its_gradient(covariance, count):
+    """Against the general formula of PyTorch, and finite differences."""
+    torch.manual_seed(0)
+    latent = NormalLatent(FEATURES, 3, covariance, count).double()
+    features = torch.randn(4, FEATURES, dtype=torch.float64, requires_grad=True)
+    q = latent.posterior(features)
+    general = kl_divergence(q, latent.prior())
+    assert torch.allclose(latent.kl(q, q.mean), general if count else general.unsqueeze(-1), rtol=1e-12)
+    assert torch.autograd.gradcheck(lambda x: latent.kl(latent.posterior(x), q.mean), (features,))
 
 
 def test_normal_covariances_agree_where_they_can() -> None:
