@@ -174,6 +174,13 @@ class Config(SystemSettings):
     save_f: int = flag(
         "-sf --save_f", "int", TRAINING, 1, "epochs from one checkpoint to the next", low=1, high=10**7, identity=False
     )
+    compile: bool = flag(
+        "--compile",
+        "bool",
+        TRAINING,
+        False,
+        "compile the training step: each is faster, after a start of some ten seconds; needs a C++ compiler",
+    )
 
     ll_sample: int = flag(
         "-lls --ll_sample",

@@ -93,6 +93,7 @@ class Group(Alone):
             ("-n vq", "its codebook follows the codes of whole batches", config.name == "vq"),
             ("-klt", "it compares the mean KL of whole batches", config.kl_target > 0),
             ("--labels", "the cross-entropy is a mean over the labels of whole batches", config.labels is not None),
+            ("--compile", "gradients that are averaged while they come are not compiled", config.compile),
         ):
             if is_given:
                 raise UsageError(f"{flag}: {told}; start it without torchrun")

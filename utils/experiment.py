@@ -79,6 +79,10 @@ def prepare(
             peers.wait()
     check_labels(config, data)
     peers.check(config, len(data.train))
+    if config.compile:
+        from utils.compiling import check_compiler
+
+        check_compiler(device)
     torch.manual_seed(derive_seed(config.rs, "weights"))
     model = build_model(config, data).to(device)
     binary = model.likelihood.binary or config.binarize
@@ -156,10 +160,15 @@ def _execute(
         data.train, once=config.binarize, batch_size=config.batch_size, labels=labels, peers=peers, **how
     )
     val = fixed_images(data.val, purpose="val", **how)
+    trained = peers.replica(model)
+    if config.compile:
+        from utils.compiling import Compiled
+
+        trained = Compiled(model)
     try:
         with stop.deferred():
             progress, diverged = fit(
-                peers.replica(model),
+                trained,
                 train,
                 lambda: validation_metrics(
                     model, val, data.val.labels, config.rs, VALIDATION_K * config.val_nll, stop.check, peers
@@ -191,13 +200,16 @@ def _execute(
 
 
 def _notes(config: Config, data: Data) -> list[str]:
-    """What the user may not have meant, though it can be done."""
-    if config.batch_size <= len(data.train):
-        return []
-    return [
-        f"-bs {config.batch_size} is more than the {len(data.train):,} training images: an epoch is a single step on "
-        "all of them"
-    ]
+    """What may surprise the user."""
+    notes = []
+    if config.batch_size > len(data.train):
+        notes.append(
+            f"-bs {config.batch_size} is more than the {len(data.train):,} training images: an epoch is a single step "
+            "on all of them"
+        )
+    if config.compile:
+        notes.append("compiled: the first step takes some ten seconds, and so may that on a smaller last batch")
+    return notes
 
 
 def _so_far(config: Config, progress: Progress) -> str:

@@ -42,28 +42,42 @@ def explain(error: Exception) -> str | None:
             f"the GPU's memory is full ({_sentence(error)}); give a smaller -bs or -hd, end what else uses the GPU, or "
             "compute with --device cpu"
         )
+    if any(kind.__name__ == "BackendCompilerFailed" for kind in type(error).__mro__):
+        return _of_the_compiler(getattr(error, "inner_exception", error))
     if isinstance(error, MemoryError) or any(text in str(error) for text in _ALLOCATION):
         return f"the memory is full{_free_memory()}; give a smaller -bs, -hd or -z, or end what else runs here"
     return None
 
 
+def _of_the_compiler(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return _of_the_system(error)
+    lines = str(error).splitlines() or [type(error).__name__]
+    cause = next((line for line in lines if "error:" in line), lines[0])
+    return (
+        f"--compile: PyTorch's compiler does not work here ({cause.strip()}); install a C++ compiler such as g++, for a "
+        "GPU also Triton, or leave --compile out"
+    )
+
+
 def _of_the_system(error: OSError) -> str:
     place = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "input or output"
+    elsewhere = "TORCHINDUCTOR_CACHE_DIR" if "torchinductor" in place else "-ld"
     text = f"{place}: {error.strerror or error}"
     if error.errno == errno.EPIPE:
         return "whoever read the output has closed it; repeating the command goes on"
     if error.errno in _FULL:
         return (
-            f"{text}{_free_bytes(place)}; make room, or choose another folder with -ld. What was written before is "
-            "whole: repeating the command goes on from there"
+            f"{text}{_free_bytes(place)}; make room, or choose another folder with {elsewhere}. What was written before "
+            "is whole: repeating the command goes on from there"
         )
     if error.errno in _FORBIDDEN:
-        return f"{text}; allow writing there, or choose another folder with -ld"
+        return f"{text}; allow writing there, or choose another folder with {elsewhere}"
     if error.errno in _NO_FOLDER:
         blocking = next((path for path in (Path(place), *Path(place).parents) if path.is_file()), None)
         if error.errno in (errno.ENOTDIR, errno.EEXIST) and blocking:
             text = f"{blocking}: is a file, where a folder is needed"
-        return f"{text}; results cannot be kept there: choose another folder with -ld"
+        return f"{text}; nothing can be kept there: choose another folder with {elsewhere}"
     return text
 
 

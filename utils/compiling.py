@@ -1,0 +1,66 @@
+"""The training step through PyTorch's compiler, which is imported with this module and not before."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+from typing import Any
+
+import torch
+import torch._dynamo
+from torch import Tensor
+
+# Random numbers are PyTorch's own, so that what draws alike plain and compiled gets the same numbers, and no kernel is
+# chosen by measuring time where that changes how it rounds: a run that goes on in a new process would not be the same.
+OPTIONS = {"fallback_random": True, "deterministic": True}
+
+
+class Compiled:
+    """The model as training sees it: forward and backward of `elbo_terms` are compiled, at their first call.
+
+    Everything else is the model's own. A batch of another size is compiled once more, and nothing ever runs uncompiled
+    instead. Models that differ in their numbers only, such as those of several seeds, share what was compiled.
+
+    Args:
+        model: a `models.VAE`.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self.elbo_terms = _compile(model.elbo_terms)
+        # torch keeps a table of the divergences that were asked for, and what was compiled is dropped when it changes.
+        twin = copy.deepcopy(model)
+        image = torch.zeros(1, *model.shape, device=next(model.parameters()).device)
+        for training in (True, False):
+            twin.train(training).elbo_terms(image)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+
+@functools.cache
+def check_compiler(device: torch.device) -> None:
+    """Compile one addition, to find out before anything else whether the compiler works here.
+
+    Raises:
+        torch._dynamo.exc.BackendCompilerFailed: it does not; most often no C++ compiler is installed.
+    """
+    _compile(_add_one)(torch.zeros(1, device=device))
+
+
+def _add_one(x: Tensor) -> Tensor:
+    return x + 1
+
+
+def _compile(function: Any) -> Any:
+    # Every kind of model in a process, and every size of a batch, is a variant of one function.
+    torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit
+    logging.getLogger("torch.utils.cpp_extension").addFilter(_is_news)
+    # Before torch 2.13 sizes that are variables, as a second size makes them, do not get through the vMF functions.
+    return torch.compile(function, fullgraph=True, dynamic=False, options=OPTIONS)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    # A CUDA toolkit on a machine without a card concerns nobody who computes on the CPU.
+    return not record.getMessage().startswith("No CUDA runtime is found")
