@@ -5,15 +5,12 @@ from __future__ import annotations
 import copy
 import functools
 import logging
+import warnings
 from typing import Any
 
 import torch
 import torch._dynamo
 from torch import Tensor
-
-# Random numbers are PyTorch's own, so that what draws alike plain and compiled gets the same numbers, and no kernel is
-# chosen by measuring time where that changes how it rounds: a run that goes on in a new process would not be the same.
-OPTIONS = {"fallback_random": True, "deterministic": True}
 
 
 class Compiled:
@@ -57,8 +54,20 @@ def _compile(function: Any) -> Any:
     # Every kind of model in a process, and every size of a batch, is a variant of one function.
     torch._dynamo.config.recompile_limit = torch._dynamo.config.accumulated_recompile_limit
     logging.getLogger("torch.utils.cpp_extension").addFilter(_is_news)
-    # Before torch 2.13 sizes that are variables, as a second size makes them, do not get through the vMF functions.
-    return torch.compile(function, fullgraph=True, dynamic=False, options=OPTIONS)
+    # The compiler's hints to its own authors, and the one to use TF32, which would cost digits.
+    warnings.filterwarnings("ignore", module=r"torch\._(inductor|dynamo|functorch)\.")
+    return torch.compile(
+        function,
+        fullgraph=True,
+        # A second size of a batch would make sizes variables, which before torch 2.13 the vMF functions do not bear.
+        dynamic=False,
+        options={
+            # Random numbers are PyTorch's own: what draws alike plain and compiled gets the same ones.
+            "fallback_random": True,
+            # No kernel is chosen by its time where that changes rounding: a run may go on in another process.
+            "deterministic": True,
+        },
+    )
 
 
 def _is_news(record: logging.LogRecord) -> bool:

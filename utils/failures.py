@@ -55,8 +55,8 @@ def _of_the_compiler(error: Exception) -> str:
     lines = str(error).splitlines() or [type(error).__name__]
     cause = next((line for line in lines if "error:" in line), lines[0])
     return (
-        f"--compile: PyTorch's compiler does not work here ({cause.strip()}); install a C++ compiler such as g++, for a "
-        "GPU also Triton, or leave --compile out"
+        f"--compile: PyTorch's compiler does not work here ({cause.strip()}); install a C++ compiler such as g++, for "
+        "a GPU also Triton, or leave --compile out"
     )
 
 
@@ -68,8 +68,8 @@ def _of_the_system(error: OSError) -> str:
         return "whoever read the output has closed it; repeating the command goes on"
     if error.errno in _FULL:
         return (
-            f"{text}{_free_bytes(place)}; make room, or choose another folder with {elsewhere}. What was written before "
-            "is whole: repeating the command goes on from there"
+            f"{text}{_free_bytes(place)}; make room, or choose another folder with {elsewhere}. What was written "
+            "before is whole: repeating the command goes on from there"
         )
     if error.errno in _FORBIDDEN:
         return f"{text}; allow writing there, or choose another folder with {elsewhere}"

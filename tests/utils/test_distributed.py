@@ -52,7 +52,14 @@ def test_share_is_every_other_image_and_counts_by_its_size(two_processes):
 
 @pytest.mark.parametrize(
     ("line", "images"),
-    [("-n vq", 100), ("-klt 5", 100), ("--compile", 100), ("--labels 50 --classifier", 100), ("-bs 50", 101), ("-bs 1", 100)],
+    [
+        ("-n vq", 100),
+        ("-klt 5", 100),
+        ("--labels 50 --classifier", 100),
+        ("--compile", 100),
+        ("-bs 50", 101),
+        ("-bs 1", 100),
+    ],
 )
 def test_what_cannot_be_shared_is_refused(two_processes, line, images):
     with pytest.raises(UsageError, match=line.split()[0]):
