@@ -6,31 +6,42 @@ import copy
 import functools
 import logging
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch._dynamo
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from utils.batches import TrainingImages
+
 
 class Compiled:
-    """The model as training sees it: forward and backward of `elbo_terms` are compiled, at their first call.
+    """The model as training sees it: forward and backward of `elbo_terms` are compiled here and now.
 
-    Everything else is the model's own. A batch of another size is compiled once more, and nothing ever runs uncompiled
+    Everything else is the model's own. Every size of a batch is compiled on its own, and nothing ever runs uncompiled
     instead. Models that differ in their numbers only, such as those of several seeds, share what was compiled.
 
     Args:
-        model: a `models.VAE`.
+        model: a `models.VAE`; it is left as it is.
+        batches: what it is to be trained on.
+
+    Raises:
+        torch._dynamo.exc.BackendCompilerFailed: PyTorch's compiler gave up.
     """
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, batches: TrainingImages) -> None:
         self._model = model
         self.elbo_terms = _compile(model.elbo_terms)
-        # torch keeps a table of the divergences that were asked for, and what was compiled is dropped when it changes.
         twin = copy.deepcopy(model)
-        image = torch.zeros(1, *model.shape, device=next(model.parameters()).device)
-        for training in (True, False):
-            twin.train(training).elbo_terms(image)
+        compiled = _compile(twin.elbo_terms)
+        sizes = [next(batches.epoch(0, start)) for start in sorted({0, len(batches) - 1})]
+        # torch keeps a table of the divergences that were asked for, and what was compiled is dropped when it changes.
+        for training in (False, True):
+            twin.train(training).elbo_terms(*sizes[0])
+        for batch in sizes:
+            terms = compiled(*batch)
+            (terms.kl - terms.log_px_z + sum(terms.extra.values())).sum().backward()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)

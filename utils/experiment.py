@@ -161,10 +161,10 @@ def _execute(
     )
     val = fixed_images(data.val, purpose="val", **how)
     trained = peers.replica(model)
-    if config.compile:
+    if config.compile and not (state and _is_trained(config, Progress(**state["progress"]))):
         from utils.compiling import Compiled
 
-        trained = Compiled(model)
+        trained = Compiled(model, train)  # before signals have to wait for the end of a step
     try:
         with stop.deferred():
             progress, diverged = fit(
@@ -208,15 +208,18 @@ def _notes(config: Config, data: Data) -> list[str]:
             "on all of them"
         )
     if config.compile:
-        notes.append("compiled: the first step takes some ten seconds, and so may that on a smaller last batch")
+        notes.append("the training step is compiled first, which takes some ten seconds for each size of a batch")
     return notes
 
 
 def _so_far(config: Config, progress: Progress) -> str:
     """How far the training of a run that began earlier has come."""
-    if progress.epoch >= config.epochs or stops_early(config, progress):
-        return "trained already"
-    return f"resuming after epoch {progress.epoch}"
+    return "trained already" if _is_trained(config, progress) else f"resuming after epoch {progress.epoch}"
+
+
+def _is_trained(config: Config, progress: Progress) -> bool:
+    """Whether no epoch is left to train."""
+    return progress.epoch >= config.epochs or stops_early(config, progress)
 
 
 def finish(

@@ -13,6 +13,7 @@ import torch
 from models import build_model
 from tests.faults import processes
 from tests.faults.comparing import only_run, outcome
+from utils.batches import TrainingImages
 from utils.command_line import parse_run
 
 COMPILER = os.environ.get("CXX", "g++")
@@ -28,6 +29,14 @@ def graphs():
     from torch._dynamo.utils import counters
 
     return counters["stats"]["unique_graphs"]
+
+
+def batches(model):
+    """What the model is trained on, of the size that `step` takes."""
+    split = SimpleNamespace(images=torch.ones(100, 1, 8, 8, dtype=torch.uint8))
+    labels = torch.ones(100, dtype=torch.int64) if model.classifier else None
+    how = {"levels": 1, "binary": True, "once": False, "batch_size": 100, "seed": 1, "device": torch.device("cpu")}
+    return TrainingImages(split, labels=labels, **how)
 
 
 def step(model, trained, seed):
@@ -50,7 +59,8 @@ def check_steps(line):
     model = build_model(parse_run(f"{SMALL} {line}".split()), DIGITS)
     start = {name: value.clone() for name, value in model.state_dict().items()}
     found = []
-    for trained in (model, Compiled(model)):
+    for trained in (model, Compiled(model, batches(model))):
+        torch.testing.assert_close(dict(model.state_dict()), start, equal_nan=True)
         model.load_state_dict(start)
         trained.train(True)
         steps = []
@@ -89,7 +99,7 @@ def test_run_of_a_normal_model_is_the_plain_one_up_to_rounding(run_models, tmp_p
         done = run_models(line + more)
         assert done.returncode == 0, done.stderr
         assert done.stderr == ""
-        assert ("compiled: the first step takes" in done.stdout) == bool(more)
+        assert ("the training step is compiled first" in done.stdout) == bool(more)
         (run,) = (path for path in tmp_path.glob("results/digits/*") if path.name not in {run.name for run, _ in tests})
         tests.append((run, json.loads((run / "summary.json").read_text())["test"]))
     plain, compiled = (test for _, test in tests)
