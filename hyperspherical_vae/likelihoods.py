@@ -54,7 +54,7 @@ class _BernoulliLogProb(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         logits, x = ctx.saved_tensors
-        return (x - torch.sigmoid(logits)) * grads[0].unsqueeze(-1), None
+        return (x - torch.sigmoid(logits)).mul_(grads[0].unsqueeze(-1)), None
 
 
 class Bernoulli(Likelihood):

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.distributions import kl_divergence, register_kl
 
-from ..ops.bessel import mean_resultant_length, vmf_kl_uniform, vmf_log_mode_density, vmf_terms, working_dtype
+from ..ops.bessel import mean_resultant_length, vmf_log_mode_density, vmf_terms, working_dtype
 from ..ops.tables import kept
 from .base import OnSphere
 from .hyperspherical_uniform import HypersphericalUniform
@@ -34,13 +34,8 @@ def _over_batch_of(q: OnSphere, kl: Tensor) -> Tensor:
 
 
 @register_kl(VonMisesFisher, HypersphericalUniform)
-def _kl_vmf_uniform(p: VonMisesFisher, q: HypersphericalUniform) -> Tensor:
-    _check_same_sphere(p, q)
-    return _over_batch_of(q, vmf_kl_uniform(p.event_shape[0], p.concentration))
-
-
 @register_kl(PowerSpherical, HypersphericalUniform)
-def _kl_power_spherical_uniform(p: PowerSpherical, q: HypersphericalUniform) -> Tensor:
+def _kl_located_uniform(p: VonMisesFisher | PowerSpherical, q: HypersphericalUniform) -> Tensor:
     _check_same_sphere(p, q)
     return _over_batch_of(q, p.kl_uniform())
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.types import _size
 
-from ..ops.bessel import mean_resultant_length, vmf_entropy, vmf_log_mode_density, vmf_terms
+from ..ops.bessel import mean_resultant_length, vmf_entropy, vmf_kl_uniform, vmf_log_mode_density, vmf_terms
 from ..ops.placement import draw_across, place, place_backward
 from ..ops.radial import radial_derivative, radial_sample
 from .base import LocatedOnSphere
@@ -96,6 +96,10 @@ class VonMisesFisher(LocatedOnSphere):
         dim = self.event_shape[0]
         entropy: Tensor = vmf_entropy(dim, self.concentration)
         return entropy if self.radius == 1 else entropy + (dim - 1) * math.log(self.radius)
+
+    def kl_uniform(self) -> Tensor:
+        """KL divergence to the uniform distribution on the same sphere in nats, (...)."""
+        return vmf_kl_uniform(self.event_shape[0], self.concentration)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of `value` (..., m), points of the sphere.

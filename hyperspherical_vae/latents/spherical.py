@@ -93,6 +93,11 @@ class SphericalLatent(Latent):
             validate_args=False,
         )
 
+    def kl(self, q: Distribution, z: Tensor) -> Tensor:
+        assert isinstance(q, (VonMisesFisher, PowerSpherical))
+        kl = q.kl_uniform()
+        return kl.unsqueeze(-1) if self.count is None else kl
+
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
         assert isinstance(q, (VonMisesFisher, PowerSpherical))
         return {"kappa": q.concentration.unsqueeze(-1) if self.count is None else q.concentration}
