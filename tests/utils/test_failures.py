@@ -4,6 +4,7 @@ import errno
 
 import pytest
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
 
 from utils.checkpoints import CheckpointError
 from utils.failures import explain
@@ -44,6 +45,17 @@ def test_failure_is_explained_in_one_line(error, parts):
     assert "\n" not in text
     for part in parts:
         assert part in text
+
+
+def test_failure_of_the_compiler_is_told_by_its_cause():
+    cause = RuntimeError("C++ compile error\nCommand:\ng++ x.cpp\nx.cpp:1:10: fatal error: Python.h: No such file")
+    text = explain(BackendCompilerFailed(torch.compile, cause, None))
+    assert "(x.cpp:1:10: fatal error: Python.h: No such file)" in text
+    assert "leave --compile out" in text
+    full = OSError(errno.ENOSPC, "No space left on device", "/tmp/torchinductor_me/x.cpp")
+    text = explain(BackendCompilerFailed(torch.compile, full, None))
+    assert "/tmp/torchinductor_me/x.cpp: No space" in text
+    assert "another folder with TORCHINDUCTOR_CACHE_DIR" in text
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), KeyError("x"), TypeError(), ImportError("x")])
