@@ -57,8 +57,9 @@ def _propose(dim: int, k: Tensor, count: int) -> tuple[Tensor, Tensor]:
     y = x.add_(1).mul_(p).mul_(peak)
     if count == 1:
         return y[0], refused[0]
-    refused, first = refused.min(0, keepdim=True)
-    return y.gather(0, first)[0], refused[0]
+    # Not of booleans, whose minimum the compiler of torch 2.10 cannot build.
+    least, first = refused.to(y.dtype).min(0, keepdim=True)
+    return y.gather(0, first)[0], least[0] > 0
 
 
 def _propose_gamma(dim: int, k: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
