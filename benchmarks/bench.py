@@ -1,6 +1,6 @@
 """Speed of training, of log p(x) and of the start, as ratios within one run.
 
-    python -m benchmarks.bench [training product likelihood memory start growth ...] [--data_dir DIR]
+    python -m benchmarks.bench [training compiled product likelihood memory start growth ...] [--data_dir DIR]
 
 Without names everything is measured. What is compared takes turns, so that whatever else the machine does meets all of
 it alike, and medians are taken. One table is printed at the end, and its numbers are written as JSON beside it.
@@ -9,6 +9,7 @@ it alike, and medians are taken. One table is printed at the end, and its number
 from __future__ import annotations
 
 import json
+import os
 import platform
 import resource
 import statistics
@@ -20,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -104,9 +106,14 @@ def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], Tenso
     images = TrainingImages(data.train, once=False, batch_size=config.batch_size, **how)
     optimizer = Adam(model.parameters(), config.lr)
     store = RunDir(config)  # nothing is stored before an epoch ends
+    trained: Any = model
+    if config.compile:
+        from utils.compiling import Compiled
+
+        trained = Compiled(model, images)
 
     def train() -> Tensor:
-        return train_epoch(model, optimizer, images, 1.0, config, Progress(), None, store, lambda: None)
+        return train_epoch(trained, optimizer, images, 1.0, config, Progress(), None, store, lambda: None)
 
     return model, train
 
@@ -144,6 +151,28 @@ def bench_training(setting: Setting) -> list[Row]:
     return [
         Row("training, vMF z=10 against Normal z=10", ratio(found, "vMF", "Normal"), "x", 1.3, 1.1, detail),
         Row("training, Normal against its bare matrix products", ratio(found, "Normal", "products"), "x", 2, 1.5, ""),
+    ]
+
+
+def bench_compiled(setting: Setting) -> list[Row]:
+    """The same with `--compile`, and how long compiling takes where nothing is kept from before."""
+    models, trained, started = {}, {}, []
+    with tempfile.TemporaryDirectory() as folder, mock.patch.dict(os.environ, TORCHINDUCTOR_CACHE_DIR=folder):
+        for name in ("normal", "vmf"):
+            models[name], trained[f"{name}, plain"] = training(f"-n {name} -z 10", setting)
+            before = setting.clock()
+            _, trained[name] = training(f"-n {name} -z 10 --compile", setting)
+            started.append(setting.clock() - before)
+        found = setting.interleaved({**trained, "products": products(models["normal"])})
+    detail = milliseconds(found) + " a step"
+    return [
+        Row("training, compiled, vMF against Normal", ratio(found, "vmf", "normal"), "x", 1.3, 1.1, detail),
+        Row("training, compiled Normal against its products", ratio(found, "normal", "products"), "x", 2, 1.5, ""),
+        *(
+            Row(f"training, {name}, compiled against plain", ratio(found, name, f"{name}, plain"), "x", None, None, "")
+            for name in ("normal", "vmf")
+        ),
+        Row("compiling, Normal or vMF", max(started), "s", None, None, "the longer of the two"),
     ]
 
 
@@ -308,6 +337,7 @@ def bench_growth(setting: Setting, epochs: int = 1000) -> list[Row]:
 
 BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {
     "training": bench_training,
+    "compiled": bench_compiled,
     "product": bench_product,
     "likelihood": bench_likelihood,
     "memory": bench_memory,

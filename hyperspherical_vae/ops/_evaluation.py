@@ -71,7 +71,7 @@ class Point:
         self.k = k
         self.r = torch.hypot(k, c.b)
         self.t = c.b / self.r
-        self.p = k * (k / (self.r + c.b))
+        self._p: Tensor | None = None
         u = torch.addcmul(c.minus_one, self.t, c.two)
         if k.dtype == torch.float64 and len(u) <= MATRIX_LENGTH:
             powers = torch.cumprod(u.expand(c.powers.shape[1], -1), 0)
@@ -82,6 +82,13 @@ class Point:
             for coefficient in others:
                 total = torch.addcmul(coefficient, total, u)
             self.series = total.unbind(0)
+
+    @property
+    def p(self) -> Tensor:
+        """r - b."""
+        if self._p is None:  # which the compiler can follow, unlike a cached_property
+            self._p = self.k * (self.k / (self.r + self.c.b))
+        return self._p
 
     def log(self) -> Tensor:
         """log((a + r) / (a + b))."""

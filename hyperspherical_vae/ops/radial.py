@@ -175,7 +175,7 @@ def radial_derivative(dim: int, concentration: Tensor, y: Tensor) -> Tensor:
     k = concentration.to(working_dtype(concentration))
     point = Point(dim / 2 - 1, k.reshape(-1), "deficit")
     mean = point.complement(point.series[0]).reshape(k.shape)
-    each = [x.expand(y.shape).reshape(-1) for x in (k, y.to(k.dtype), mean)]
+    each = [x.reshape(-1) if x.shape == y.shape else x.expand(y.shape).reshape(-1) for x in (k, y.to(k.dtype), mean)]
     if k.device.type != "cpu" or torch.compiler.is_compiling() or y.numel() <= _CHUNK:
         return _integrate(dim, *each).reshape(y.shape)
     chunks = zip(*(x.split(_CHUNK) for x in each), strict=True)
