@@ -24,8 +24,8 @@ class _Sample(torch.autograd.Function):
         axes = loc.expand(shape)
         across = draw_across(axes)
         # A norm in half precision would be too coarse a draw.
-        gamma = across[1].square() / 2 if axes.dtype.itemsize >= 4 else None
-        y = radial_sample(shape[-1], concentration.expand(shape[:-1]), gamma)
+        norm = across[1] if axes.dtype.itemsize >= 4 else None
+        y = radial_sample(shape[-1], concentration.expand(shape[:-1]), norm)
         z = place(axes, y, across)
         ctx.save_for_backward(loc, concentration, y, z)
         return z

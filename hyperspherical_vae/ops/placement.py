@@ -20,7 +20,7 @@ def draw_across(loc: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         v (..., m), Gaussian but for its first coordinate, which is 0, and its norm (...), by which `place` divides.
-        The norm does not depend on the direction, and half its square is Gamma((m - 1) / 2, 1).
+        The norm does not depend on the direction, and serves `radial_sample`.
     """
     v = torch.randn(loc.shape, dtype=loc.dtype, device=loc.device)
     v.select(-1, 0).zero_()

@@ -62,11 +62,12 @@ def _propose(dim: int, k: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return y.gather(0, first)[0], least[0] > 0
 
 
-def _propose_gamma(dim: int, k: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
-    """Propose y = gamma / rate for each concentration k (n,), where gamma (n,) is Gamma((m - 1) / 2, 1), m > 3.
+def _propose_gamma(dim: int, k: Tensor, norm: Tensor) -> tuple[Tensor, Tensor]:
+    """Propose y = norm^2 / (2 rate) for each concentration k (n,) from norms (n,) of normal vectors, m > 3.
 
-    For a = (m - 1) / 2 the target is (2 - y)^(a - 1) exp((rate - k) y) of the envelope, which is largest at a / rate if
-    rate is the larger root of 2 rate^2 - (2 k + 2 a - 1) rate + a k = 0; no other rate has fewer proposals refused.
+    norm^2 / 2 is Gamma(a, 1) with a = (m - 1) / 2. The target is (2 - y)^(a - 1) exp((rate - k) y) of the envelope,
+    which is largest at a / rate if rate is the larger root of 2 rate^2 - (2 k + 2 a - 1) rate + a k = 0; no other rate
+    has fewer proposals refused.
 
     Returns:
         y, and whether it was refused; both (n,).
@@ -74,13 +75,13 @@ def _propose_gamma(dim: int, k: Tensor, gamma: Tensor) -> tuple[Tensor, Tensor]:
     a = (dim - 1) / 2
     twice = 2 * k - 1
     inverse = torch.addcmul(k.new_full((), 4 * a * (a - 1)), twice, twice).sqrt_().add_(twice).add_(2 * a).reciprocal_()
-    y = gamma.to(k.dtype).mul(inverse).mul_(4).add_(k - k)
+    y = norm.to(k.dtype).square().mul_(inverse).mul_(2).add_(k - k)
     q = (2 - y).clamp_min_(0).div_(2 - (4 * a) * inverse)
     # NaN is never refused.
     return y, torch.rand_like(k).log_().div_(a - 1) > q.log().sub_(q).add_(1)
 
 
-def _draw(dim: int, k: Tensor, gamma: Tensor | None) -> Tensor:
+def _draw(dim: int, k: Tensor, norm: Tensor | None) -> Tensor:
     """y for each concentration k (n,)."""
     if dim == 3:
         # The distribution function (1 - exp(-k y)) / (1 - exp(-2 k)) is inverted; at k = 0 in the limit.
@@ -88,9 +89,9 @@ def _draw(dim: int, k: Tensor, gamma: Tensor | None) -> Tensor:
         return torch.log1p(torch.expm1(-2 * positive).mul_(torch.rand_like(k))).div_(-positive).add_(k - k)
     looking = k.device.type == "cpu" and not torch.compiler.is_compiling()
     together = (_TOGETHER if looking else _TOGETHER_UNSEEN) // max(k.numel(), 1)
-    if looking and together < 2 and dim > 3 and gamma is not None:
+    if looking and together < 2 and dim > 3 and norm is not None:
         made = 1
-        y, refused = _propose_gamma(dim, k, gamma)
+        y, refused = _propose_gamma(dim, k, norm)
     else:  # several proposals of few samples cost little more than one, and leave none to draw again
         made = max(1, min(5 if looking else _PROPOSALS, together))
         y, refused = _propose(dim, k, made)
@@ -182,7 +183,7 @@ def radial_derivative(dim: int, concentration: Tensor, y: Tensor) -> Tensor:
     return torch.cat([_integrate(dim, *chunk) for chunk in chunks]).reshape(y.shape)
 
 
-def radial_sample(dim: int, concentration: Tensor, gamma: Tensor | None = None) -> Tensor:
+def radial_sample(dim: int, concentration: Tensor, norm: Tensor | None = None) -> Tensor:
     """Draw y = 1 - <mu, z> for z ~ vMF(mu, k) on the unit sphere of R^dim; `radial_derivative` is its derivative in k.
 
     Rejection from the envelope of Ulrich (1984) and Wood (1994) with b = (m - 1) / (2 k + sqrt(4 k^2 + (m - 1)^2)),
@@ -191,13 +192,14 @@ def radial_sample(dim: int, concentration: Tensor, gamma: Tensor | None = None) 
     than 3e-19 in total variation. On a CPU only what was refused is drawn again. Elsewhere, and under `torch.compile`,
     all proposals are made by a fixed number of operations, and the host never waits for a result.
 
-    For m > 3 draws of a Gamma distribution can be given to serve as the first proposals for many samples on a CPU. From
+    For m > 3 norms of normal vectors can be given to make the first proposals for many samples on a CPU. From
     k = (m - 1) / 2 on about nine in ten of them are accepted, for large k nearly all.
 
     Args:
         dim: ambient dimension m >= 2.
         concentration: k >= 0, any shape; NaN and infinity give NaN.
-        gamma: draws of Gamma((m - 1) / 2, 1), of the shape of `concentration`, that nothing else depends on.
+        norm: norms of vectors of m - 1 standard normal numbers, of the shape of `concentration`, that nothing else
+            depends on.
 
     Returns:
         y strictly between 0 and 2, of the shape of `concentration`, in float64 where the device has it.
@@ -210,5 +212,5 @@ def radial_sample(dim: int, concentration: Tensor, gamma: Tensor | None = None) 
     """
     k = concentration.detach().to(working_dtype(concentration))
     eps = torch.finfo(k.dtype).eps
-    y = _draw(dim, k.reshape(-1), None if gamma is None else gamma.reshape(-1))
+    y = _draw(dim, k.reshape(-1), None if norm is None else norm.reshape(-1))
     return y.clamp_(eps**4, 2 - 2 * eps).reshape(k.shape)
