@@ -79,8 +79,12 @@ class Latent(nn.Module):
             q: what `posterior` returned.
             z: a reparameterized sample of it, (B, D), for latents whose KL has no closed form.
         """
-        kl = kl_divergence(q, self.prior())
+        kl = self.divergence(q)
         return kl.unsqueeze(-1) if self.count is None else kl
+
+    def divergence(self, q: Distribution) -> Tensor:
+        """KL(q || prior) in closed form in nats, of the batch shape of q: where a latent has a shorter way to it."""
+        return kl_divergence(q, self.prior())
 
     def extra_loss(self, q: Distribution) -> dict[str, Tensor]:
         """Losses besides the ELBO that training needs, by name; each (B,)."""

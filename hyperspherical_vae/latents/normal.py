@@ -20,7 +20,7 @@ SMALLEST = 1e-6
 
 
 class _KLStandardNormal(torch.autograd.Function):
-    """KL(N(mu, diag(sigma^2)) || N(0, I)) = sum (mu^2 + sigma^2 - 1) / 2 - log sigma, of few operations.
+    """KL(N(mu, diag(sigma^2)) || N(0, I)) = sum (mu^2 + sigma^2 - 1) / 2 - log sigma in nats: (..., D) to (...).
 
     Autograd of the general formula takes some forty, which cost more than their numbers in a batch.
     """
@@ -91,11 +91,11 @@ class NormalLatent(Latent):
         scale = (F.softplus(raw) + SMALLEST).expand_as(loc)
         return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
 
-    def kl(self, q: Distribution, z: Tensor) -> Tensor:
+    def divergence(self, q: Distribution) -> Tensor:
         if not isinstance(q, Independent):  # a full covariance
-            return super().kl(q, z)
+            return super().divergence(q)
         kl: Tensor = _KLStandardNormal.apply(q.base_dist.loc, q.base_dist.scale)
-        return kl.unsqueeze(-1) if self.count is None else kl
+        return kl
 
     def prior(self) -> Distribution:
         loc = self.identity.new_zeros((self.event_dim,) if self.count is None else (self.count, self.event_dim))

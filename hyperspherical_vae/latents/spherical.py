@@ -77,9 +77,13 @@ class SphericalLatent(Latent):
         return cls(in_features, dim, settings["distribution"], settings["kappa"], settings["radius"], count)
 
     def posterior(self, features: Tensor) -> Distribution:
-        direction, *raw = self.parameters_of(features).split([self.event_dim, 1][: 1 + (self.kappa is None)], -1)
+        output = self.parameters_of(features)
+        if self.kappa is None:
+            direction, raw = output.split([self.event_dim, 1], -1)
+            concentration = F.softplus(raw.squeeze(-1)) + 1
+        else:
+            direction, concentration = output, self.fixed.expand(output.shape[:-1])
         loc = F.normalize(direction, dim=-1)
-        concentration = F.softplus(raw[0].squeeze(-1)) + 1 if raw else self.fixed.expand(loc.shape[:-1])
         return FAMILIES[self.family](loc, concentration, radius=self.radius, validate_args=False)
 
     def prior(self) -> Distribution:
@@ -93,10 +97,9 @@ class SphericalLatent(Latent):
             validate_args=False,
         )
 
-    def kl(self, q: Distribution, z: Tensor) -> Tensor:
+    def divergence(self, q: Distribution) -> Tensor:
         assert isinstance(q, (VonMisesFisher, PowerSpherical))
-        kl = q.kl_uniform()
-        return kl.unsqueeze(-1) if self.count is None else kl
+        return q.kl_uniform()
 
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
         assert isinstance(q, (VonMisesFisher, PowerSpherical))

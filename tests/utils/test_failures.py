@@ -52,9 +52,9 @@ def test_failure_of_the_compiler_is_told_by_its_cause():
     text = explain(BackendCompilerFailed(torch.compile, cause, None))
     assert "(x.cpp:1:10: fatal error: Python.h: No such file)" in text
     assert "leave --compile out" in text
-    full = OSError(errno.ENOSPC, "No space left on device", "/tmp/torchinductor_me/x.cpp")
+    full = OSError(errno.ENOSPC, "No space left on device", "/cache/torchinductor_me/x.cpp")
     text = explain(BackendCompilerFailed(torch.compile, full, None))
-    assert "/tmp/torchinductor_me/x.cpp: No space" in text
+    assert "/cache/torchinductor_me/x.cpp: No space" in text
     assert "another folder with TORCHINDUCTOR_CACHE_DIR" in text
 
 
