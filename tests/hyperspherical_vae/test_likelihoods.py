@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pkgutil import resolve_name
 
 import pytest
 import torch
 from torch import Tensor
 
-from hyperspherical_vae.likelihoods import LIKELIHOODS, Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
+from hyperspherical_vae.kinds import LIKELIHOODS
+from hyperspherical_vae.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
 
 PIXELS = 6
 
@@ -134,7 +136,7 @@ def test_extreme_parameters_give_finite_values_and_gradients() -> None:
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_many_samples_for_each_image(name: str) -> None:
-    likelihood = LIKELIHOODS[name]().double()
+    likelihood = resolve_name(LIKELIHOODS[name])().double()
     params, x = params_for(likelihood, 3, 4), images_for(likelihood, 4)
     found = likelihood.log_prob(params, x)
     assert found.shape == (3, 4)
@@ -145,7 +147,7 @@ def test_many_samples_for_each_image(name: str) -> None:
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
 def test_images_to_look_at_are_in_range_and_brighten_with_the_parameter(name: str) -> None:
-    likelihood = LIKELIHOODS[name]()
+    likelihood = resolve_name(LIKELIHOODS[name])()
     params = torch.zeros(2, likelihood.params_per_pixel * PIXELS)
     params[1, :PIXELS] = 3.0
     mean = likelihood.mean(params)
@@ -157,7 +159,7 @@ def test_images_to_look_at_are_in_range_and_brighten_with_the_parameter(name: st
 def test_better_parameters_are_more_likely() -> None:
     x = torch.tensor([0.0, 1.0, 0.0, 1.0])
     for name, kind in LIKELIHOODS.items():
-        likelihood = kind()
+        likelihood = resolve_name(kind)()
         scales = [torch.full((4,), math.log(0.1))] * (likelihood.params_per_pixel - 1)
         right, wrong = (torch.cat([sign * (2 * x - 1), *scales]) for sign in (1, -1))
         assert likelihood.log_prob(right, x) > likelihood.log_prob(wrong, x), name

@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.command_line import parse_options
-from utils.comparison import check_columns, read_run
-from utils.failures import explain, flush_output
-from utils.flags import UsageError, flag
-from utils.interrupts import Interrupted, StopRequest
+from utils.config.command_line import parse_options
+from utils.config.flags import UsageError, flag
 from utils.results import TableOptions, print_comparison, split
+from utils.run.failures import explain, flush_output
+from utils.run.interrupts import Interrupted, StopRequest
 from utils.sweep.display import build_display
 from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
 from utils.sweep.engines import ENGINES, Request, build_engine
 from utils.sweep.units import Unit, build_units
+from utils.tables.comparison import check_columns, read_run
 
 DONE, FAILED, USAGE = 0, 1, 2
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from utils.console import duration
-from utils.results import number
+from utils.run.console import duration
+from utils.run.metrics import number
 from utils.sweep.units import Unit
 
 REFRESH_SECONDS = 0.5

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
-from utils.flags import UsageError
-from utils.run_dir import is_held
+from utils.config.flags import UsageError
+from utils.run.folder import is_held
 from utils.sweep.display import Display
 from utils.sweep.engines import Engine, Job
 from utils.sweep.units import Unit

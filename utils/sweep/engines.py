@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from utils.flags import UsageError
-from utils.run_dir import is_held
+from utils.config.flags import UsageError
+from utils.run.folder import is_held
 
 # Exit code of a run whose worker is gone: that of a killed process.
 LOST = -signal.SIGKILL

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 
-from utils.flags import UsageError
+from utils.config.flags import UsageError
 from utils.sweep.engines import Job, Request, available_cores, spawn, was_lost
 
 

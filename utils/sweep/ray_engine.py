@@ -8,7 +8,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from utils.flags import UsageError
+from utils.config.flags import UsageError
 from utils.sweep.engines import LOST, Job, Request, available_cores, execute
 
 # Ray reports its use and warns of its own plans unless told before it is imported.

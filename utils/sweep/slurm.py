@@ -8,7 +8,7 @@ from typing import Any
 
 import submitit
 
-from utils.flags import UsageError
+from utils.config.flags import UsageError
 from utils.sweep.engines import LOST, Job, Request, execute
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from utils.command_line import parse_run
-from utils.flags import UsageError
-from utils.run_dir import RunDir
-from utils.run_records import read_metrics
+from utils.config.command_line import parse_run
+from utils.config.flags import UsageError
+from utils.run.folder import RunDir
+from utils.run.records import read_metrics
 
 FAILS, KILLS_ITSELF, DIVERGES = 666, 777, 888
 

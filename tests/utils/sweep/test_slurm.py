@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from tests.utils.sweep.conftest import driver, starts
-from utils.flags import UsageError
+from utils.config.flags import UsageError
 from utils.sweep.engines import Request, build_engine
 
 pytest.importorskip("submitit", reason="Slurm: pip install -r requirements-extras.txt")
