@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from utils.config.config import Config, identity_fields
 from utils.config.flags import UsageError, flag_of
-from utils.run.checkpoints import write_atomically
+from utils.files import write_atomically
 from utils.run.metrics import number
 from utils.run.records import read_config, read_summary
 

@@ -220,8 +220,8 @@ class Visit:
         import torch
 
         from utils.figures.subject import Undrawable
+        from utils.files import write_atomically
         from utils.plotting_utils import png
-        from utils.run.checkpoints import write_atomically
         from utils.seeds import derive_seed
 
         request = self.request

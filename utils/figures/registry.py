@@ -17,7 +17,7 @@ from hyperspherical_vae.latents import GumbelLatent
 from utils.data.catalogue import DATASETS
 from utils.figures import latent as figures_latent
 from utils.figures.subject import BLOCK, Array, Subject, Undrawable, symbols
-from utils.run.checkpoints import write_atomically
+from utils.files import write_atomically
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:

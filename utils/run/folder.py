@@ -33,16 +33,15 @@ from typing import Any
 from hyperspherical_vae import __version__
 from utils.config.config import Config, identity_fields
 from utils.config.flags import UsageError
+from utils.files import naming, write_atomically
 from utils.run.checkpoints import (
     CheckpointError,
     PartialResult,
     digest,
     load_checkpoint,
     load_newest,
-    naming,
     previous,
     save_checkpoint,
-    write_atomically,
 )
 from utils.run.records import finite, read_config, read_metrics, read_summary
 

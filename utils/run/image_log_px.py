@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.run.checkpoints import write_atomically
+from utils.files import write_atomically
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
