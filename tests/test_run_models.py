@@ -143,16 +143,16 @@ def test_process_that_is_told_to_stop_says_how_to_go_on_and_does(run_models, tmp
 
 def test_run_that_another_process_finished_meanwhile_is_not_done_again(run_models, tmp_path, monkeypatch):
     import run_models as program
-    from utils import experiment
+    from utils.experiment import Experiment
 
-    given = experiment.prepare
+    prepare = Experiment.prepare
 
     def slowly(*arguments):
         monkeypatch.undo()
         assert program.main(["-ld", str(tmp_path / "results"), *f"{SMALL} -n normal -z 2".split()]) == 0
-        return given(*arguments)
+        return prepare(*arguments)
 
-    monkeypatch.setattr(experiment, "prepare", slowly)
+    monkeypatch.setattr(Experiment, "prepare", slowly)
     done = run_models(f"{SMALL} -n normal -z 2")
     assert done.returncode == 0
     assert done.stdout.count("epoch 3/3") == 1
@@ -272,10 +272,10 @@ def test_results_command_compares_runs(run_models, tmp_path):
 
 
 def test_saved_run_is_a_model(run_models, tmp_path):
-    from run_models import load_run
+    from models import load_model
 
     assert run_models(f"{SMALL} -zd s2,e1").returncode == 0
-    model, config = load_run(only_run(tmp_path))
+    model, config = load_model(only_run(tmp_path))
     assert config.space == "S^2 x R^1"
     images = model.decode(model.latent.prior().sample((5,)))
     assert images.shape == (5, 1, 8, 8)

@@ -1,4 +1,4 @@
-"""What the latent space knows of classes: label selection, the latent classifier's accuracy, probes of embeddings.
+"""Classes in the latent space: choice of labelled images, accuracy of the classifier, probes of embeddings.
 
 scikit-learn is imported where it is used.
 """
@@ -11,16 +11,35 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from utils.config.flags import UsageError
 from utils.model_utils import evaluating
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
     from models import VAE
+    from utils.config.config import Config
+    from utils.load_data import Data
 
 # As in Davidson et al. 2018, Table 3: accuracies are means over this many random choices of labelled images.
 DRAWS = 20
 LABELLED = (100, 600, 1000)
 NEIGHBOURS = 5
+
+
+def check_labels(config: Config, data: Data) -> None:
+    """Refuse what needs labels where there are none, or not enough.
+
+    Raises:
+        UsageError: the data set has no labels, or --labels asks for more or fewer images than it can.
+    """
+    for flag, wanted in (("--classifier", config.classifier), ("--probe", config.probe)):
+        if wanted and data.train.labels is None:
+            raise UsageError(f"{flag}: the data set {config.dataset} has no labels; leave it out, or choose another -d")
+    if config.labels is not None and not data.classes <= config.labels <= len(data.train):
+        raise UsageError(
+            f"--labels {config.labels}: allowed with -d {config.dataset}: from {data.classes}, one of each class, to "
+            f"{len(data.train)}, all training images"
+        )
 
 
 def choose_labelled(labels: Tensor, n: int, seed: int) -> Tensor:

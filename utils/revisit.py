@@ -6,41 +6,39 @@ Importing this module costs nothing; what computes is imported where it is used.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.config.config import Config
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
+from utils.run.console import Console
 from utils.run.folder import RunDir
-from utils.run.records import read_json, read_metrics, read_summary
+from utils.run.interrupts import StopRequest
+from utils.run.records import read_json, read_summary
 from utils.tables.result import result_table
 
 if TYPE_CHECKING:
-    import torch
-
-    from models import VAE
+    from utils.experiment import Experiment
     from utils.figures.subject import Subject
     from utils.load_data import Data
 
-    Load = Callable[[str | Path], tuple[VAE, Config]]
 
-def revisit(request: Revisit, load: Load) -> bool:
+def revisit(request: Revisit, stop: StopRequest) -> bool:
     """Draw, evaluate, generate or compare, as asked.
 
     Args:
         request: what to do.
-        load: gives the model and the configuration of a run's folder.
+        stop: what signals ask for.
 
     Returns:
-        Whether all could be done; what could not is said on standard error.
+        Whether all could be done; what could not is reported on standard error.
 
     Raises:
         UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
     """
-    visits = [Visit(request, Path(folder), load) for folder in request.runs]
+    visits = [Visit(request, Path(folder), stop) for folder in request.runs]
     for visit in visits:
         visit.check()
     if request.compares:
@@ -55,17 +53,18 @@ class Visit:
     Args:
         request: what to do.
         path: the run's folder.
-        load: gives its model and configuration.
+        stop: what signals ask for.
 
     Raises:
         UsageError: the folder holds no finished run that saved a model.
         CheckpointError: its model cannot be read.
     """
 
-    def __init__(self, request: Revisit, path: Path, load: Load) -> None:
+    def __init__(self, request: Revisit, path: Path, stop: StopRequest) -> None:
+        from models import load_model
         from utils.train.devices import choose_device
 
-        self.request, self.path = request, path
+        self.request, self.path, self.stop = request, path, stop
         if not path.is_dir():
             absolute = "" if path.is_absolute() else f" ({path.absolute()})"
             what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
@@ -73,11 +72,11 @@ class Visit:
         summary = read_summary(path / "summary.json")
         if summary is None:
             there = (path / "config.json").exists()
-            what = "is not finished; repeat its command to go on with it" if there else "holds no finished run"
+            what = "is not finished; repeat its command to resume it" if there else "holds no finished run"
             raise UsageError(f"--from {path}: {what}")
         if not summary["best_epoch"]:
             raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
-        self.model, config = load(path)
+        self.model, config = load_model(path)
         self.summary, self.best_epoch = summary, int(summary["best_epoch"])
         self.config = dataclasses.replace(
             config,
@@ -86,8 +85,7 @@ class Visit:
             verbosity=config.verbosity if request.verbosity is None else request.verbosity,
         )
         self.run = RunDir(self.config, path)
-        self.device: torch.device = choose_device(request.device or "auto")
-        self.model.to(self.device)
+        self.model.to(choose_device(request.device or "auto"))
 
     def check(self) -> None:
         """Refuse what this run does not have, before anything is computed or written.
@@ -95,23 +93,14 @@ class Visit:
         Raises:
             UsageError: a figure or class is unknown or does not fit this kind of run.
         """
-        from types import SimpleNamespace
+        from hyperspherical_vae.kinds import KINDS
+        from utils.experiment import check_figures
 
-        from utils.figures.latent import no_sphere
-        from utils.figures.registry import FIGURES
-        from utils.figures.subject import factors_of
-
-        kind: Any = SimpleNamespace(model=self.model, config=self.config, factors=factors_of(self.model.latent))
-        names = self.request.figures or ()
-        for name in names:  # before any that does not fit, which may be named rightly
-            if name not in FIGURES:
-                raise UsageError(f"--figures: {name!r} is none of {', '.join(FIGURES)}{nearest(name, FIGURES)}")
-        for name in names:
-            if misfit := FIGURES[name].misfit(kind):
-                fitting = ", ".join(other for other, drawing in FIGURES.items() if not drawing.misfit(kind))
-                raise UsageError(f"--figures {name}: {misfit} ({self.path}); it has {fitting}")
-        if self.request.kappas and (misfit := no_sphere(kind)):
-            raise UsageError(f"--kappas: {misfit} ({self.path}), and so no concentration; leave it out")
+        check_figures(self.request.figures or (), self.config, self.model, f" ({self.path})")
+        if self.request.kappas and not any(KINDS[kind].is_sphere for kind, _ in self.config.factors):
+            raise UsageError(
+                f"--kappas: this latent space has no sphere ({self.path}), and so no concentration; leave it out"
+            )
         if self.request.label is not None:
             self.label(self.request.label)
 
@@ -135,40 +124,22 @@ class Visit:
             + nearest(text, names)
         )
 
-    def data(self) -> Data:
-        """The data set that the run is of."""
-        from utils.load_data import load_data
+    @functools.cached_property
+    def experiment(self) -> Experiment:
+        """The run with its data; it is not trained.
 
-        config = self.config
-        return load_data(
-            config.dataset,
-            config.data_dir,
-            allow_unverified=config.allow_unverified,
-            image_size=config.image_size,
-            grey=config.grey,
-        )
+        Raises:
+            DataError: the data cannot be had.
+        """
+        from utils.experiment import data_of
 
-    def subject(self, data: Data) -> Subject:
-        """The run, to be drawn."""
-        from utils.figures.subject import Subject
-        from utils.run.image_log_px import read_log_px
-        from utils.train.batches import fixed_images
+        return self.with_data(data_of(self.config))
 
-        binary = self.model.likelihood.binary or self.config.binarize
-        test = fixed_images(
-            data.test, data.levels, binary=binary, seed=self.config.rs, purpose="test", device=self.device
-        )
-        return Subject(
-            self.model,
-            self.config,
-            test,
-            data.test.labels,
-            data.class_names,
-            read_metrics(self.run.metrics_path),
-            self.best_epoch,
-            read_log_px(self.path, self.best_epoch),
-            self.request.kappas,
-        )
+    def with_data(self, data: Data) -> Experiment:
+        """The same where its data are loaded already."""
+        from utils.experiment import Experiment
+
+        return Experiment(self.config, data, self.model, self.run, Console(self.config), self.stop)
 
     def carry_out(self) -> bool:
         """Evaluate, draw and generate, as asked; returns whether all could be done."""
@@ -176,10 +147,9 @@ class Visit:
 
         request = self.request
         with self.run:
-            data = self.data()
             if request.ll_sample is not None:
-                print(result_table(self.evaluate(self.subject(data)), self.config.verbosity))
-            subject = self.subject(data)
+                print(result_table(self.evaluate(), self.config.verbosity))
+            subject = self.experiment.subject(self.best_epoch, kappas=request.kappas)
             if request.generate is not None:
                 self.say(*self.generate(subject))
             if not request.draws:
@@ -190,33 +160,20 @@ class Visit:
             print(line, file=sys.stderr if request.figure_names else sys.stdout)
         return not (drawn.refused and request.figure_names)
 
-    def evaluate(self, subject: Subject) -> dict[str, Any]:
+    def evaluate(self) -> dict[str, Any]:
         """The result with the asked number of importance samples; written beside those that are there."""
-        from utils.measure.evaluation import evaluate_test
-        from utils.run.console import Console
-        from utils.run.image_log_px import write_log_px
-
         found = self.run.result()
         if found is not None:
             return found
-        console, config, run = Console(self.config), self.config, self.run
-        partial = run.partial_log_px(run.load_best())
-        test = evaluate_test(
-            self.model,
-            subject.images,
-            config.ll_sample,
-            config.rs,
-            lambda done, total: console.counting("log p(x)", done, total),
-            partial,
-            lambda values: write_log_px(self.path, config.ll_sample, self.best_epoch, values),
-        )
+        best = self.run.load_best()
+        test = self.experiment.evaluate(best)
         # What does not depend on K, such as the accuracy of a classifier, is taken over.
-        written = run.write_result({**self.summary, "test": {**self.summary["test"], **test}})
-        partial.remove()
+        written = self.run.write_result({**self.summary, "test": {**self.summary["test"], **test}})
+        self.run.partial_log_px(best).remove()
         return written
 
     def generate(self, subject: Subject) -> list[str]:
-        """Write new images; returns what to say of it."""
+        """Write new images; returns what to report."""
         import torch
 
         from utils.figures.subject import Undrawable
@@ -257,16 +214,18 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
     """Draw the reconstructions of several runs below each other."""
     import torch
 
+    from utils.experiment import data_of
     from utils.figures.registry import save, side_by_side
 
     data_sets = {(visit.config.dataset, visit.model.shape) for visit in visits}
     if len(data_sets) > 1:
         names = ", ".join(sorted(name for name, _ in data_sets))
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
-    data = visits[0].data()
+    data = data_of(visits[0].config)
     originals = data.test.images.float().div(data.levels)
     first = visits[0]
     with first.run, torch.no_grad():
-        figure = side_by_side([visit.subject(data) for visit in visits], originals)
+        subjects = [visit.with_data(data).subject(visit.best_epoch) for visit in visits]
+        figure = side_by_side(subjects, originals)
         first.say(*map(str, save(figure, first.run.figures, "side_by_side", bool(request.pdf))))
     return True

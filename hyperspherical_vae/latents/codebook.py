@@ -123,15 +123,6 @@ class CodebookLatent(Latent):
         self.codebook.copy_(self.ema_sums / self.ema_counts[:, None])
 
     def add_code_prior(self, kind: str, classes: int) -> CodePrior:
-        """A new prior over codes, from which `prior()` draws from now on.
-
-        Args:
-            kind: a key of `CODE_PRIORS`.
-            classes: number of classes, 0 without labels.
-
-        Raises:
-            ValueError: there is no such kind.
-        """
         if kind not in CODE_PRIORS:
             raise ValueError(f"kind is {kind!r}; allowed: {', '.join(CODE_PRIORS)}")
         self.code_prior = CODE_PRIORS[kind](self.code_count, self.positions, classes).to(self.codebook.device)

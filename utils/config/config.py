@@ -21,6 +21,7 @@ from utils.data.catalogue import DATASETS
 
 MODEL, OBJECTIVE, TRAINING = "model", "objective", "training"
 EVALUATION, DATA, RUN = "evaluation", "data", "run"
+NO_FIGURES = "none"
 GROUPS = (MODEL, CODES, OBJECTIVE, CLASSIFIER, TRAINING, EVALUATION, EMBEDDINGS, DATA, RUN)
 
 
@@ -244,6 +245,14 @@ class Config(SystemSettings):
     log_dir: str = flag("-ld --log_dir", "str", RUN, "results", "folder that holds the runs", identity=False)
     overwrite: bool = flag(
         "--overwrite", "bool", RUN, False, "move a run that is there aside and start anew", identity=False
+    )
+    figures: tuple[str, ...] | None = flag(
+        "--figures",
+        "strs",
+        RUN,
+        None,
+        f"draw these figures only, by the names of their files, or {NO_FIGURES}; default: all that the run offers",
+        identity=False,
     )
     pdf: bool = flag("--pdf", "bool", RUN, False, "write the figures as PDF files too", identity=False)
     tensorboard: bool = flag(

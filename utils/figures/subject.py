@@ -102,6 +102,7 @@ class Subject:
         best_epoch: the epoch that the model is from.
         log_px: importance samples K and log p(x) of each test image, where it was estimated.
         kappas: concentrations to look at, or None for some around the learned one.
+        embeddings: modes of q(z|x) of all test images, (N, D), where the evaluation has computed them.
     """
 
     model: VAE
@@ -113,6 +114,7 @@ class Subject:
     best_epoch: int
     log_px: tuple[int, Array] | None = None
     kappas: tuple[float, ...] | None = None
+    embeddings: Tensor | None = None
 
     @property
     def trained(self) -> str:

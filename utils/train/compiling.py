@@ -6,6 +6,7 @@ import copy
 import functools
 import logging
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,38 +14,34 @@ import torch._dynamo
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from models import VAE, ELBOTerms
     from utils.train.batches import TrainingImages
 
 
-class Compiled:
-    """The model as training sees it: forward and backward of `elbo_terms` are compiled here and now.
+def compiled_step(model: VAE, batches: TrainingImages) -> Callable[..., ELBOTerms]:
+    """The model as training calls it: forward and backward are compiled here and now.
 
-    Everything else is the model's own. Every size of a batch is compiled on its own, and nothing ever runs uncompiled
-    instead. Models that differ in their numbers only, such as those of several seeds, share what was compiled.
+    Every size of a batch is compiled on its own, and nothing ever runs uncompiled instead. Models that differ in their
+    numbers only, such as those of several seeds, share what was compiled.
 
     Args:
-        model: a `models.VAE`; it is left as it is.
+        model: is left as it is.
         batches: what it is to be trained on.
 
     Raises:
-        torch._dynamo.exc.BackendCompilerFailed: PyTorch's compiler gave up.
+        torch._dynamo.exc.BackendCompilerFailed: PyTorch's compiler failed.
     """
-
-    def __init__(self, model: Any, batches: TrainingImages) -> None:
-        self._model = model
-        self.elbo_terms = _compile(model.elbo_terms)
-        twin = copy.deepcopy(model)
-        compiled = _compile(twin.elbo_terms)
-        sizes = [next(batches.epoch(0, start)) for start in sorted({0, len(batches) - 1})]
-        # torch keeps a table of the divergences that were asked for, and what was compiled is dropped when it changes.
-        for training in (False, True):
-            twin.train(training).elbo_terms(*sizes[0])
-        for batch in sizes:
-            terms = compiled(*batch)
-            (terms.kl - terms.log_px_z + sum(terms.extra.values())).sum().backward()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+    twin = copy.deepcopy(model)
+    compiled = _compile(twin.forward)
+    sizes = [next(batches.epoch(0, start)) for start in sorted({0, len(batches) - 1})]
+    # torch keeps a table of the divergences that were asked for, and what was compiled is dropped when it changes.
+    for training in (False, True):
+        twin.train(training)(*sizes[0])
+    for batch in sizes:
+        terms = compiled(*batch)
+        (terms.kl - terms.log_px_z + sum(terms.extra.values())).sum().backward()
+    step: Callable[..., ELBOTerms] = _compile(model.forward)
+    return step
 
 
 @functools.cache
@@ -70,12 +67,12 @@ def _compile(function: Any) -> Any:
     return torch.compile(
         function,
         fullgraph=True,
-        # A second size of a batch would make sizes variables, which before torch 2.13 the vMF functions do not bear.
+        # A second size of a batch would make sizes variables, which the vMF functions do not allow before torch 2.13.
         dynamic=False,
         options={
-            # Random numbers are PyTorch's own: what draws alike plain and compiled gets the same ones.
+            # Random numbers are PyTorch's own, so that the plain and the compiled step draw the same ones.
             "fallback_random": True,
-            # No kernel is chosen by its time where that changes rounding: a run may go on in another process.
+            # No kernel is chosen by its time where that changes rounding: a run may resume in another process.
             "deterministic": True,
         },
     )

@@ -1,7 +1,6 @@
 """One run on several devices: `torchrun --nproc_per_node=2 run_models.py ...`.
 
-Every process computes its share of each batch and of each evaluation; the first one alone writes. What a process asks
-of the others is one small interface, which a process that runs alone offers too.
+Every process computes its share of each batch and of each evaluation; only the first one writes.
 """
 
 from __future__ import annotations
@@ -11,13 +10,14 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from hyperspherical_vae.kinds import KINDS
 from utils.config.flags import UsageError
 from utils.run.processes import ProcessLost, processes
 from utils.train.peers import ALONE, Alone, Part
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from utils.config.config import Config
     from utils.run.folder import RunDir
@@ -52,7 +52,7 @@ class Group(Alone):
         elif isinstance(error, RuntimeError) and _is_of_the_connection(error):
             raise ProcessLost(
                 f"process {self.rank} of {self.size}: another process of this run is gone (its message is above, if it "
-                "left one); repeating the command goes on from the last whole epoch"
+                "left one); repeating the command resumes from the last whole epoch"
             ) from error
 
     def device(self, chosen: torch.device) -> torch.device:
@@ -70,18 +70,21 @@ class Group(Alone):
         return torch.device("cuda", local)
 
     def check(self, config: Config, images: int) -> None:
-        for flag, told, is_given in (
-            ("-n vq", "its codebook follows the codes of whole batches", config.name == "vq"),
-            ("-klt", "it compares the mean KL of whole batches", config.kl_target > 0),
-            ("--labels", "the cross-entropy is a mean over the labels of whole batches", config.labels is not None),
-            ("--compile", "gradients that are averaged while they come are not compiled", config.compile),
-        ):
-            if is_given:
-                raise UsageError(f"{flag}: {told}; start it without torchrun")
+        refusals = {f"-n {kind}": KINDS[kind].needs_whole_batches for kind, _ in config.factors}
+        if config.kl_target:
+            refusals["-klt"] = "it compares the mean KL of whole batches"
+        if config.labels is not None:
+            refusals["--labels"] = "the cross-entropy is a mean over the labels of whole batches"
+        if config.compile:
+            refusals["--compile"] = "gradients that are averaged while they are computed are not compiled"
+        for flag, reason in refusals.items():
+            if reason:
+                raise UsageError(f"{flag}: {reason}; start it without torchrun")
         smallest = images % config.batch_size or config.batch_size
         if smallest < self.size:
-            told = f"leaves a batch of {smallest} images for {self.size} processes; choose another"
-            raise UsageError(f"-bs {config.batch_size}: {told}")
+            raise UsageError(
+                f"-bs {config.batch_size}: leaves a batch of {smallest} images for {self.size} processes; give another"
+            )
 
     def wait(self) -> None:
         self.gather(0)
@@ -105,10 +108,10 @@ class Group(Alone):
         distributed.all_gather_object(found, part)
         return [part for part in found if part is not None]
 
-    def replica(self, model: Any) -> Any:
-        from utils.train.replica import Replica
+    def replica(self, model: nn.Module) -> nn.Module:
+        from utils.train.replica import replicate
 
-        return Replica(model, self)
+        return replicate(model, self)
 
     def store(self, run: RunDir) -> Any:
         return FirstWrites(run, self)
@@ -118,7 +121,7 @@ class Group(Alone):
 
 
 class FirstWrites:
-    """Keeps the state of training after whole epochs, written by the first process and read by all.
+    """The state of training after whole epochs, written by the first process and read by all; see `RunDir`.
 
     Within an epoch each process has random numbers of its own, so that a state of the first one would not do.
     """
@@ -126,34 +129,17 @@ class FirstWrites:
     def __init__(self, run: RunDir, group: Group) -> None:
         self._run, self._group = run, group
 
-    def save_last(self, state: dict[str, Any]) -> None:
-        if self._group.rank == 0:
-            self._run.save_last(state)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name) if self._group.rank == 0 else lambda *_: None
 
     def save_stopped(self, state: dict[str, Any]) -> None:
-        pass
-
-    def save_best(self, state: dict[str, Any]) -> None:
-        if self._group.rank == 0:
-            self._run.save_best(state)
+        """Write nothing."""
 
     def load_last(self) -> dict[str, Any]:
         self._group.wait()
         state = self._run.load_last()
         self._group.wait()
         return state
-
-    def save_diverged(self, evidence: dict[str, Any]) -> None:
-        if self._group.rank == 0:
-            self._run.save_diverged(evidence)
-
-    def log(self, line: dict[str, Any]) -> None:
-        if self._group.rank == 0:
-            self._run.log(line)
-
-    def rewind(self, epoch: int) -> None:
-        if self._group.rank == 0:
-            self._run.rewind(epoch)
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:
