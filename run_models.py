@@ -14,14 +14,13 @@ from utils.config.config import Config
 from utils.config.flags import UsageError
 from utils.config.request import Revisit
 from utils.load_data import DataUsageError, dataset_table
-from utils.revisit import revisit
 from utils.run.console import Console
 from utils.run.failures import explain, flush_output
 from utils.run.folder import RunDir
 from utils.run.interrupts import Interrupted, StopRequest
 from utils.run.processes import is_first, processes, program
 from utils.tables.result import result_table, seeds_table
-from utils.train.distributed import join
+from utils.train import join
 
 if TYPE_CHECKING:
     from utils.load_data import Data
@@ -39,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with StopRequest() as stop:
             asked = parse(words)
             if isinstance(asked, Revisit):
+                from utils.revisit import revisit
+
                 return DONE if revisit(asked, stop) else FAILED
             return run_as_described(asked, stop)
     except (UsageError, DataUsageError) as error:

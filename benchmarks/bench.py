@@ -24,7 +24,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from utils.config.command_line import parse, parse_options
 from utils.config.config import Config

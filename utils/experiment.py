@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -15,18 +15,24 @@ from torch import Tensor
 
 from hyperspherical_vae.kinds import KINDS
 from hyperspherical_vae.latents.code_priors import CodePrior
-from models import VAE, Images, build_model
-from utils.classifying_utils import check_labels, choose_labelled, classifier_metrics, embed, probe, training_labels
+from models import VAE, ELBOTerms, Images, build_model
+from utils.classifying_utils import (
+    check_labels,
+    choose_labelled,
+    classifier_metrics,
+    of_posteriors,
+    probe,
+    training_labels,
+)
 from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, nearest
 from utils.config.schedule import warm_up
 from utils.figures.registry import FIGURES, draw
 from utils.figures.subject import Subject, factors_of
 from utils.load_data import Data, Split, load_data
-from utils.measure.code_prior import Codes, code_prior_metrics, codes_of, fit_by_gradient
+from utils.measure.code_prior import code_prior_metrics, fit_by_gradient
 from utils.measure.conditions import Conditions
-from utils.measure.elbo import SplitTerms, evaluate_elbo
-from utils.measure.evaluation import metrics_of_test, validation_metrics
+from utils.measure.elbo import SplitTerms, active_units, evaluate_elbo
 from utils.measure.log_px import estimate_log_px
 from utils.model_utils import count_parameters
 from utils.run.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
@@ -50,24 +56,19 @@ VALIDATION_K = 10
 PROBED = 10_000
 
 
-def data_of(config: Config) -> Data:
+def data_of(config: Config, load: Callable[..., Data] = load_data) -> Data:
     """The data set of a run.
 
     Raises:
         DataError: it cannot be had.
     """
-    return load_data(
+    return load(
         config.dataset,
         config.data_dir,
         allow_unverified=config.allow_unverified,
         image_size=config.image_size,
         grey=config.grey,
     )
-
-
-def figure_names(config: Config) -> tuple[str, ...] | None:
-    """The figures that a run is asked for; None for all that it has."""
-    return () if config.figures == (NO_FIGURES,) else config.figures
 
 
 def check_figures(names: Sequence[str], config: Config, model: VAE, place: str = "") -> None:
@@ -147,7 +148,8 @@ class Experiment:
             check_compiler(device)
         torch.manual_seed(derive_seed(config.rs, "weights"))
         model = build_model(config, Images.of(data)).to(device)
-        check_figures(figure_names(config) or (), config, model)
+        if config.figures != (NO_FIGURES,):
+            check_figures(config.figures or (), config, model)
         return cls(config, data, model, RunDir(config), Console(config), stop, processes)
 
     @property
@@ -204,24 +206,24 @@ class Experiment:
             run.write_start(self._device, dataclasses.asdict(Images.of(data)))
             if config.tensorboard:
                 run.listeners.append(scalar_writer(run.board, progress.epoch))
-        labels = training_labels(data.train.labels, config.labels, config.rs) if config.classifier else None
+        labels = data.train.labels if config.classifier else None
+        if labels is not None:
+            labels = training_labels(labels, config.labels, config.rs)
         images = TrainingImages(
             data.train, self.preparation, config.batch_size, config.binarize, labels, self.processes
         )
-        val = self.preparation.fixed(data.val, "val")
-        step = self.processes.replica(self.model)
+        step: Callable[..., ELBOTerms] = self.processes.replica(self.model)
         if config.compile and not is_trained(config, progress):
             from utils.train.compiling import compiled_step
 
             step = compiled_step(self.model, images)  # before signals have to wait for the end of a step
-        k = VALIDATION_K * config.val_nll
         trainer = Trainer(
             self.model,
             images,
             config,
             self.processes.store(run),
             self.console,
-            validate=lambda: validation_metrics(self.model, val, data.val.labels, self.conditions, k),
+            validate=self.validator(),
             examine=lambda batch: evaluate_elbo(self.model, batch, Conditions(config.rs)).summary(),
             check_stop=self.stop.check,
             peers=self.processes,
@@ -243,6 +245,24 @@ class Experiment:
             "restarts": progress.restarts,
             "test": None,
         }
+
+    def validator(self) -> Callable[[], dict[str, Any]]:
+        """A function that measures the model as it is on the validation images."""
+        val = self.preparation.fixed(self.data.val, "val")
+
+        def validate() -> dict[str, Any]:
+            found = evaluate_elbo(self.model, val, self.conditions).summary()
+            if self.config.val_nll:
+                found |= estimate_log_px(self.model, val, VALIDATION_K, self.conditions).summary()
+            return found | self._accuracy(val, self.data.val.labels)
+
+        return validate
+
+    def _accuracy(self, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
+        """How well the model's classifier does, where there is one and the images have labels."""
+        if self.model.classifier is None or labels is None:
+            return {}
+        return classifier_metrics(self.model, images, labels, self.config.rs)
 
     @property
     def _device(self) -> str:
@@ -302,7 +322,7 @@ class Experiment:
             if first:  # it does what is not shared
                 result["test"] |= self._classes_and_codes(best_epoch)
                 subject = self.subject(best_epoch, modes)
-                for reason in draw(subject, self.run.figures, figure_names(config), config.pdf).refused:
+                for reason in draw(subject, self.run.figures, config.figures, config.pdf).refused:
                     self.console.say(reason)
                 if config.tensorboard:
                     write_figures(self.run.board, self.run.figures, best_epoch)
@@ -310,6 +330,10 @@ class Experiment:
             return result
         if config.probe:
             result["probe"] = self._probe(modes)
+        return self.write(result, best)
+
+    def write(self, result: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
+        """Write the result of the best model, of which no partial one is needed any more; returns what was written."""
         written = self.run.write_result(result)
         self.run.partial_log_px(best).remove()
         return written
@@ -332,23 +356,29 @@ class Experiment:
             )
             if not self.processes.rank:
                 write_log_px(self.run.path, k, best["progress"]["best_epoch"], log_px.values)
-        return metrics_of_test(latent, self.test_terms, log_px, k)
+        variance, terms = latent.prior().variance, self.test_terms
+        return {
+            "n": len(self.test_images),
+            **terms.summary(),
+            **(log_px.summary() if log_px else {"log_px": None, "log_px_se": None, "k": k, "ess": None}),
+            "kl_is_constant": latent.kl_is_constant,
+            "active_units": active_units(terms.means, variance),
+            "units": len(variance),
+        }
 
     def _classes_and_codes(self, best_epoch: int) -> dict[str, Any]:
         """Test metrics of the classifier and of the prior over codes, which is fitted first."""
         config, labels, terms = self.config, self.data.test.labels, self.test_terms
-        found: dict[str, Any] = {}
-        if self.model.classifier is not None and labels is not None:
-            found.update(classifier_metrics(self.model, self.test_images, labels, config.rs))
+        found = self._accuracy(self.test_images, labels)
         if config.vq_prior is not None:
             prior = self._fitted_code_prior(config.vq_prior, best_epoch)
             assert terms.codes is not None
-            test = Codes(terms.codes, None if labels is None else labels.to(terms.codes.device))
-            found["code_prior"] = {"kind": config.vq_prior, **code_prior_metrics(prior, test, terms.log_px_z)}
+            metrics = code_prior_metrics(prior, terms.codes, labels, terms.log_px_z)
+            found["code_prior"] = {"kind": config.vq_prior, **metrics}
         return found
 
     def _fitted_code_prior(self, kind: str, best_epoch: int) -> CodePrior:
-        """Give the model a fitted prior over codes: the one in the run's folder if it is of this model, or a new one."""
+        """Give the model a fitted prior over codes: that in the run's folder if it is of this model, or a new one."""
         config, data, path = self.config, self.data, self.run.code_prior
         torch.manual_seed(derive_seed(config.rs, "code prior"))
         prior = self.model.latent.add_code_prior(kind, data.classes)
@@ -357,19 +387,16 @@ class Experiment:
             if fitted["best_epoch"] == best_epoch:
                 prior.load_state_dict(fitted["prior"])
                 return prior
-        train = codes_of(self.model, self.preparation.fixed(data.train, "code prior"), data.train.labels)
+        splits = (data.train, "code prior"), (data.val, "val")
+        codes, val_codes = (
+            of_posteriors(self.model, self.preparation.fixed(*split), self.model.latent.codes) for split in splits
+        )
+        labels = None if data.train.labels is None else data.train.labels.to(codes.device)
         if prior.is_counted:
-            prior.count(*train)
+            prior.count(codes, labels)
         else:
-            val = codes_of(self.model, self.preparation.fixed(data.val, "val"), None)
-            fit_by_gradient(
-                prior,
-                train,
-                val.codes,
-                config.vq_prior_epochs,
-                config.rs,
-                lambda done, total: self.console.counting("epochs of the prior over codes", done, total),
-            )
+            for done in fit_by_gradient(prior, codes, labels, val_codes, config.vq_prior_epochs, config.rs):
+                self.console.counting("epochs of the prior over codes", done, config.vq_prior_epochs)
         save_checkpoint(path, {"best_epoch": best_epoch, "prior": prior.state_dict()})
         return prior
 
@@ -386,7 +413,8 @@ class Experiment:
         if len(train) > PROBED:
             chosen = choose_labelled(labels, PROBED, derive_seed(config.rs, "probed"))
             images, labels = images[chosen], labels[chosen]
-        embeddings = embed(self.model, self.preparation.fixed(Split(images, labels), "probe"))
+        images = self.preparation.fixed(Split(images, labels), "probe")
+        embeddings = of_posteriors(self.model, images, lambda q: q.mode)
         (kind, _), *others = config.factors
         return probe(embeddings, labels, test, test_labels, KINDS[kind].is_sphere and not others, config.rs)
 

@@ -1,28 +1,32 @@
-"""Looking again at finished runs, without training: `run_models.py --from RUN...`.
-
-Importing this module costs nothing; what computes is imported where it is used.
-"""
+"""Looking again at finished runs, without training: `run_models.py --from RUN...`."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from hyperspherical_vae.kinds import KINDS
+from models import load_model
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
+from utils.experiment import Experiment, check_figures, data_of
+from utils.figures.registry import draw, save, side_by_side
+from utils.figures.subject import Subject, Undrawable
+from utils.files import write_atomically
+from utils.load_data import Data, load_data
 from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.interrupts import StopRequest
-from utils.run.records import read_json, read_summary
+from utils.run.records import read_summary
+from utils.seeds import derive_seed
 from utils.tables.result import result_table
-
-if TYPE_CHECKING:
-    from utils.experiment import Experiment
-    from utils.figures.subject import Subject
-    from utils.load_data import Data
+from utils.train.devices import choose_device
 
 
 def revisit(request: Revisit, stop: StopRequest) -> bool:
@@ -38,9 +42,8 @@ def revisit(request: Revisit, stop: StopRequest) -> bool:
     Raises:
         UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
     """
-    visits = [Visit(request, Path(folder), stop) for folder in request.runs]
-    for visit in visits:
-        visit.check()
+    load = functools.cache(load_data)  # runs of the same data share them
+    visits = [Visit(request, Path(folder), stop, load) for folder in request.runs]
     if request.compares:
         return _compare(request, visits)
     done = [visit.carry_out() for visit in visits]
@@ -48,184 +51,137 @@ def revisit(request: Revisit, stop: StopRequest) -> bool:
 
 
 class Visit:
-    """One finished run that is looked at again.
+    """One finished run that is looked at again: an experiment that does not train.
 
     Args:
         request: what to do.
         path: the run's folder.
         stop: what signals ask for.
+        load: `load_data`, or a function that gives the same.
 
     Raises:
-        UsageError: the folder holds no finished run that saved a model.
+        UsageError: the folder holds no finished run that saved a model, or the run lacks what is asked for.
         CheckpointError: its model cannot be read.
     """
 
-    def __init__(self, request: Revisit, path: Path, stop: StopRequest) -> None:
-        from models import load_model
-        from utils.train.devices import choose_device
-
-        self.request, self.path, self.stop = request, path, stop
-        if not path.is_dir():
-            absolute = "" if path.is_absolute() else f" ({path.absolute()})"
-            what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
-            raise UsageError(f"--from {path}{absolute}: {what}")
-        summary = read_summary(path / "summary.json")
-        if summary is None:
-            there = (path / "config.json").exists()
-            what = "is not finished; repeat its command to resume it" if there else "holds no finished run"
-            raise UsageError(f"--from {path}: {what}")
-        if not summary["best_epoch"]:
-            raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
-        self.model, config = load_model(path)
-        self.summary, self.best_epoch = summary, int(summary["best_epoch"])
-        self.config = dataclasses.replace(
-            config,
-            data_dir=config.data_dir if request.data_dir is None else request.data_dir,
-            ll_sample=config.ll_sample if request.ll_sample is None else request.ll_sample,
-            verbosity=config.verbosity if request.verbosity is None else request.verbosity,
+    def __init__(self, request: Revisit, path: Path, stop: StopRequest, load: Callable[..., Data]) -> None:
+        self.request, self.path, self.summary = request, path, _summary_of(path)
+        self.best_epoch = int(self.summary["best_epoch"])
+        model, config = load_model(path)
+        asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
+        config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
+        check_figures(request.figures or (), config, model, f" ({path})")
+        if request.kappas and not any(KINDS[kind].is_sphere for kind, _ in config.factors):
+            raise UsageError(f"--kappas: this latent space has no sphere ({path}), so no concentration; leave it out")
+        model.to(choose_device(request.device or "auto"))
+        self.experiment = Experiment(
+            config, data_of(config, load), model, RunDir(config, path), Console(config), stop
         )
-        self.run = RunDir(self.config, path)
-        self.model.to(choose_device(request.device or "auto"))
+        self.label = None if request.label is None else self._class(request.label)
 
-    def check(self) -> None:
-        """Refuse what this run does not have, before anything is computed or written.
-
-        Raises:
-            UsageError: a figure or class is unknown or does not fit this kind of run.
-        """
-        from hyperspherical_vae.kinds import KINDS
-        from utils.experiment import check_figures
-
-        check_figures(self.request.figures or (), self.config, self.model, f" ({self.path})")
-        if self.request.kappas and not any(KINDS[kind].is_sphere for kind, _ in self.config.factors):
-            raise UsageError(
-                f"--kappas: this latent space has no sphere ({self.path}), and so no concentration; leave it out"
-            )
-        if self.request.label is not None:
-            self.label(self.request.label)
-
-    def label(self, text: str) -> int:
+    def _class(self, text: str) -> int:
         """The class of a number or name.
 
         Raises:
             UsageError: there is none.
         """
-        images = (read_json(self.path / "env.json") or {})["images"]
-        names, classes = images["class_names"], images["classes"]
+        data, dataset = self.experiment.data, self.experiment.config.dataset
+        names, classes = data.class_names, data.classes
         if text in names:
-            return int(names.index(text))
+            return names.index(text)
         if not classes:
-            raise UsageError(f"--label {text}: {self.config.dataset} has no labels; leave it out")
+            raise UsageError(f"--label {text}: {dataset} has no labels; leave it out")
         if text.isdecimal() and text.isascii() and int(text) < classes:
             return int(text)
         raise UsageError(
-            f"--label {text}: is no class of {self.config.dataset}; allowed: 0 to {classes - 1}"
+            f"--label {text}: is no class of {dataset}; allowed: 0 to {classes - 1}"
             + (f", or a name such as {names[0]}" if names else "")
             + nearest(text, names)
         )
 
-    @functools.cached_property
-    def experiment(self) -> Experiment:
-        """The run with its data; it is not trained.
-
-        Raises:
-            DataError: the data cannot be had.
-        """
-        from utils.experiment import data_of
-
-        return self.with_data(data_of(self.config))
-
-    def with_data(self, data: Data) -> Experiment:
-        """The same where its data are loaded already."""
-        from utils.experiment import Experiment
-
-        return Experiment(self.config, data, self.model, self.run, Console(self.config), self.stop)
-
     def carry_out(self) -> bool:
         """Evaluate, draw and generate, as asked; returns whether all could be done."""
-        from utils.figures.registry import draw
-
-        request = self.request
-        with self.run:
+        request, experiment = self.request, self.experiment
+        with experiment.run:
             if request.ll_sample is not None:
-                print(result_table(self.evaluate(), self.config.verbosity))
-            subject = self.experiment.subject(self.best_epoch, kappas=request.kappas)
+                print(result_table(self.evaluate(), experiment.config.verbosity))
+            subject = experiment.subject(self.best_epoch, kappas=request.kappas)
             if request.generate is not None:
-                self.say(*self.generate(subject))
+                self.generate(subject, request.generate)
             if not request.draws:
                 return True
-            drawn = draw(subject, self.run.figures, request.figure_names, bool(request.pdf))
-        self.say(*map(str, drawn.files))
+            drawn = draw(subject, experiment.run.figures, request.figure_names, bool(request.pdf))
+        for file in drawn.files:
+            experiment.console.say(str(file))
         for line in drawn.refused:
             print(line, file=sys.stderr if request.figure_names else sys.stdout)
         return not (drawn.refused and request.figure_names)
 
     def evaluate(self) -> dict[str, Any]:
         """The result with the asked number of importance samples; written beside those that are there."""
-        found = self.run.result()
-        if found is not None:
+        run = self.experiment.run
+        if (found := run.result()) is not None:
             return found
-        best = self.run.load_best()
-        test = self.experiment.evaluate(best)
+        best = run.load_best()
         # What does not depend on K, such as the accuracy of a classifier, is taken over.
-        written = self.run.write_result({**self.summary, "test": {**self.summary["test"], **test}})
-        self.run.partial_log_px(best).remove()
-        return written
+        test = {**self.summary["test"], **self.experiment.evaluate(best)}
+        return self.experiment.write({**self.summary, "test": test}, best)
 
-    def generate(self, subject: Subject) -> list[str]:
-        """Write new images; returns what to report."""
-        import torch
-
-        from utils.figures.subject import Undrawable
-        from utils.files import write_atomically
-        from utils.plotting_utils import png
-        from utils.seeds import derive_seed
-
-        request = self.request
-        assert request.generate is not None
-        seed = self.config.rs if request.rs is None else request.rs
+    def generate(self, subject: Subject, count: int) -> None:
+        """Write new images, in place of earlier ones."""
+        request, experiment, label = self.request, self.experiment, self.label
+        seed = experiment.config.rs if request.rs is None else request.rs
         torch.manual_seed(derive_seed(seed, "generate", request.label or ""))
-        label = None if request.label is None else self.label(request.label)
-        stem = "generated" if label is None else f"generated_label{label}"
         with torch.no_grad():
-            if label is None:
-                z = self.model.latent.prior().sample((request.generate,))
-            else:
-                try:
-                    z = subject.class_latents(label, request.generate)
-                except Undrawable as reason:
-                    raise UsageError(f"--label {request.label}: {reason} ({self.path})") from None
+            try:
+                prior = experiment.model.latent.prior()
+                z = prior.sample((count,)) if label is None else subject.class_latents(label, count)
+            except Undrawable as reason:
+                raise UsageError(f"--label {request.label}: {reason} ({self.path})") from None
             images = subject.decode(z)
-        for old in self.run.figures.glob(f"{stem}_[0-9]*.png"):
-            old.unlink()
-        width = max(len(str(request.generate)), 4)
-        for number, image in enumerate(images, 1):
-            write_atomically(self.run.figures / f"{stem}_{number:0{width}d}.png", png(image))
-        return [f"{request.generate} images: {self.run.figures / stem}_*.png"]
+        from utils.plotting_utils import png  # only here, since it imports matplotlib
 
-    def say(self, *lines: str) -> None:
-        """Lines that `-v 0` leaves out."""
-        if self.config.verbosity:
-            for line in lines:
-                print(line)
+        stem = experiment.run.figures / ("generated" if label is None else f"generated_label{label}")
+        for old in stem.parent.glob(f"{stem.name}_[0-9]*.png"):
+            old.unlink()
+        width = max(len(str(count)), 4)
+        for number, image in enumerate(images, 1):
+            write_atomically(stem.with_name(f"{stem.name}_{number:0{width}d}.png"), png(image))
+        experiment.console.say(f"{count} images: {stem}_*.png")
+
+
+def _summary_of(path: Path) -> dict[str, Any]:
+    """The result of a finished run that saved a model.
+
+    Raises:
+        UsageError: the folder holds no such run.
+    """
+    if not path.is_dir():
+        absolute = "" if path.is_absolute() else f" ({path.absolute()})"
+        what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
+        raise UsageError(f"--from {path}{absolute}: {what}")
+    summary = read_summary(path / "summary.json")
+    if summary is None:
+        there = (path / "config.json").exists()
+        what = "is not finished; repeat its command to resume it" if there else "holds no finished run"
+        raise UsageError(f"--from {path}: {what}")
+    if not summary["best_epoch"]:
+        raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
+    return summary
 
 
 def _compare(request: Revisit, visits: list[Visit]) -> bool:
     """Draw the reconstructions of several runs below each other."""
-    import torch
-
-    from utils.experiment import data_of
-    from utils.figures.registry import save, side_by_side
-
-    data_sets = {(visit.config.dataset, visit.model.shape) for visit in visits}
+    experiments = [visit.experiment for visit in visits]
+    data_sets = {(one.config.dataset, one.model.shape) for one in experiments}
     if len(data_sets) > 1:
         names = ", ".join(sorted(name for name, _ in data_sets))
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
-    data = data_of(visits[0].config)
-    originals = data.test.images.float().div(data.levels)
-    first = visits[0]
+    first = experiments[0]
+    originals = first.data.test.images.float().div(first.data.levels)
     with first.run, torch.no_grad():
-        subjects = [visit.with_data(data).subject(visit.best_epoch) for visit in visits]
-        figure = side_by_side(subjects, originals)
-        first.say(*map(str, save(figure, first.run.figures, "side_by_side", bool(request.pdf))))
+        figure = side_by_side([visit.experiment.subject(visit.best_epoch) for visit in visits], originals)
+        files = save(figure, first.run.figures, "side_by_side", bool(request.pdf))
+    for file in files:
+        first.console.say(str(file))
     return True

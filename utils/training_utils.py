@@ -7,25 +7,22 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from hyperspherical_vae.kinds import KINDS
+from models import VAE, ELBOTerms
+from utils.config.config import Config
 from utils.config.schedule import kl_weight
+from utils.run.console import Console
+from utils.run.folder import RunDir
 from utils.run.progress import Progress
 from utils.seeds import derive_seed
 from utils.train.adam import Adam
+from utils.train.batches import TrainingImages
 from utils.train.peers import ALONE, Alone
-
-if TYPE_CHECKING:
-    from models import VAE, ELBOTerms
-    from utils.config.config import Config
-    from utils.run.console import Console
-    from utils.run.folder import RunDir
-    from utils.train.batches import TrainingImages
-    from utils.train.distributed import FirstWrites
 
 
 class NonFinite(Exception):
@@ -121,7 +118,7 @@ class Trainer:
     model: VAE
     batches: TrainingImages
     config: Config
-    store: RunDir | FirstWrites
+    store: RunDir
     console: Console
     validate: Callable[[], dict[str, Any]]
     examine: Callable[[Tensor], dict[str, Any]] = lambda images: {}
@@ -210,7 +207,12 @@ class Trainer:
             loss.backward()
             note_nonfinite(bad, [loss.detach(), *optimizer.gradients()], one)
             optimizer.step()
-            self._add(terms, len(batch[0]))
+            extra = (terms.extra[name].unsqueeze(-1) for name in self.losses)
+            columns = torch.cat([terms.log_px_z.unsqueeze(-1), terms.kl_factors, *extra], -1).detach()
+            if self.sums is None:
+                self.sums = columns.new_zeros(1 + columns.shape[-1], dtype=torch.float64)
+            self.sums[0].add_(len(batch[0]))
+            self.sums[1:].add_(columns.sum(0, dtype=torch.float64))
             progress.step += 1
             try:
                 self.check_stop()
@@ -231,15 +233,6 @@ class Trainer:
             self.sums = None if self.sums is None else torch.zeros_like(self.sums)
         elif progress.step == 0:
             torch.manual_seed(derive_seed(self.config.rs, "training noise", epoch, progress.restarts))
-
-    def _add(self, terms: ELBOTerms, examples: int) -> None:
-        """Add the terms of a batch to the sums of the epoch."""
-        extra = (terms.extra[name].unsqueeze(-1) for name in self.losses)
-        columns = torch.cat([terms.log_px_z.unsqueeze(-1), terms.kl_factors, *extra], -1).detach()
-        if self.sums is None:
-            self.sums = columns.new_zeros(1 + columns.shape[-1], dtype=torch.float64)
-        self.sums[0].add_(examples)
-        self.sums[1:].add_(columns.sum(0, dtype=torch.float64))
 
     def _validated(self) -> dict[str, Any] | None:
         """The validation of this epoch, None where none is due.
@@ -265,8 +258,9 @@ class Trainer:
             self.store.save_diverged(self._evidence(step))
         self._restore(self.store.load_last())
         # The best model so far stays the best, though the epochs since the last checkpoint are trained once more.
-        best = {"best_elbo": failed.best_elbo, "best_epoch": failed.best_epoch}
-        self.progress = replace(self.progress, restarts=failed.restarts, **best)
+        self.progress = replace(
+            self.progress, restarts=failed.restarts, best_elbo=failed.best_elbo, best_epoch=failed.best_epoch
+        )
         self.store.rewind(self.progress.epoch)
         self.store.save_last(self.state())
         if not gives_up:
@@ -307,18 +301,13 @@ class Trainer:
         }
         self.store.log(line)
         self.sums = None
-        if validated is not None and self._is_better(validated["elbo"]):
+        enough = progress.best_elbo + config.min_improv if progress.best_epoch else -math.inf
+        if validated is not None and progress.epoch > config.burn_in and validated["elbo"] > enough:
             progress.best_elbo, progress.best_epoch = validated["elbo"], progress.epoch
             self.store.save_best({"progress": asdict(progress), "model": self.model.state_dict()})
         if progress.epoch % config.save_f == 0 or progress.epoch == config.epochs:
             self.store.save_last(self.state())
         self.console.epoch(line, progress)
-
-    def _is_better(self, elbo: float) -> bool:
-        progress, config = self.progress, self.config
-        if progress.epoch <= config.burn_in:
-            return False
-        return progress.best_epoch == 0 or elbo > progress.best_elbo + config.min_improv
 
     def _means(self) -> dict[str, Any]:
         """The training terms of the epoch, means over its examples."""

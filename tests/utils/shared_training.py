@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from models import ELBOTerms
 from utils.config.command_line import parse_run
+from utils.train import join
 from utils.train.batches import Preparation, TrainingImages
-from utils.train.distributed import join
 from utils.training_utils import Trainer
 
 CONFIG = parse_run(["-d", "digits", "-n", "normal", "-z", "1", "-bs", "7", "-b", "0.5", "-klw", "0"])

@@ -116,10 +116,12 @@ def test_extra_losses_are_weighted_and_the_cross_entropy_is_a_mean_over_labelled
     extra = {"commitment": torch.tensor([2.0, 4, 6, 8]), "cross_entropy": torch.tensor([0.0, 1, 0, 2])}
     terms = ELBOTerms(torch.zeros(4), torch.zeros(4), torch.zeros(4, 1), extra)
     labelled = (torch.zeros(4, *SHAPE), torch.tensor([-1, 5, -1, 2]))
-    assert objective(terms, 1.0, 0.0, batch_weights(loss_weights(config), labelled)).item() == pytest.approx(0.5 * 5 + 3 * 1.5)
+    weights = loss_weights(config)
+    assert weights == {"commitment": 0.5, "cross_entropy": 3.0}
+    assert objective(terms, 1.0, 0.0, batch_weights(weights, labelled)).item() == pytest.approx(0.5 * 5 + 3 * 1.5)
     none = (labelled[0], torch.full((4,), -1))
     terms = terms._replace(extra={**extra, "cross_entropy": torch.zeros(4)})
-    assert objective(terms, 1.0, 0.0, batch_weights(loss_weights(config), none)).item() == pytest.approx(0.5 * 5)
+    assert objective(terms, 1.0, 0.0, batch_weights(weights, none)).item() == pytest.approx(0.5 * 5)
     assert not loss_weights(parse(["-n", "normal"]))
 
 

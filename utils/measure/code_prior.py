@@ -7,45 +7,20 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from utils.model_utils import evaluating
+from hyperspherical_vae.latents.code_priors import CodePrior
 from utils.seeds import derive_seed
-
-if TYPE_CHECKING:
-    from hyperspherical_vae.latents.code_priors import CodePrior
-    from models import VAE
 
 BATCH = 250
 
 
-class Codes(NamedTuple):
-    """Codes (N, P) of images and their classes (N,), on the device of the codes, or None."""
-
-    codes: Tensor
-    labels: Tensor | None
-
-
-@torch.no_grad()
-def codes_of(model: VAE, images: Tensor, labels: Tensor | None, batch_size: int = 1000) -> Codes:
-    """The codes of images (N, C, H, W), with their classes (N,)."""
-    with evaluating(model):
-        codes = torch.cat([model.latent.codes(model.posterior(x)) for x in images.split(batch_size)])
-    return Codes(codes, None if labels is None else labels.to(codes.device))
-
-
 def fit_by_gradient(
-    prior: CodePrior,
-    train: Codes,
-    val_codes: Tensor,
-    epochs: int,
-    seed: int,
-    on_epoch: Callable[[int, int], None],
-) -> None:
+    prior: CodePrior, codes: Tensor, labels: Tensor | None, val_codes: Tensor, epochs: int, seed: int
+) -> Iterator[int]:
     """Fit an `AutoregressiveCodePrior` by maximum likelihood (Adam, 1e-3, batches of 250).
 
     Half of the images of a batch are shown without their class, so that one network learns p(c) and p(c | y). The
@@ -53,13 +28,15 @@ def fit_by_gradient(
 
     Args:
         prior: is fitted in place.
-        train: to learn from.
+        codes: to learn from, (N, P).
+        labels: their classes, (N,), on the same device, or None.
         val_codes: to choose the epoch by, (M, P).
         epochs: passes over the codes.
         seed: fixes order and hidden classes.
-        on_epoch: called with (epochs done, epochs in all).
+
+    Yields:
+        The number of epochs done, after each; the prior is fitted after the last.
     """
-    codes, labels = train
     torch.manual_seed(derive_seed(seed, "fit code prior"))
     optimizer = torch.optim.Adam(prior.parameters(), lr=1e-3, fused=True)
     best, best_state = -math.inf, copy.deepcopy(prior.state_dict())
@@ -77,7 +54,7 @@ def fit_by_gradient(
         reached = _log_prob(prior, val_codes).mean().item()
         if reached > best:
             best, best_state = reached, copy.deepcopy(prior.state_dict())
-        on_epoch(epoch + 1, epochs)
+        yield epoch + 1
     prior.load_state_dict(best_state)
     prior.eval()
 
@@ -85,12 +62,13 @@ def fit_by_gradient(
 @torch.no_grad()
 def _log_prob(prior: CodePrior, codes: Tensor, labels: Tensor | None = None) -> Tensor:
     """log p(c), or log p(c | y), of many codes: (N,), float64."""
-    numbers = torch.arange(len(codes), device=codes.device).split(BATCH)
-    parts = [prior.log_prob(codes[part], None if labels is None else labels[part]) for part in numbers]
-    return torch.cat(parts).double()
+    parts = [slice(start, start + BATCH) for start in range(0, len(codes), BATCH)]
+    return torch.cat([prior.log_prob(codes[part], None if labels is None else labels[part]) for part in parts]).double()
 
 
-def code_prior_metrics(prior: CodePrior, test: Codes, log_px_z: Tensor) -> dict[str, Any]:
+def code_prior_metrics(
+    prior: CodePrior, codes: Tensor, labels: Tensor | None, log_px_z: Tensor
+) -> dict[str, float | None]:
     """A lower bound of log p(x) from the fitted prior, and the bits that it takes to write the codes down.
 
     log p(x) = log sum_c p(x | c) p(c) >= log p(x | c(x)) + log p(c(x)) for the encoder's choice c(x) of codes: the sum
@@ -98,15 +76,16 @@ def code_prior_metrics(prior: CodePrior, test: Codes, log_px_z: Tensor) -> dict[
 
     Args:
         prior: fitted.
-        test: codes of the test images.
-        log_px_z: log p(x | c(x)) of those images, (N,).
+        codes: of images, (N, P).
+        labels: their classes, (N,), or None.
+        log_px_z: log p(x | c(x)) of the images, (N,).
 
     Returns:
         `log_joint` and `log_joint_se`, the mean of log p(x, c(x)) in nats and its standard error; `bits`, the mean of
         -log2 p(c(x)); `bits_given_class`, that of -log2 p(c(x) | y), None without labels.
     """
-    log_prob = _log_prob(prior, test.codes)
-    given_class = None if test.labels is None else _log_prob(prior, *test).mean().item()
+    log_prob = _log_prob(prior, codes)
+    given_class = None if labels is None else _log_prob(prior, codes, labels.to(codes.device)).mean().item()
     joint = log_px_z.double() + log_prob
     return {
         "log_joint": joint.mean().item(),

@@ -6,18 +6,15 @@ Shapes: N images of the split, n factors of the latent space, D latent width, P 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from models import sample_of
+from models import VAE, sample_of
+from utils.measure.conditions import Conditions
 from utils.model_utils import evaluating
 from utils.seeds import derive_seed
-
-if TYPE_CHECKING:
-    from models import VAE
-    from utils.measure.conditions import Conditions
 
 # Images whose posterior is computed at once. It fixes the random numbers, so it must not depend on the machine.
 BATCH = 1000
@@ -55,22 +52,18 @@ class SplitTerms:
         found: dict[str, Any] = {"elbo": log_px_z - kl, "log_px_z": log_px_z, "kl": kl}
         if kl_factors.shape[-1] > 1:
             found["kl_factors"] = kl_factors.mean(0).tolist()
+        places = {percent: round(percent / 100 * (len(kl_factors) - 1)) + 1 for percent in (5, 50, 95)}
         for name, values in self.statistics.items():
             values = values.double()
             found[name] = {
                 "mean": values.mean(0).tolist(),
                 "std": values.std(0, correction=0).tolist(),
-                **{f"q{100 * q:02.0f}": quantile(values, q).tolist() for q in (0.05, 0.5, 0.95)},
+                # Elements of each column: `torch.quantile` has a limit on size.
+                **{f"q{percent:02}": values.kthvalue(place, 0).values.tolist() for percent, place in places.items()},
             }
         if self.code_summary:
             found["codes"] = self.code_summary
         return found
-
-
-def quantile(values: Tensor, q: float) -> Tensor:
-    """The q-quantile along the first dimension, without `torch.quantile`'s limit on size: (N, n) to (n,)."""
-    ordered = values.sort(0).values
-    return ordered[min(round(q * (len(ordered) - 1)), len(ordered) - 1)]
 
 
 @torch.no_grad()

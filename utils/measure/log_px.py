@@ -10,18 +10,16 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from models import VAE
+from utils.measure.conditions import Conditions
 from utils.model_utils import evaluating
+from utils.run.checkpoints import PartialResult
 from utils.seeds import derive_seed
-
-if TYPE_CHECKING:
-    from models import VAE
-    from utils.measure.conditions import Conditions
-    from utils.run.checkpoints import PartialResult
 
 # Images whose posterior is computed at once, and latents that are decoded at once. Both fix the random numbers, so they
 # must not depend on the machine. The second bounds memory whatever K is (4,096 images of 784 pixels are 13 MB).

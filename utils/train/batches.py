@@ -8,17 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from utils.load_data import Split
 from utils.seeds import derive_seed
 from utils.train.peers import ALONE, Alone
-
-if TYPE_CHECKING:
-    from utils.load_data import Split
 
 
 @dataclass(frozen=True)

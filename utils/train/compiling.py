@@ -7,15 +7,14 @@ import functools
 import logging
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch._dynamo
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from models import VAE, ELBOTerms
-    from utils.train.batches import TrainingImages
+from models import VAE, ELBOTerms
+from utils.train.batches import TrainingImages
 
 
 def compiled_step(model: VAE, batches: TrainingImages) -> Callable[..., ELBOTerms]:

@@ -1,31 +1,23 @@
 """One run on several devices: `torchrun --nproc_per_node=2 run_models.py ...`.
 
 Every process computes its share of each batch and of each evaluation; only the first one writes.
+Annotations are not postponed here: torch looks at those of the function that combines gradients.
 """
-
-from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from hyperspherical_vae.kinds import KINDS
+from utils.config.config import Config
 from utils.config.flags import UsageError
+from utils.run.folder import RunDir
 from utils.run.processes import ProcessLost, processes
-from utils.train.peers import ALONE, Alone, Part
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-
-    from utils.config.config import Config
-    from utils.run.folder import RunDir
-
-
-def join() -> Alone:
-    """The processes of this command, of which this is one."""
-    return Group() if processes() else ALONE
+from utils.train.peers import Alone, Part
 
 
 class Group(Alone):
@@ -35,18 +27,11 @@ class Group(Alone):
         self.rank, self.size = int(os.environ["RANK"]), processes()
         self.weight = 1.0 / self.size
 
-    def __enter__(self) -> Group:
-        import torch
-        from torch import distributed
-
+    def __enter__(self) -> "Group":
         distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        from torch import distributed
-
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None:
             distributed.destroy_process_group()
         elif isinstance(error, RuntimeError) and _is_of_the_connection(error):
@@ -56,8 +41,6 @@ class Group(Alone):
             ) from error
 
     def device(self, chosen: torch.device) -> torch.device:
-        import torch
-
         if chosen.type != "cuda":
             return chosen
         local = int(os.environ["LOCAL_RANK"])
@@ -95,23 +78,19 @@ class Group(Alone):
         return mine
 
     def total(self, values: Tensor) -> Tensor:
-        from torch import distributed
-
         values = values.clone()
         distributed.all_reduce(values)
         return values
 
     def gather(self, part: Part | None) -> list[Part]:
-        from torch import distributed
-
         found: list[Any] = [None] * self.size
         distributed.all_gather_object(found, part)
         return [part for part in found if part is not None]
 
     def replica(self, model: nn.Module) -> nn.Module:
-        from utils.train.replica import replicate
-
-        return replicate(model, self)
+        parallel = DistributedDataParallel(model)
+        parallel.register_comm_hook(self, _weighted_sum)
+        return parallel
 
     def store(self, run: RunDir) -> Any:
         return FirstWrites(run, self)
@@ -140,6 +119,12 @@ class FirstWrites:
         state = self._run.load_last()
         self._group.wait()
         return state
+
+
+def _weighted_sum(group: Group, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
+    # The loss of each process is a mean over its share of the batch, which counts by its size.
+    work = distributed.all_reduce(bucket.buffer().mul_(group.weight), async_op=True)
+    return work.get_future().then(lambda future: future.value()[0])
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:

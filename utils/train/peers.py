@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -31,9 +30,7 @@ class Alone:
     def __enter__(self) -> Alone:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: Any) -> None:
         pass
 
     def device(self, chosen: torch.device) -> torch.device:
@@ -73,7 +70,7 @@ class Alone:
             yield from self.gather(compute(number) if number < count else None)
 
     def replica(self, model: nn.Module) -> nn.Module:
-        """The model as training calls it."""
+        """The model as training calls it; its gradient is that of the mean over the whole batch."""
         return model
 
     def store(self, run: RunDir) -> Any:

@@ -1,7 +1,5 @@
 """The ELBO over a split, and what is reported of it."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
@@ -10,18 +8,16 @@ from hyperspherical_vae.latents import GumbelLatent, NormalLatent, SphericalLate
 from hyperspherical_vae.likelihoods import Bernoulli
 from models import VAE
 from utils.measure.conditions import Conditions
-from utils.measure.elbo import active_units, evaluate_elbo, quantile
-from utils.measure.evaluation import metrics_of_test, validation_metrics
+from utils.measure.elbo import SplitTerms, active_units, evaluate_elbo
 
 SHAPE = (1, 2, 3)
 
 
-def make(latent_of, classes=0):
+def make(latent_of):
     torch.manual_seed(0)
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(6, 8), nn.Tanh())
     latent = latent_of(8)
-    classifier = nn.Linear(latent.event_dim, classes) if classes else None
-    return VAE(encoder, latent, nn.Linear(latent.event_dim, 6), Bernoulli(), SHAPE, classifier).double()
+    return VAE(encoder, latent, nn.Linear(latent.event_dim, 6), Bernoulli(), SHAPE).double()
 
 
 def pixels(n):
@@ -30,10 +26,17 @@ def pixels(n):
 
 def test_terms_add_up_and_statistics_are_reported():
     model, images = make(lambda f: SphericalLatent(f, 2)), pixels(500)
-    found = metrics_of_test(model.latent, evaluate_elbo(model, images, Conditions(1)), None, 7)
+    found = evaluate_elbo(model, images, Conditions(1)).summary()
     assert found["elbo"] == pytest.approx(found["log_px_z"] - found["kl"])
-    assert (found["n"], found["units"], found["k"], found["log_px"]) == (500, 3, 7, None)
     assert set(found["kappa"]) == {"mean", "std", "q05", "q50", "q95"}
+
+
+@pytest.mark.parametrize(("n", "low", "middle", "high"), [(101, 5.0, 50.0, 95.0), (1, 0.0, 0.0, 0.0)])
+def test_quantiles_are_elements_of_each_column(n, low, middle, high):
+    zeros = torch.zeros(n, 1)
+    values = torch.arange(float(n)).flip(0)[:, None] * torch.tensor([1.0, 2.0])
+    found = SplitTerms(zeros[:, 0], zeros, zeros, zeros, zeros, {"kappa": values}, None, {}).summary()["kappa"]
+    assert [found[name] for name in ("q05", "q50", "q95")] == [[q, 2 * q] for q in (low, middle, high)]
 
 
 def test_images_are_placed_where_their_posteriors_are():
@@ -55,17 +58,6 @@ def test_codes_are_those_of_the_posteriors():
     assert terms.summary()["codes"] == model.latent.code_summary(terms.codes)
 
 
-def test_validation_has_what_the_run_asks_for():
-    model, images, conditions = make(lambda f: NormalLatent(f, 2), classes=3), pixels(30), Conditions(1)
-    labels = torch.arange(30) % 3
-    assert "log_px" not in validation_metrics(model, images, None, conditions)
-    assert "accuracy" not in validation_metrics(model, images, None, conditions)
-    found = validation_metrics(model, images, labels, conditions, k=5)
-    assert found["k"] == 5
-    assert 0 <= found["accuracy"] <= 1
-    assert math.isfinite(found["cross_entropy"])
-
-
 def test_evaluation_can_be_stopped():
     def stop():
         raise KeyboardInterrupt
@@ -82,9 +74,3 @@ def test_active_units_counts_coordinates_that_move():
     assert active_units(means, torch.ones(3)) == 1
     # On a sphere in R^3 the prior variance of a coordinate is 1/3, and smaller movements count.
     assert active_units(0.15 * means, torch.full((3,), 1 / 3)) == 1
-
-
-def test_quantile_is_an_element_of_each_column():
-    values = torch.arange(101.0)[:, None] * torch.tensor([1.0, 2.0])
-    assert quantile(values, 0.05).tolist() == [5.0, 10.0]
-    assert quantile(values[:1], 0.95).tolist() == [0.0, 0.0]
