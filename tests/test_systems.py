@@ -17,7 +17,7 @@ SMALL = "-d digits -e 3 -klw 2 -lls 5 -hd 16,8"
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     # They take most of the time of a run as small as these, and have tests of their own.
-    monkeypatch.setattr("utils.experiment.draw", lambda *_, **__: Drawn([], []))
+    monkeypatch.setattr("utils.figures.registry.draw", lambda *_, **__: Drawn([], []))
 
 
 @pytest.fixture

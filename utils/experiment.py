@@ -27,7 +27,7 @@ from utils.classifying_utils import (
 from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, nearest
 from utils.config.schedule import warm_up
-from utils.figures.registry import FIGURES, draw
+from utils.figures import registry
 from utils.figures.subject import Subject, factors_of
 from utils.load_data import Data, Split, load_data
 from utils.measure.code_prior import code_prior_metrics, fit_by_gradient
@@ -84,12 +84,13 @@ def check_figures(names: Sequence[str], config: Config, model: VAE, place: str =
         UsageError: a name is unknown, or runs of this kind have no such figure.
     """
     kind: Any = SimpleNamespace(model=model, config=config, factors=factors_of(model.latent))
+    figures = registry.FIGURES
     for name in names:  # before any that does not fit, which may be named rightly
-        if name not in FIGURES:
-            raise UsageError(f"--figures: {name!r} is none of {', '.join(FIGURES)}{nearest(name, FIGURES)}")
+        if name not in figures:
+            raise UsageError(f"--figures: {name!r} is none of {', '.join(figures)}{nearest(name, figures)}")
     for name in names:
-        if misfit := FIGURES[name].misfit(kind):
-            fitting = ", ".join(other for other, drawing in FIGURES.items() if not drawing.misfit(kind))
+        if misfit := figures[name].misfit(kind):
+            fitting = ", ".join(other for other, drawing in figures.items() if not drawing.misfit(kind))
             raise UsageError(f"--figures {name}: {misfit}{place}; it has {fitting}")
 
 
@@ -322,7 +323,7 @@ class Experiment:
             if first:  # it does what is not shared
                 result["test"] |= self._classes_and_codes(best_epoch)
                 subject = self.subject(best_epoch, modes)
-                for reason in draw(subject, self.run.figures, config.figures, config.pdf).refused:
+                for reason in registry.draw(subject, self.run.figures, config.figures, config.pdf).refused:
                     self.console.say(reason)
                 if config.tensorboard:
                     write_figures(self.run.board, self.run.figures, best_epoch)

@@ -16,7 +16,7 @@ from models import load_model
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.experiment import Experiment, check_figures, data_of
-from utils.figures.registry import draw, save, side_by_side
+from utils.figures import registry
 from utils.figures.subject import Subject, Undrawable
 from utils.files import write_atomically
 from utils.load_data import Data, load_data
@@ -110,7 +110,7 @@ class Visit:
                 self.generate(subject, request.generate)
             if not request.draws:
                 return True
-            drawn = draw(subject, experiment.run.figures, request.figure_names, bool(request.pdf))
+            drawn = registry.draw(subject, experiment.run.figures, request.figure_names, bool(request.pdf))
         for file in drawn.files:
             experiment.console.say(str(file))
         for line in drawn.refused:
@@ -180,8 +180,8 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
     first = experiments[0]
     originals = first.data.test.images.float().div(first.data.levels)
     with first.run, torch.no_grad():
-        figure = side_by_side([visit.experiment.subject(visit.best_epoch) for visit in visits], originals)
-        files = save(figure, first.run.figures, "side_by_side", bool(request.pdf))
+        figure = registry.side_by_side([visit.experiment.subject(visit.best_epoch) for visit in visits], originals)
+        files = registry.save(figure, first.run.figures, "side_by_side", bool(request.pdf))
     for file in files:
         first.console.say(str(file))
     return True
