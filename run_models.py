@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Interrupted as stopped:
         again = shlex.join([*program(), *(word for word in words if word != "--overwrite")])
         begun = isinstance(asked, Revisit) or (asked and any(RunDir(one).started for one in asked.runs))
-        code, line = stopped.exit_code, f"stopped by {stopped}; to {'go on' if begun else 'start again'}: {again}"
+        code, line = stopped.exit_code, f"stopped by {stopped}; to {'resume' if begun else 'start again'}: {again}"
     except Exception as error:
         explained = explain(error)
         if explained is None:

@@ -129,7 +129,7 @@ def test_process_that_is_told_to_stop_says_how_to_go_on_and_does(run_models, tmp
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert "stopped by SIGTERM; to go on: python run_models.py" in errors
+    assert "stopped by SIGTERM; to resume: python run_models.py" in errors
     assert "Traceback" not in errors
     run = only_run(tmp_path)
     epochs = load_checkpoint(run / "checkpoints" / "last.pt")["progress"]["epoch"] + 2

@@ -166,6 +166,11 @@ class Experiment:
         return Conditions(self.config.rs, self.stop.check, self.processes)
 
     @functools.cached_property
+    def val_images(self) -> Tensor:
+        """The validation images as the model sees them, (M, C, H, W)."""
+        return self.preparation.fixed(self.data.val, "val")
+
+    @functools.cached_property
     def test_images(self) -> Tensor:
         """The test images as the model sees them, (N, C, H, W)."""
         return self.preparation.fixed(self.data.test, "test")
@@ -224,7 +229,7 @@ class Experiment:
             config,
             self.processes.store(run),
             self.console,
-            validate=self.validator(),
+            self.validate,
             examine=lambda batch: evaluate_elbo(self.model, batch, Conditions(config.rs)).summary(),
             check_stop=self.stop.check,
             peers=self.processes,
@@ -247,17 +252,12 @@ class Experiment:
             "test": None,
         }
 
-    def validator(self) -> Callable[[], dict[str, Any]]:
-        """A function that measures the model as it is on the validation images."""
-        val = self.preparation.fixed(self.data.val, "val")
-
-        def validate() -> dict[str, Any]:
-            found = evaluate_elbo(self.model, val, self.conditions).summary()
-            if self.config.val_nll:
-                found |= estimate_log_px(self.model, val, VALIDATION_K, self.conditions).summary()
-            return found | self._accuracy(val, self.data.val.labels)
-
-        return validate
+    def validate(self) -> dict[str, Any]:
+        """Metrics of the model as it is on the validation images."""
+        found = evaluate_elbo(self.model, self.val_images, self.conditions).summary()
+        if self.config.val_nll:
+            found |= estimate_log_px(self.model, self.val_images, VALIDATION_K, self.conditions).summary()
+        return found | self._accuracy(self.val_images, self.data.val.labels)
 
     def _accuracy(self, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
         """How well the model's classifier does, where there is one and the images have labels."""
@@ -388,10 +388,8 @@ class Experiment:
             if fitted["best_epoch"] == best_epoch:
                 prior.load_state_dict(fitted["prior"])
                 return prior
-        splits = (data.train, "code prior"), (data.val, "val")
-        codes, val_codes = (
-            of_posteriors(self.model, self.preparation.fixed(*split), self.model.latent.codes) for split in splits
-        )
+        images = self.preparation.fixed(data.train, "code prior"), self.val_images
+        codes, val_codes = (of_posteriors(self.model, split, self.model.latent.codes) for split in images)
         labels = None if data.train.labels is None else data.train.labels.to(codes.device)
         if prior.is_counted:
             prior.count(codes, labels)

@@ -33,7 +33,7 @@ def compiled_step(model: VAE, batches: TrainingImages) -> Callable[..., ELBOTerm
     twin = copy.deepcopy(model)
     compiled = _compile(twin.forward)
     sizes = [next(batches.epoch(0, start)) for start in sorted({0, len(batches) - 1})]
-    # torch keeps a table of the divergences that were asked for, and what was compiled is dropped when it changes.
+    # torch keeps a table of the divergences that were asked for, and drops what was compiled when it changes.
     for training in (False, True):
         twin.train(training)(*sizes[0])
     for batch in sizes:

@@ -128,7 +128,7 @@ def _weighted_sum(group: Group, bucket: distributed.GradBucket) -> torch.futures
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:
-    """Whether an error comes from the connection to other processes, of which torch only tells in its text."""
+    """Whether an error comes from the connection to other processes, which only its text says."""
     text = f"{type(error).__name__} {error}"
     return any(
         word in text for word in ("DistBackendError", "DistNetworkError", "Connection", "gloo", "NCCL", "Socket")
