@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from utils.config.flags import UsageError
-from utils.sweep.engines import LOST, Job, Request, available_cores, execute
+from utils.sweep.engines import LOST, Ended, Job, Request, available_cores, execute
 
 # Ray reports its use and warns of its own plans unless told before it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -73,18 +73,21 @@ class RayEngine:
         for number, job in jobs.items():
             self._tasks[self._submit.remote(job)] = number
 
-    def ended(self) -> dict[int, int]:
+    def ended(self) -> dict[int, Ended]:
         if not self._tasks:
             return {}
         done, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
-        codes = {}
+        found = {}
         for task in done:
             number = self._tasks.pop(task)
             try:
-                codes[number] = ray.get(task)
-            except ray.exceptions.RayError:  # the worker or its node was lost, more often than `retries`
-                codes[number] = LOST
-        return codes
+                found[number] = Ended(ray.get(task))
+            except ray.exceptions.RayError:
+                found[number] = Ended(LOST, "its worker or node was lost more often than --retries allows")
+        return found
+
+    def waiting(self) -> dict[int, str]:
+        return {}
 
     def stop(self) -> None:
         ray.shutdown()  # ends the workers, and with each worker its run
