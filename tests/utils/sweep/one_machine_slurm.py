@@ -1,9 +1,11 @@
 """A real Slurm of two nodes on this machine, bound to the loopback interface."""
 
+import contextlib
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -116,3 +118,18 @@ def wait_until(condition, seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.05)
+
+
+def main() -> None:
+    """Start the cluster, say how to use it, and end it with Ctrl-C."""
+    if MISSING:
+        raise SystemExit(f"Slurm: {', '.join(MISSING)} not installed; on Debian: apt-get install slurm-wlm munge")
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder, Cluster(Path(folder) / "c") as cluster:
+        print(f"export SLURM_CONF={cluster.environment['SLURM_CONF']}", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(3600)
+
+
+if __name__ == "__main__":
+    main()

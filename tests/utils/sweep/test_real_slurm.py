@@ -100,4 +100,4 @@ def test_unknown_partition_is_one_line(sweep):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert err.count("\n") == 1
-    assert "invalid partition" in err
+    assert "Invalid partition" in err
