@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
 import socket
-from collections.abc import Mapping
-from typing import Any
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
 from utils.config.flags import UsageError
 from utils.sweep.engines import LOST, Ended, Job, Request, available_cores, execute
@@ -33,16 +37,19 @@ class RayEngine:
         self.cores = request.cores or 1
         if address:
             _knock(address)
-        try:
-            ray.init(
-                address=address or "local",
-                num_cpus=None if address else available_cores(),
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise _unusable(address or "local", str(error).strip().splitlines()[0]) from None
+        with captured_stderr() as said:
+            try:
+                ray.init(
+                    address=address or "local",
+                    num_cpus=None if address else available_cores(),
+                    include_dashboard=None if address else False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                said.seek(0)
+                reason = f"{error}\n{said.read().decode(errors='replace')}"
+                raise _unusable(address or "local", reason) from None
         has_cards = ray.cluster_resources().get("GPU", 0) > 0 and request.uses_gpus
         if request.gpus is not None and not has_cards:
             raise UsageError(f"--gpus {request.gpus:g}: the Ray cluster has no card that the runs could use")
@@ -105,4 +112,22 @@ def _knock(address: str) -> None:
 
 
 def _unusable(address: str, reason: str) -> UsageError:
-    return UsageError(f"--address {address}: no Ray cluster can be used there ({reason})")
+    if re.search("AuthToken|authentication token", reason):
+        what = "the cluster asks for a token"
+        todo = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as on the cluster"
+        return UsageError(f"--address {address}: {what}; {todo}")
+    return UsageError(f"--address {address}: no Ray cluster can be used there ({reason.strip().splitlines()[0]})")
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[IO[bytes]]:
+    """Keep what native code writes to standard error from the terminal: a file that holds it."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
