@@ -210,6 +210,7 @@ class VAE(nn.Module):
                 )
         return torch.cat(parts)[:n]
 
+    @torch.no_grad()
     def sample(self, n: int, label: int | None = None, like: Tensor | None = None) -> Tensor:
         """New images, as pixel means.
 
@@ -226,8 +227,7 @@ class VAE(nn.Module):
         Raises:
             ValueError: n is below 1, or the class is unknown, or too rare among the prior's draws.
         """
-        with torch.no_grad():
-            return self.decode(self.sample_latents(n, label, like))
+        return self.decode(self.sample_latents(n, label, like))
 
     def decode(self, z: Tensor) -> Tensor:
         """E[x | z]: (..., D) to images (..., C, H, W) with pixel values in [0, 1]."""

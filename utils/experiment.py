@@ -45,7 +45,6 @@ from utils.run.records import read_metrics
 from utils.run.tensorboard import check_installed, scalar_writer, write_figures
 from utils.seeds import derive_seed
 from utils.train.batches import Preparation, TrainingImages
-from utils.train.devices import choose_device
 from utils.train.peers import ALONE, Alone
 from utils.training_utils import Trainer, is_trained
 
@@ -54,6 +53,17 @@ VALIDATION_K = 10
 
 # The probe learns from embeddings of so many training images; more change nothing and take time.
 PROBED = 10_000
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that `--device` names: `auto` takes CUDA if there is a card.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; allowed here: auto, cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def data_of(config: Config, load: Callable[..., Data] = load_data) -> Data:

@@ -15,7 +15,7 @@ from hyperspherical_vae.kinds import KINDS
 from models import load_model
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
-from utils.experiment import Experiment, check_figures, data_of
+from utils.experiment import Experiment, check_figures, choose_device, data_of
 from utils.figures import registry
 from utils.figures.subject import Subject, Undrawable
 from utils.files import write_atomically
@@ -26,7 +26,6 @@ from utils.run.interrupts import StopRequest
 from utils.run.records import read_summary
 from utils.seeds import derive_seed
 from utils.tables.result import result_table
-from utils.train.devices import choose_device
 
 
 def revisit(request: Revisit, stop: StopRequest) -> bool:

@@ -85,14 +85,12 @@ def note_nonfinite(bad: Tensor, tensors: Sequence[Tensor], one: Tensor) -> None:
     torch._amp_foreach_non_finite_check_and_unscale_(list(tensors), bad, one)
 
 
-def stops_early(config: Config, progress: Progress) -> bool:
-    """Whether the validation ELBO has not risen for `look_ahead` epochs, none of them in the burn-in."""
-    return progress.epoch - max(progress.best_epoch, config.burn_in) >= config.look_ahead
-
-
 def is_trained(config: Config, progress: Progress) -> bool:
-    """Whether no epoch is left to train."""
-    return progress.epoch >= config.epochs or stops_early(config, progress)
+    """Whether no epoch is left to train.
+
+    Training stops early where the validation ELBO has not risen for `look_ahead` epochs, none of them in the burn-in.
+    """
+    return progress.epoch >= min(config.epochs, max(progress.best_epoch, config.burn_in) + config.look_ahead)
 
 
 @dataclass

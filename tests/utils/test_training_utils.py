@@ -16,7 +16,7 @@ from utils.run.interrupts import Interrupted
 from utils.run.progress import Progress
 from utils.seeds import derive_seed
 from utils.train.batches import Preparation, TrainingImages, binarize
-from utils.training_utils import Trainer, batch_weights, loss_weights, note_nonfinite, objective, stops_early
+from utils.training_utils import Trainer, batch_weights, is_trained, loss_weights, note_nonfinite, objective
 
 SHAPE = (1, 3, 3)
 
@@ -127,10 +127,10 @@ def test_extra_losses_are_weighted_and_the_cross_entropy_is_a_mean_over_labelled
 
 def test_early_stopping_counts_from_the_best_epoch_and_never_in_the_burn_in():
     config = parse(["-la", "3", "-bi", "5", "-e", "50"])
-    assert not stops_early(config, Progress(epoch=7, best_epoch=0))
-    assert stops_early(config, Progress(epoch=8, best_epoch=0))
-    assert not stops_early(config, Progress(epoch=9, best_epoch=7))
-    assert stops_early(config, Progress(epoch=10, best_epoch=7))
+    assert not is_trained(config, Progress(epoch=7, best_epoch=0))
+    assert is_trained(config, Progress(epoch=8, best_epoch=0))
+    assert not is_trained(config, Progress(epoch=9, best_epoch=7))
+    assert is_trained(config, Progress(epoch=10, best_epoch=7))
 
 
 def test_training_stops_early_and_keeps_the_best():

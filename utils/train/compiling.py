@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import torch._dynamo
-from torch import Tensor
 
 from models import VAE, ELBOTerms
 from utils.train.batches import TrainingImages
@@ -50,11 +49,7 @@ def check_compiler(device: torch.device) -> None:
     Raises:
         torch._dynamo.exc.BackendCompilerFailed: it does not; most often no C++ compiler is installed.
     """
-    _compile(_add_one)(torch.zeros(1, device=device))
-
-
-def _add_one(x: Tensor) -> Tensor:
-    return x + 1
+    _compile(lambda x: x + 1)(torch.zeros(1, device=device))
 
 
 def _compile(function: Any) -> Any:

@@ -53,14 +53,12 @@ class Group(Alone):
         return torch.device("cuda", local)
 
     def check(self, config: Config, images: int) -> None:
-        refusals = {f"-n {kind}": KINDS[kind].needs_whole_batches for kind, _ in config.factors}
-        if config.kl_target:
-            refusals["-klt"] = "it compares the mean KL of whole batches"
-        if config.labels is not None:
-            refusals["--labels"] = "the cross-entropy is a mean over the labels of whole batches"
-        if config.compile:
-            refusals["--compile"] = "gradients that are averaged while they are computed are not compiled"
-        for flag, reason in refusals.items():
+        for flag, reason in (
+            *((f"-n {kind}", KINDS[kind].needs_whole_batches) for kind, _ in config.factors),
+            ("-klt", config.kl_target and "it compares the mean KL of whole batches"),
+            ("--labels", config.labels and "the cross-entropy is a mean over the labels of whole batches"),
+            ("--compile", config.compile and "gradients that are averaged while they are computed are not compiled"),
+        ):
             if reason:
                 raise UsageError(f"{flag}: {reason}; start it without torchrun")
         smallest = images % config.batch_size or config.batch_size
