@@ -201,6 +201,25 @@ def test_new_k_is_evaluated_beside_the_old_one(run_models, tmp_path):
     assert "(K=5)" in run_models(f"{line} -lls 5").stdout
 
 
+@pytest.mark.parametrize(("names", "drawn"), [("none", set()), ("samples", {"samples.png"})])
+def test_only_the_figures_that_are_asked_for_are_drawn(run_models, tmp_path, names, drawn):
+    assert run_models(f"{SMALL} -n normal -z 2 --figures {names}").returncode == 0
+    assert {path.name for path in (only_run(tmp_path) / "figures").iterdir()} == drawn
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [("latnt", ["'latnt' is none of", "did you mean latent?"]), ("kappa", ["--figures kappa", "no sphere", "it has"])],
+)
+def test_figures_are_checked_before_training(run_models, tmp_path, names, parts):
+    done = run_models(f"{SMALL} -n normal -z 2 --figures {names}", every_figure=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    for part in parts:
+        assert part in done.stderr
+    assert not (tmp_path / "results").exists()
+
+
 def test_diverged_run_exits_with_3_and_everything_written(run_models, tmp_path):
     line = "-d digits -n normal -z 2 -e 5 -klw 0 -hd 8 -lls 5 -lr 1000 -lf mse -mr 2 -b 1000000"
     done = run_models(line)
