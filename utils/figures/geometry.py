@@ -190,3 +190,21 @@ def kernel_density(at: Array, points: Array, concentration: float) -> Array:
     if points.shape[-1] == 2:
         return weights / ive(0, concentration)
     return weights * 2 * concentration / -np.expm1(-2 * concentration)
+
+
+def jensen_shannon(counts: Array) -> Array:
+    """Jensen-Shannon divergences between the code distributions of C classes, in nats.
+
+    Codes at different positions are separate distributions; the result is the mean over positions.
+
+    Args:
+        counts: (C, positions, codes), how often each code stands at each position; every class has some.
+
+    Returns:
+        (C, C), between 0 and log 2.
+    """
+    from scipy.spatial.distance import jensenshannon
+
+    share = counts / counts.sum(-1, keepdims=True)
+    # scipy returns the root, a metric; rounding can make it NaN where two distributions are one.
+    return np.stack([np.nan_to_num(jensenshannon(row, share, axis=-1) ** 2).mean(-1) for row in share])
