@@ -36,8 +36,7 @@ def hammer(points: Array) -> Array:
 def inverse_hammer(positions: Array) -> Array:
     """The unit vectors (..., 3) at positions (..., 2) of the Hammer projection; NaN outside of its ellipse."""
     x, y = positions[..., 0], positions[..., 1]
-    inside = x**2 / 8 + y**2 / 2 <= 1
-    w = np.sqrt(np.where(inside, 1 - x**2 / 16 - y**2 / 4, np.nan))
+    w = np.sqrt(np.where(x**2 / 8 + y**2 / 2 <= 1, 1 - x**2 / 16 - y**2 / 4, np.nan))
     lon = 2 * np.arctan2(w * x, 2 * (2 * w**2 - 1))
     z = np.clip(w * y, -1, 1)
     across = np.sqrt(1 - z**2)
