@@ -7,7 +7,6 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -28,7 +27,7 @@ from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, nearest
 from utils.config.schedule import warm_up
 from utils.figures import registry
-from utils.figures.subject import Subject, factors_of
+from utils.figures.subject import Subject
 from utils.load_data import Data, Split, load_data
 from utils.measure.code_prior import code_prior_metrics, fit_by_gradient
 from utils.measure.conditions import Conditions
@@ -81,26 +80,24 @@ def data_of(config: Config, load: Callable[..., Data] = load_data) -> Data:
     )
 
 
-def check_figures(names: Sequence[str], config: Config, model: VAE, place: str = "") -> None:
+def check_figures(names: Sequence[str], config: Config, place: str = "") -> None:
     """Refuse figures that this run does not offer.
 
     Args:
         names: of figures.
         config: the run.
-        model: its model, trained or not.
         place: where the run is, for the message.
 
     Raises:
         UsageError: a name is unknown, or runs of this kind have no such figure.
     """
-    kind: Any = SimpleNamespace(model=model, config=config, factors=factors_of(model.latent))
     figures = registry.FIGURES
     for name in names:  # before any that does not fit, which may be named rightly
         if name not in figures:
             raise UsageError(f"--figures: {name!r} is none of {', '.join(figures)}{nearest(name, figures)}")
     for name in names:
-        if misfit := figures[name].misfit(kind):
-            fitting = ", ".join(other for other, drawing in figures.items() if not drawing.misfit(kind))
+        if misfit := figures[name].misfit(config):
+            fitting = ", ".join(other for other, picture in figures.items() if not picture.misfit(config))
             raise UsageError(f"--figures {name}: {misfit}{place}; it has {fitting}")
 
 
@@ -144,6 +141,8 @@ class Experiment:
         """
         if config.tensorboard:
             check_installed()
+        if config.figures != (NO_FIGURES,):
+            check_figures(config.figures or (), config)
         device = processes.device(choose_device(config.device))
         if data is None:
             if processes.rank:
@@ -159,8 +158,6 @@ class Experiment:
             check_compiler(device)
         torch.manual_seed(derive_seed(config.rs, "weights"))
         model = build_model(config, Images.of(data)).to(device)
-        if config.figures != (NO_FIGURES,):
-            check_figures(config.figures or (), config, model)
         return cls(config, data, model, RunDir(config), Console(config), stop, processes)
 
     @property

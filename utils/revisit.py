@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from hyperspherical_vae.kinds import KINDS
 from models import load_model
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
@@ -69,9 +68,9 @@ class Visit:
         model, config = load_model(path)
         asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
         config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
-        check_figures(request.figures or (), config, model, f" ({path})")
-        if request.kappas and not any(KINDS[kind].is_sphere for kind, _ in config.factors):
-            raise UsageError(f"--kappas: this latent space has no sphere ({path}), so no concentration; leave it out")
+        check_figures(request.figures or (), config, f" ({path})")
+        if request.kappas and (misfit := registry.missing(("sphere",), config)):
+            raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")
         model.to(choose_device(request.device or "auto"))
         self.experiment = Experiment(
             config, data_of(config, load), model, RunDir(config, path), Console(config), stop
@@ -178,9 +177,9 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
     first = experiments[0]
     originals = first.data.test.images.float().div(first.data.levels)
-    with first.run, torch.no_grad():
-        figure = registry.side_by_side([visit.experiment.subject(visit.best_epoch) for visit in visits], originals)
-        files = registry.save(figure, first.run.figures, "side_by_side", bool(request.pdf))
+    with first.run:
+        subjects = [visit.experiment.subject(visit.best_epoch) for visit in visits]
+        files = registry.draw_side_by_side(subjects, originals, first.run.figures, bool(request.pdf))
     for file in files:
         first.console.say(str(file))
     return True
