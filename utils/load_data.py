@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.data.catalogue import DATASETS, DataSpec
-from utils.data.files import DataError, DataRequest, DataUsageError, missing_files, missing_text, stored_forms
+from utils.data.dataset import Arrays, DataSet, DataSettings, Source
+from utils.data.files import DataError, DataUsageError, is_stored, missing_files, missing_text, stored_places
+from utils.data.sets import DATASETS
+from utils.data.splits import check_pairs
 
 if TYPE_CHECKING:
     import torch
 
-    from utils.data.loaders import Arrays
-
-__all__ = ["DATASETS", "Data", "DataError", "DataSpec", "DataUsageError", "Split", "dataset_table", "load_data"]
+__all__ = ["DATASETS", "Data", "DataError", "DataUsageError", "Split", "dataset_table", "load_data"]
 
 
 @dataclass
@@ -60,80 +60,67 @@ class Data:
     notes: tuple[str, ...] = ()
 
 
-def load_data(
-    name: str,
-    data_dir: str | Path,
-    *,
-    allow_unverified: bool = False,
-    image_size: tuple[int, int] | None = None,
-    grey: bool = False,
-    download: bool = True,
-) -> Data:
+def load_data(settings: DataSettings, *, download: bool = True) -> Data:
     """Find, fetch, verify and read a data set.
 
     Args:
-        name: A key of `DATASETS`.
-        data_dir: Folder that holds the data sets (for ``folder``: the images).
-        allow_unverified: Use files that differ from the known ones, with a note.
-        image_size: (H, W) for ``folder``, 64x64 unless given.
-        grey: Read ``folder`` in grey.
+        settings: A `Config`, or any object with the five of its fields that `DataSettings` lists.
         download: Fetch what is missing.
 
     Returns:
         The data set, on the CPU.
 
     Raises:
-        DataUsageError: Unknown name, or an option that does not fit the data set.
+        DataUsageError: Unknown name, or a setting that does not fit the data set.
         DataError: Files are missing and cannot be fetched, or are not what they should be.
     """
+    name = settings.dataset
     if name not in DATASETS:
         raise DataUsageError(f"unknown data set '{name}'; known are {', '.join(DATASETS)}")
     spec = DATASETS[name]
-    if spec.shape and (image_size or grey):
-        raise DataUsageError(f"--image_size and --grey go with -d folder; the images of '{name}' are of one kind")
-    request = DataRequest(Path(data_dir), allow_unverified, image_size, grey)
-    if missing := missing_files(spec.files, request.data_dir):
-        try:
+    source = Source(settings, spec.files)
+    try:
+        if missing := missing_files(spec.files, source.folder):
             if not download:
-                raise DataError(missing_text(missing, request.data_dir, "downloading is off"))
-            from utils.data.downloads import fetch_missing  # brings half the network library, for what is rarely needed
+                raise DataError(missing_text(missing, source.folder, "downloading is off"))
+            from utils.data.downloads import fetch_missing  # imports half the network library, and is rarely needed
 
-            fetch_missing(missing, request.data_dir)
-        except DataError as error:
-            raise DataError(f"data set '{name}': {error}") from error
-    loaded = spec.loader(spec, request)
+            fetch_missing(missing, source.folder)
+        return _checked(spec, source)
+    except DataError as error:
+        raise type(error)(f"data set '{name}': {error}") from error
+
+
+def _checked(spec: DataSet, source: Source) -> Data:
+    """Read a data set whose files are there, and hold it against what it says of itself."""
+    loaded = spec.read(source)
     shape = spec.shape or loaded.train[0].shape[1:]
     names = spec.class_names or loaded.class_names
     classes = spec.classes or len(names)
     train, val, test = (_to_split(spec, part, shape, classes) for part in (loaded.train, loaded.val, loaded.test))
     sizes = (len(train), len(val), len(test))
     if spec.splits not in (None, sizes):
-        request.notes.append(f"the splits hold {sizes} images, not the {spec.splits} that published figures are on")
+        source.notes.append(f"the splits hold {sizes} images, not the {spec.splits} that published figures are on")
     if train.labels is None:
         names, classes = (), 0
-    return Data(name, shape, spec.levels, spec.likelihood, classes, names, train, val, test, tuple(request.notes))
+    return Data(spec.name, shape, spec.levels, spec.likelihood, classes, names, train, val, test, tuple(source.notes))
 
 
-def _to_split(spec: DataSpec, arrays: Arrays, shape: tuple[int, int, int], classes: int) -> Split:
-    """Check what a loader read against what the data set says of itself, and make tensors of it."""
+def _to_split(spec: DataSet, arrays: Arrays, shape: tuple[int, int, int], classes: int) -> Split:
+    """Make tensors of what was read, if it is as it should be."""
     import numpy as np
     import torch
 
     images, labels = arrays
     if not len(images):
-        raise DataError(f"data set '{spec.name}': a split holds no images")
+        raise DataError("a split holds no images")
     if images.shape[1:] != shape:
-        raise DataError(f"data set '{spec.name}': images have shape {images.shape[1:]} where {shape} is due")
+        raise DataError(f"images have shape {images.shape[1:]} where {shape} is due")
     if images.max() > spec.levels:
-        raise DataError(f"data set '{spec.name}': a pixel holds {images.max()}; the highest level is {spec.levels}")
-    if labels is not None:
-        if len(labels) != len(images):
-            raise DataError(f"data set '{spec.name}': {len(images):,} images but {len(labels):,} labels")
-        if labels.min() < 0 or labels.max() >= classes:
-            raise DataError(
-                f"data set '{spec.name}': labels run from {labels.min()} to {labels.max()}; "
-                f"0 to {classes - 1} are allowed"
-            )
+        raise DataError(f"a pixel holds {images.max()}; the highest level is {spec.levels}")
+    check_pairs(images, labels)
+    if labels is not None and (labels.min() < 0 or labels.max() >= classes):
+        raise DataError(f"labels run from {labels.min()} to {labels.max()}; 0 to {classes - 1} are allowed")
     # Copies: the arrays may be read-only views of a file's bytes.
     return Split(
         torch.from_numpy(np.array(images, np.uint8, order="C")),
@@ -161,20 +148,17 @@ def dataset_table(data_dir: str | Path) -> str:
     return "\n".join(lines)
 
 
-def _on_disk(spec: DataSpec, data_dir: Path) -> str:
+def _on_disk(spec: DataSet, data_dir: Path) -> str:
     """Say which files of a data set are there, by name and size; their checksums are verified on loading."""
     if not spec.files:
         return "bundled" if spec.shape else "yours"
-    missing = missing_files(spec.files, data_dir)
-    if len(missing) == len(spec.files):
+    stored = [file for file in spec.files if is_stored(file, data_dir)]
+    if not stored:
         return "absent"
-    if missing:
-        return f"{len(spec.files) - len(missing)} of {len(spec.files)} files"
+    if len(stored) < len(spec.files):
+        return f"{len(stored)} of {len(spec.files)} files"
     for file in spec.files:
-        forms = stored_forms(file, data_dir)
-        sizes = [None if form.of_content else form.size for form in forms]
-        if forms and not any(
-            size in (None, (data_dir / form.path).stat().st_size) for form, size in zip(forms, sizes, strict=True)
-        ):
-            return f"{file.path} has a wrong size"
+        places = stored_places(file, data_dir)
+        if places == [data_dir / file.path] and file.size not in (None, size := places[0].stat().st_size):
+            return f"{file.path} has {size:,} bytes, not {file.size:,}"
     return "complete"
