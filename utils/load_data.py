@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.data.dataset import Arrays, DataSet, DataSettings, Source
+from utils.data.dataset import Arrays, DataSet, Source
 from utils.data.files import DataError, DataUsageError, is_stored, missing_files, missing_text, stored_places
 from utils.data.sets import DATASETS
 from utils.data.splits import check_pairs
 
 if TYPE_CHECKING:
     import torch
+
+    from utils.config.config import Config
 
 __all__ = ["DATASETS", "Data", "DataError", "DataUsageError", "Split", "dataset_table", "load_data"]
 
@@ -60,11 +62,11 @@ class Data:
     notes: tuple[str, ...] = ()
 
 
-def load_data(settings: DataSettings, *, download: bool = True) -> Data:
+def load_data(config: Config, *, download: bool = True) -> Data:
     """Find, fetch, verify and read a data set.
 
     Args:
-        settings: A `Config`, or any object with the five of its fields that `DataSettings` lists.
+        config: The settings of the run; any object will do that has what `Source.settings` lists.
         download: Fetch what is missing.
 
     Returns:
@@ -74,11 +76,11 @@ def load_data(settings: DataSettings, *, download: bool = True) -> Data:
         DataUsageError: Unknown name, or a setting that does not fit the data set.
         DataError: Files are missing and cannot be fetched, or are not what they should be.
     """
-    name = settings.dataset
+    name = config.dataset
     if name not in DATASETS:
         raise DataUsageError(f"unknown data set '{name}'; known are {', '.join(DATASETS)}")
     spec = DATASETS[name]
-    source = Source(settings, spec.files)
+    source = Source(config, spec.files)
     try:
         if missing := missing_files(spec.files, source.folder):
             if not download:
@@ -130,22 +132,20 @@ def _to_split(spec: DataSet, arrays: Arrays, shape: tuple[int, int, int], classe
 
 def dataset_table(data_dir: str | Path) -> str:
     """Return a table of all data sets: what they are, how they are split, what is on disk, source and terms."""
-    head = ("name", "images", "train", "val", "test", "classes", "likelihood", "on disk")
-    rows: list[tuple[str, ...]] = [head]
+    rows = [("name", "images", "train", "val", "test", "classes", "likelihood", "on disk")]
+    below = [""]
     for spec in DATASETS.values():
-        shape = "x".join(map(str, spec.shape)) if spec.shape else "any"
-        sizes = [f"{size:,}" for size in spec.splits] if spec.splits else ["by files"] * 3
-        classes = str(spec.classes) if spec.classes else "-"
-        rows.append((spec.name, shape, *sizes, classes, spec.likelihood, _on_disk(spec, Path(data_dir))))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = []
-    for row, entry in zip(rows, (None, *DATASETS.values()), strict=True):
-        aligned = [f"{cell:{'>' if 2 <= i < 6 else '<'}{widths[i]}}" for i, cell in enumerate(row)]
-        lines.append("  ".join(aligned).rstrip())
-        if entry:
-            lines.append(f"    {entry.title}; split: {entry.split_rule}")
-            lines.append(f"    from {entry.source}; terms: {entry.licence}")
-    return "\n".join(lines)
+        shape = "x".join(map(str, spec.shape or ("any",)))
+        train, val, test = (f"{size:,}" for size in spec.splits) if spec.splits else ["by files"] * 3
+        on_disk = _on_disk(spec, Path(data_dir))
+        rows.append((spec.name, shape, train, val, test, str(spec.classes or "-"), spec.likelihood, on_disk))
+        below.append(
+            f"\n    {spec.title}; split: {spec.split_rule}\n    from {spec.source}; terms: {spec.licence}"
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = zip("<<>>>><<", widths, strict=True)  # numbers to the right, words to the left
+    line = "  ".join(f"{{:{side}{width}}}" for side, width in sides)
+    return "\n".join(line.format(*row).rstrip() + text for row, text in zip(rows, below, strict=True))
 
 
 def _on_disk(spec: DataSet, data_dir: Path) -> str:

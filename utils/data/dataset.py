@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from utils.data.files import DataError, DataFile, missing_text, read_bytes, stored_places
 from utils.data.formats import GZIP, MAX_CONTENT, gunzip
@@ -14,29 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 Arrays: TypeAlias = "tuple[np.ndarray, np.ndarray | None]"
-
-
-class DataSettings(Protocol):
-    """The settings of a run that decide which images it is of; a `Config` has them.
-
-    Attributes:
-        dataset: A key of `DATASETS`.
-        data_dir: Folder that holds the data sets (for ``folder``: the images).
-        allow_unverified: Whether files that differ from the known ones are used, with a note.
-        image_size: (H, W) of the images of ``folder``; None: as its module says.
-        grey: Whether ``folder`` is read in grey.
-    """
-
-    @property
-    def dataset(self) -> str: ...
-    @property
-    def data_dir(self) -> str: ...
-    @property
-    def allow_unverified(self) -> bool: ...
-    @property
-    def image_size(self) -> tuple[int, int] | None: ...
-    @property
-    def grey(self) -> bool: ...
 
 
 @dataclass
@@ -89,12 +66,13 @@ class Source:
     """What a data set is read from.
 
     Attributes:
-        settings: What the run asks of it.
+        settings: A `Config`, or any object with those of its fields that are about data: `dataset`, `data_dir`,
+            `allow_unverified`, `image_size` and `grey`.
         files: The files that it consists of.
         notes: What the user should know after loading; whoever reads adds to them.
     """
 
-    settings: DataSettings
+    settings: Any
     files: tuple[DataFile, ...] = ()
     notes: list[str] = field(default_factory=list)
 

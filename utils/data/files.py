@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,16 +90,14 @@ def stored_places(file: DataFile, data_dir: Path) -> list[Path]:
     It may lie in its own folder or in those above, up to the data folder itself, under each of its names, gzipped or
     not.
     """
-    return [place for place in _places(file, data_dir) if os.path.exists(place)]
-
-
-def _places(file: DataFile, data_dir: Path) -> Iterator[Path]:
     own = Path(file.path)
-    for folder in own.parents:
-        for name in (own.name, *file.names):
-            plain = name.removesuffix(".gz")
-            for variant in (name, plain if plain != name else f"{name}.gz"):
-                yield data_dir / folder / variant
+    names = [variant for name in (own.name, *file.names) for variant in (name, _packed_otherwise(name))]
+    places = [data_dir / folder / name for folder in own.parents for name in names]
+    return [place for place in places if os.path.exists(place)]
+
+
+def _packed_otherwise(name: str) -> str:
+    return name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"
 
 
 def is_stored(file: DataFile, data_dir: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zlib
@@ -23,21 +24,14 @@ def gunzip(data: bytes, limit: int, name: str) -> bytes:
     Raises:
         DataError: The data is no gzip stream, is cut short or damaged, or holds more than `limit` bytes.
     """
-    parts: list[bytes] = []
-    room = limit + 1
-    while data and room > 0:
-        stream = zlib.decompressobj(wbits=31)
-        try:
-            parts.append(stream.decompress(data, room))
-        except zlib.error as error:
-            raise DataError(f"{name} is not a sound gzip file ({error})") from error
-        room -= len(parts[-1])
-        if room > 0 and not stream.eof:
-            raise DataError(f"{name} is cut short: its gzip stream has no end")
-        data = stream.unused_data
-    if room <= 0:
+    try:
+        with gzip.open(io.BytesIO(data)) as stream:
+            content = stream.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{name} is not a sound gzip file ({error})") from error
+    if len(content) > limit:
         raise DataError(f"{name} decompresses to more than the {limit:,} bytes it may hold")
-    return b"".join(parts)
+    return content
 
 
 def read_amat(text: bytes, name: str, columns: int) -> np.ndarray:

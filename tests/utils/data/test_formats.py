@@ -24,7 +24,7 @@ def test_gunzip_gives_the_content_of_one_and_of_several_members():
 
 BAD_GZIP = {
     "html": (HTML, "not a sound gzip file"),
-    "truncated": (gzip.compress(b"abcdef" * 100)[:-9], "cut short"),
+    "truncated": (gzip.compress(b"abcdef" * 100)[:-9], "ended before"),
     "damaged": (gzip.compress(b"abcdef" * 100)[:-5] + b"12345", "not a sound gzip file"),
     "trailing": (gzip.compress(b"ok") + b"trailing", "not a sound gzip file"),
     "bomb": (gzip.compress(bytes(10**7)), "more than the 1,000 bytes"),

@@ -26,10 +26,8 @@ def _parse(data: bytes, name: str) -> np.ndarray:
         return faces
     content = read_array_pickle(data, name)
     faces = content[0] if isinstance(content, list) and len(content) == 1 else content
-    if not isinstance(faces, np.ndarray) or faces.ndim != 2 or faces.shape[1] != 560:
-        raise DataError(f"{name} holds no array of shape N x 560")
-    if faces.dtype != np.uint8:
-        raise DataError(f"{name} holds values of type {faces.dtype}; uint8 is due")
+    if not isinstance(faces, np.ndarray) or faces.ndim != 2 or faces.shape[1] != 560 or faces.dtype != np.uint8:
+        raise DataError(f"{name} holds no array of shape N x 560 and type uint8")
     return faces
 
 

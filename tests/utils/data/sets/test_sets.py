@@ -252,7 +252,7 @@ BAD_FILES: dict[str, tuple[str, str, bytes, str]] = {
     "caltech-pairs": ("caltech", CALTECH, caltech(val_labels=np.ones((6, 1))), "7 images but 6 labels"),
     "frey-html": ("freyfaces", FREY, b"<html>", "is not a pickle of plain arrays"),
     "frey-shape": ("freyfaces", FREY, pickle.dumps([random_images(5, 28, 20)]), "holds no array of shape N x 560"),
-    "frey-floats": ("freyfaces", FREY, pickle.dumps([np.ones((5, 560))]), "type float64; uint8 is due"),
+    "frey-floats": ("freyfaces", FREY, pickle.dumps([np.ones((5, 560))]), "N x 560 and type uint8"),
     "frey-text": ("freyfaces", FREY, pickle.dumps("text"), "holds no array of shape N x 560"),
     "frey-mat": ("freyfaces", FREY_MAT, mat(ff=random_images(561, 9)), "shape 561 x 9"),
     "frey-mat-range": ("freyfaces", FREY_MAT, mat(ff=np.full((560, 9), 256.0)), "whole numbers from 0 to 255"),
