@@ -139,14 +139,7 @@ class Visit:
         """The data set that the run is of."""
         from utils.load_data import load_data
 
-        config = self.config
-        return load_data(
-            config.dataset,
-            config.data_dir,
-            allow_unverified=config.allow_unverified,
-            image_size=config.image_size,
-            grey=config.grey,
-        )
+        return load_data(self.config)
 
     def subject(self, data: Data) -> Subject:
         """The run, to be drawn."""

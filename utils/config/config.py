@@ -17,7 +17,7 @@ from typing import Any
 from utils.config.flags import UsageError, flag, flag_of, nearest, shown
 from utils.config.rules import resolve
 from utils.config.system_settings import CLASSIFIER, CODES, DISCRETE, EMBEDDINGS, SPHERICAL, SystemSettings
-from utils.data.catalogue import DATASETS
+from utils.data.sets import DATASETS
 
 MODEL, OBJECTIVE, TRAINING = "model", "objective", "training"
 EVALUATION, DATA, RUN = "evaluation", "data", "run"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hyperspherical_vae.latents import GumbelLatent
-from utils.data.catalogue import DATASETS
+from utils.data.sets import DATASETS
 from utils.figures import latent as figures_latent
 from utils.figures.subject import BLOCK, Array, Subject, Undrawable, symbols
 from utils.files import write_atomically
