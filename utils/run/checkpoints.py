@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,26 @@ if TYPE_CHECKING:
     import torch
 
 LAYOUT = 1
+
+
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: epochs completed.
+        step: batches of the next epoch that are done already (after an interruption).
+        restarts: reloads after a non-finite loss or gradient.
+        best_elbo, best_epoch: best unweighted validation ELBO and when; epoch 0 where there is none yet.
+        seconds: time spent training and validating.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    restarts: int = 0
+    best_elbo: float = -math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0
 
 
 class CheckpointError(Exception):

@@ -11,7 +11,7 @@ from utils.run.metrics import number
 
 if TYPE_CHECKING:
     from utils.config.config import Config
-    from utils.run.progress import Progress
+    from utils.run.checkpoints import Progress
 
 
 # Seconds between lines on how far something is that takes long.
@@ -104,6 +104,11 @@ class Console:
             print(f"\r{what}: {done} of {total}", end="\n" if done == total else "", flush=True)
         elif time.perf_counter() - self.said >= PATIENCE:
             self.say(f"{what}: {done} of {total}")
+
+
+def printable(text: object) -> str:
+    """A text or path on one line, with escapes for what would change the terminal or cannot be encoded."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
 
 
 def duration(seconds: float) -> str:

@@ -15,17 +15,14 @@ results/<dataset>/<name>__s<seed>__<hash>/
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
 import os
 import platform
 import shlex
-import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,9 +40,8 @@ from utils.run.checkpoints import (
     previous,
     save_checkpoint,
 )
+from utils.run.lock import FolderLock
 from utils.run.records import finite, read_config, read_metrics, read_summary
-
-HOLDER = "held_by.txt"
 
 
 class RunDir:
@@ -72,7 +68,7 @@ class RunDir:
         self.figures = self.path / "figures"
         self.board = self.path / "tensorboard"
         self.diverged = self.path / "diverged.pt"
-        self._holder = self.path / HOLDER
+        self._lock = FolderLock(self.path)
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.moved_to: Path | None = None  # where --overwrite put the run that was here
 
@@ -84,14 +80,12 @@ class RunDir:
             OSError: the folder cannot be written to.
         """
         if self.config.overwrite and self.path.exists():
-            self._acquire()
-            self._holder.unlink()
-            self.moved_to = next(place for place in self._places_aside() if not place.exists())
-            self.path.rename(self.moved_to)
-            self._lock.release()
+            aside = (self.path.with_name(f"{self.path.name}.old{number}") for number in itertools.count(1))
+            self.moved_to = next(place for place in aside if not place.exists())
+            self._lock.move(self.moved_to)
         for folder in (self.path, self.last.parent, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
-        self._acquire()
+        self._lock.acquire()
         for leftover in self.path.rglob(".*.tmp"):
             leftover.unlink()
         return self
@@ -99,42 +93,7 @@ class RunDir:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # a note for others; the lock itself is what counts
-            self._holder.unlink()
         self._lock.release()
-
-    def _acquire(self) -> None:
-        from filelock import FileLock, Timeout
-
-        self._lock = FileLock(self.path / ".lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UsageError(
-                f"{self.path}: is in use by {self._holder_text()}; wait for it, or change a flag or the seed"
-            ) from None
-        try:
-            write_atomically(self._holder, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _holder_text(self) -> str:
-        """Who holds the folder; a process that has only just taken it is given a second to say so."""
-        deadline = time.monotonic() + 1
-        while True:
-            try:
-                _, pid, _, host = self._holder.read_text().split()
-                if host != socket.gethostname() or _is_alive(int(pid)):
-                    return f"process {pid} on {host}"
-            except (OSError, ValueError):
-                pass
-            if time.monotonic() > deadline:
-                return "another process"
-            time.sleep(0.02)
-
-    def _places_aside(self) -> Iterator[Path]:
-        return (self.path.with_name(f"{self.path.name}.old{number}") for number in itertools.count(1))
 
     def result(self) -> dict[str, Any] | None:
         """The result of this run with this many epochs and importance samples, or None where something is left to do.
@@ -208,10 +167,6 @@ class RunDir:
             device: where the run computes.
             images: what the model has to know of its images, so that it can be rebuilt without them.
         """
-        import numpy
-        import scipy
-        import torch
-
         old = read_config(self.path)
         if old is None or old.epochs != self.config.epochs:
             until = f"summary_e{old.epochs}" if old else "summary_earlier"
@@ -219,21 +174,7 @@ class RunDir:
                 summary.rename(summary.with_name(summary.name.replace("summary", until, 1)))
             config = dataclasses.replace(self.config, overwrite=False)  # meant for this once
             self.write_json("config.json", json.loads(config.to_json()))
-        self.write_json(
-            "env.json",
-            {
-                "command": shlex.join([Path(sys.executable).name, *sys.argv]),
-                "device": device,
-                "version": __version__,
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "torch": torch.__version__,
-                "numpy": numpy.__version__,
-                "scipy": scipy.__version__,
-                "threads": torch.get_num_threads(),
-                "images": images,
-            },
-        )
+        self.write_json("env.json", _environment(device, images))
 
     def save_last(self, state: dict[str, Any]) -> None:
         """Keep the state of training after an epoch; see `checkpoints.save_checkpoint`."""
@@ -320,30 +261,26 @@ class RunDir:
         write_atomically(self.metrics_path, "".join(lines).encode())
 
 
-def is_held(folder: Path) -> bool:
-    """Whether a process holds the folder of a run just now, on this machine or one that shares its disk."""
-    from filelock import FileLock, Timeout
+def _environment(device: str, images: dict[str, Any]) -> dict[str, Any]:
+    """The content of `env.json`.
 
-    try:
-        _, pid, _, host = (folder / HOLDER).read_text().split()
-        if host == socket.gethostname() and not _is_alive(int(pid)):
-            return False  # it was killed; the lock is left alone, for somebody may want it at this moment
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError):
-        pass
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
+    Args:
+        device: where the run computes.
+        images: what the model has to know of its images, so that it can be rebuilt without them.
+    """
+    import numpy
+    import scipy
+    import torch
 
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
+    return {
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "device": device,
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "threads": torch.get_num_threads(),
+        "images": images,
+    }

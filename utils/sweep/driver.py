@@ -11,7 +11,7 @@ from pathlib import Path
 from signal import Signals
 
 from utils.config.flags import UsageError
-from utils.run.folder import is_held
+from utils.run.lock import FolderLock
 from utils.sweep.display import Display
 from utils.sweep.engines import Engine, Job
 from utils.sweep.units import Unit
@@ -64,7 +64,7 @@ def drive(
         check_stop()
         for number, code in engine.ended().items():
             unit = running.pop(number)
-            if code == USAGE and (is_held(unit.run.path) or _is_complete(unit)):
+            if code == USAGE and (FolderLock(unit.run.path).is_held() or _is_complete(unit)):
                 pending.append((number, unit))  # another sweep was faster by a moment
                 continue
             failure = judge(unit, code)
@@ -104,7 +104,7 @@ def _choose(
             break
         number, unit = item
         path = unit.run.path
-        if path in busy or is_held(path):
+        if path in busy or FolderLock(path).is_held():
             continue
         pending.remove(item)
         try:

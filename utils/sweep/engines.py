@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from utils.config.flags import UsageError
-from utils.run.folder import is_held
+from utils.run.lock import FolderLock
 
 # Exit code of a run whose worker is gone: that of a killed process.
 LOST = -signal.SIGKILL
@@ -158,7 +158,7 @@ def execute(job: Job) -> int:
     This is what a worker on another machine does. A predecessor that still saves its state is waited for.
     """
     for attempt in range(1 + job.retries):
-        while is_held(job.folder):
+        while FolderLock(job.folder).is_held():
             time.sleep(0.2)
         code = spawn(job).wait()
         if not was_lost(code) or attempt == job.retries:
