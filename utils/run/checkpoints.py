@@ -9,12 +9,14 @@ import hashlib
 import io
 import math
 import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
 from utils.files import write_atomically
+from utils.run.console import printable
 
 if TYPE_CHECKING:
     import torch
@@ -46,14 +48,20 @@ class CheckpointError(Exception):
     """A checkpoint cannot be read; the text says which and why, in one line."""
 
 
-def digest(state: Any) -> str:
-    """SHA-256 of nested dicts, lists, tensors, numbers and strings, independent of how they are stored."""
+def digest(state: Any, most: float = math.inf) -> str:
+    """SHA-256 of nested dicts, lists, tensors, numbers and strings, independent of how they are stored.
+
+    Raises:
+        CheckpointError: a tensor has more than `most` bytes; one whose strides are 0 repeats what is stored once.
+    """
     import torch
 
     hasher = hashlib.sha256()
 
     def feed(value: Any) -> None:
         if isinstance(value, torch.Tensor):
+            if value.numel() * value.element_size() > most:
+                raise CheckpointError("is no checkpoint of ours (a tensor is larger than the file)")
             array = value.detach().cpu().contiguous()
             hasher.update(f"tensor {array.dtype} {tuple(array.shape)};".encode())
             hasher.update(array.view(-1).view(torch.uint8).numpy().data if array.numel() else b"")
@@ -103,30 +111,39 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     Raises:
         CheckpointError: it is absent, damaged, of a newer layout, or holds anything but plain data.
     """
-    import torch
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location=device, weights_only=True)
+        return _verified(path, device)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such checkpoint") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # torch raises whatever the damaged bytes lead to
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        reason = printable((str(error) or type(error).__name__).splitlines()[0][:120])
         raise CheckpointError(f"{path}: is damaged or no checkpoint of ours ({reason})") from None
+
+
+def _verified(path: Path, device: torch.device | str) -> dict[str, Any]:
+    import torch
+
+    with zipfile.ZipFile(path) as archive:  # torch stores its parts as they are: compressed ones may be of any size
+        size = sum(part.file_size for part in archive.infolist())
+    if size > path.stat().st_size:
+        raise CheckpointError("is no checkpoint of ours (its parts are compressed)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content = torch.load(path, map_location=device, weights_only=True)
     if not isinstance(content, dict) or "layout" not in content:
-        raise CheckpointError(f"{path}: is no checkpoint of ours")
+        raise CheckpointError("is no checkpoint of ours")
     if content["layout"] != LAYOUT:
-        version = content.get("version", "unknown")
         raise CheckpointError(
-            f"{path}: has layout {content['layout']!r}, written by version {version} of this program; "
+            f"has layout {content['layout']!r}, written by version {content.get('version', 'unknown')} of this program; "
             f"version {__version__} reads layout {LAYOUT}"
         )
     state = content.get("state")
-    if not isinstance(state, dict) or content.get("sha256") != digest(state):
-        raise CheckpointError(f"{path}: is damaged (its content does not match its checksum)")
+    if not isinstance(state, dict) or content.get("sha256") != digest(state, size):
+        raise CheckpointError("is damaged (its content does not match its checksum)")
     return state
 
 
