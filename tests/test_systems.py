@@ -185,5 +185,6 @@ def test_comparison_has_the_columns_of_its_runs(run_models, tmp_path, monkeypatc
     run_models(f"{SMALL} -n vq --codes 6 --vq_prior independent --classifier")
     assert main([str(tmp_path / "results")]) == 0
     text = capfd.readouterr().out
-    for word in ("kNN, 100 labels %", "kNN, 1000 labels %", "in use", "perplexity", "log p(x, codes)", "accuracy", "kappa"):
+    probes = ("kNN, 100 labels %", "kNN, 1000 labels %")
+    for word in (*probes, "in use", "perplexity", "log p(x, codes)", "accuracy", "kappa"):
         assert word in text

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
+from utils.config.flags import shown
 from utils.files import write_atomically
 from utils.run.console import printable
 
@@ -138,8 +139,8 @@ def _verified(path: Path, device: torch.device | str) -> dict[str, Any]:
         raise CheckpointError("is no checkpoint of ours")
     if content["layout"] != LAYOUT:
         raise CheckpointError(
-            f"has layout {content['layout']!r}, written by version {content.get('version', 'unknown')} of this program; "
-            f"version {__version__} reads layout {LAYOUT}"
+            f"has layout {shown(content['layout'])}, written by version {shown(content.get('version'))} of this "
+            f"program; version {__version__} reads layout {LAYOUT}"
         )
     state = content.get("state")
     if not isinstance(state, dict) or content.get("sha256") != digest(state, size):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.utils.fake_runs import finished
 from utils import report, results
-from utils.run.records import finite, find_runs, read_json, read_metrics, read_run, values_of
+from utils.run.records import find_runs, finite, read_json, read_metrics, read_run, values_of
 
 
 def test_metrics_skip_what_is_torn(tmp_path):

@@ -59,7 +59,9 @@ def test_csv_holds_plain_numbers(comparison):
     assert (rows[1]["runs"], rows[1]["diverged"], rows[1]["log_px_not_finite"]) == ("2", "1", "1")
 
 
-HOSTILE = ["\\input{/etc/passwd}", "=HYPERLINK(1)", "<script>", "a|b_c*d`e", "^^5cinput{x}", "x\x1b[31m\ny", "{}", "%", "-2+3"]
+HOSTILE = [
+    "\\input{/etc/passwd}", "=HYPERLINK(1)", "<script>", "a|b_c*d`e", "^^5cinput{x}", "x\x1b[31m\ny", "{}", "%", "-2+3",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", HOSTILE)
