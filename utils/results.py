@@ -13,8 +13,8 @@ from utils.run.console import printable
 from utils.run.failures import guarded
 from utils.run.records import Record, find_runs
 from utils.tables.comparison import compare, finished
+from utils.tables.comparison_table import write
 from utils.tables.layout import FORMATS
-from utils.tables.spread import write
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class TableOptions:
         "metrics of summary.json to compare, such as log_px elbo kappa.mean seconds; default: log_px elbo log_px_z kl",
     )
     against: tuple[str, ...] | None = flag(
-        "--against", "words", "table", None, "rows to hold the others against with Welch's t-test, such as name=normal"
+        "--against", "words", "table", None, "rows to compare the others with by Welch's t-test, such as name=normal"
     )
     format: str = flag(
         "--format", "str", "table", "text", "how to write it", choices=tuple(FORMATS)

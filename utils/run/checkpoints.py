@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
-from utils.config.flags import shown
+from utils.config.flags import bare, shown
 from utils.files import write_atomically
 from utils.run.console import printable
 
@@ -83,12 +83,12 @@ def digest(state: Any, most: float = math.inf) -> str:
 
 
 def previous(path: Path) -> Path:
-    """Where the checkpoint before the one at `path` is kept."""
+    """Where the checkpoint that was replaced by the one at `path` is."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], keep_previous: bool = True) -> None:
-    """Write a checkpoint; the one that stood there is kept as `<name>.previous.pt`.
+    """Write a checkpoint; the one that it replaces becomes `<name>.previous.pt`.
 
     Args:
         path: such as `checkpoints/last.pt`.
@@ -139,8 +139,8 @@ def _verified(path: Path, device: torch.device | str) -> dict[str, Any]:
         raise CheckpointError("is no checkpoint of ours")
     if content["layout"] != LAYOUT:
         raise CheckpointError(
-            f"has layout {shown(content['layout'])}, written by version {shown(content.get('version'))} of this "
-            f"program; version {__version__} reads layout {LAYOUT}"
+            f"has layout {shown(content['layout'])}, written by version {bare(str(content.get('version', 'unknown')))} "
+            f"of this program; version {__version__} reads layout {LAYOUT}"
         )
     state = content.get("state")
     if not isinstance(state, dict) or content.get("sha256") != digest(state, size):
@@ -166,7 +166,7 @@ def load_newest(path: Path, device: torch.device | str = "cpu") -> tuple[dict[st
 
 
 class PartialResult:
-    """A small file with what a long computation has so far, for the process that goes on with it.
+    """A small file with what a long computation has so far, for the process that continues it.
 
     Args:
         path: the file.
@@ -194,5 +194,5 @@ class PartialResult:
         save_checkpoint(self.path, {"key": self.key, "part": part}, keep_previous=False)
 
     def remove(self) -> None:
-        """The computation is done and its result kept elsewhere."""
+        """The computation is done and its result stored elsewhere."""
         self.path.unlink(missing_ok=True)

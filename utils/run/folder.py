@@ -1,4 +1,4 @@
-"""The folder of a run: what is in it, who holds it, and how its files are written.
+"""The folder of a run: what is in it, and how its files are written.
 
 results/<dataset>/<name>__s<seed>__<hash>/
     config.json     what defines the run
@@ -6,7 +6,7 @@ results/<dataset>/<name>__s<seed>__<hash>/
     metrics.jsonl   one line per epoch
     checkpoints/    last.pt and best.pt, each with the one before it; while a run is interrupted also stopped.pt (where
                     in its epoch it was) and log_px.pt (how far its log p(x) had come)
-    figures/        pictures
+    figures/        figures as PNG and PDF files
     tensorboard/    the same for TensorBoard, where that is asked for
     diverged.pt     what failed, where a run diverged
     log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
@@ -47,7 +47,7 @@ from utils.run.records import finite, read_config, read_metrics, read_summary
 class RunDir:
     """One run's folder.
 
-    Use it as a context manager: the folder is made and held for this process until the block ends.
+    Use it as a context manager: the folder is made and locked for this process until the block ends.
 
     Args:
         config: the resolved configuration, which names the folder.
@@ -73,7 +73,7 @@ class RunDir:
         self.moved_to: Path | None = None  # where --overwrite put the run that was here
 
     def __enter__(self) -> RunDir:
-        """Make the folder, hold it, and clear away what a killed process left half-written.
+        """Make the folder, lock it, and remove what a killed process left half-written.
 
         Raises:
             UsageError: another process holds it.
@@ -143,7 +143,7 @@ class RunDir:
     def write_result(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Write the summary: last of all files, for its presence says that the run is complete.
 
-        A run that was evaluated with another K keeps that summary; the new one goes beside it.
+        A run that was evaluated with another K keeps that summary; the new one is written beside it.
 
         Returns:
             What a reader of the file will see.
@@ -161,7 +161,7 @@ class RunDir:
     def write_start(self, device: str, images: dict[str, Any]) -> None:
         """Write `config.json` and `env.json`; a run that is to be trained further is no longer complete.
 
-        Its results until then are kept as `summary_e<epochs>...json`.
+        Its results until then become `summary_e<epochs>...json`.
 
         Args:
             device: where the run computes.
@@ -177,24 +177,24 @@ class RunDir:
         self.write_json("env.json", _environment(device, images))
 
     def save_last(self, state: dict[str, Any]) -> None:
-        """Keep the state of training after an epoch; see `checkpoints.save_checkpoint`."""
+        """Save the state of training after an epoch; see `checkpoints.save_checkpoint`."""
         save_checkpoint(self.last, state)
         self.stopped.unlink(missing_ok=True)
 
     def save_stopped(self, state: dict[str, Any]) -> None:
-        """Keep the state of training within an epoch.
+        """Save the state of training within an epoch.
 
-        Apart from the one after the last epoch, to which a run returns when its numbers stop being finite: it does so
-        whether it was interrupted or not.
+        In a file of its own: a run whose numbers stop being finite returns to the state after the last epoch, whether
+        it was interrupted since or not.
         """
         save_checkpoint(self.stopped, state, keep_previous=False)
 
     def save_best(self, state: dict[str, Any]) -> None:
-        """Keep the best model so far."""
+        """Save the best model so far."""
         save_checkpoint(self.best, state)
 
     def load_last(self) -> dict[str, Any]:
-        """The state of training that was kept last.
+        """The state of training that was saved last.
 
         Raises:
             CheckpointError: there is none that can be read.
@@ -235,11 +235,11 @@ class RunDir:
         return state
 
     def save_diverged(self, evidence: dict[str, Any]) -> None:
-        """Keep what a bug report needs: the batch, the step, the statistics of the latent, the model."""
+        """Save what a bug report needs: the batch, the step, the statistics of the latent, the model."""
         save_checkpoint(self.diverged, {**evidence, "config": dataclasses.asdict(self.config)}, keep_previous=False)
 
     def partial_log_px(self, best: dict[str, Any]) -> PartialResult:
-        """Where an estimate of log p(x) of this model with this K is kept while it goes on."""
+        """Where an estimate of log p(x) of this model with this K is stored while it is computed."""
         key = {"k": self.config.ll_sample, "model": digest(best["model"])}
         return PartialResult(self.last.parent / "log_px.pt", key)
 
@@ -249,14 +249,14 @@ class RunDir:
         return self.last.exists() or previous(self.last).exists()
 
     def log(self, line: dict[str, Any]) -> None:
-        """Add one epoch to `metrics.jsonl`, and tell the listeners."""
+        """Add one epoch to `metrics.jsonl`, and pass it to the listeners."""
         with naming(self.metrics_path), open(self.metrics_path, "a") as file:
             file.write(json.dumps(finite(line)) + "\n")
         for listen in self.listeners:
             listen(line)
 
     def rewind(self, epoch: int) -> None:
-        """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained anew."""
+        """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained again."""
         lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
         write_atomically(self.metrics_path, "".join(lines).encode())
 

@@ -23,7 +23,7 @@ class Metric:
         digits: after the decimal point.
         scale: factor between the summary and the tables, such as 100 for a share in per cent.
         error: key of its standard error or deviation.
-        beside: what the table of one run adds, a template of other numbers such as `of {units:.0f}`.
+        detail: what the table of one run adds, a template of other numbers such as `of {units:.0f}`.
         compared: whether tables of several runs show it unless other metrics are asked for.
         optional: whether None in a summary means that this run has no such number, rather than that it is not finite.
     """
@@ -34,7 +34,7 @@ class Metric:
     digits: int = 2
     scale: float = 1.0
     error: str = ""
-    beside: str = ""
+    detail: str = ""
     compared: bool = True
     optional: bool = False
 
@@ -66,7 +66,7 @@ METRICS: dict[str, Metric] = {
         "`log_px_se` is its standard error over the test images, `log_px_nonfinite` counts those without a finite one",
         better=1,
         error="log_px_se",
-        beside="(K={k:.0f})",
+        detail="(K={k:.0f})",
         optional=True,
     ),
     "elbo": Metric("ELBO", "E log p(x\\|z) - KL, a lower bound of log p(x), one sample of z per image", better=1),
@@ -84,7 +84,7 @@ METRICS: dict[str, Metric] = {
         "effective sample size",
         "effective sample size of the importance weights, mean over images, K at most",
         digits=1,
-        beside="of {k:.0f}",
+        detail="of {k:.0f}",
         compared=False,
         optional=True,
     ),
@@ -92,11 +92,11 @@ METRICS: dict[str, Metric] = {
         "active units",
         "coordinates of z whose posterior mean varies over images by more than 1 % of the prior's variance",
         digits=0,
-        beside="of {units:.0f}",
+        detail="of {units:.0f}",
         compared=False,
     ),
     "code_prior.log_joint": Metric(
-        "log p(x, codes)", _PRIOR, better=1, error="code_prior.log_joint_se", beside="<= log p(x)"
+        "log p(x, codes)", _PRIOR, better=1, error="code_prior.log_joint_se", detail="<= log p(x)"
     ),
     "code_prior.bits": Metric("bits of codes", _PRIOR, digits=1, compared=False),
     "code_prior.bits_given_class": Metric("bits given the class", _PRIOR, digits=1, compared=False, optional=True),
@@ -148,10 +148,10 @@ def number(value: float | None, digits: int = 2, sign: str = "") -> str:
 
 
 def headline(values: Mapping[str, Value]) -> str:
-    """The first metric that a run has, in a few words."""
+    """The first compared metric that a run has, in a few words."""
     for key, metric in METRICS.items():
         value = values.get(key, ())
-        if not isinstance(value, tuple):
+        if metric.compared and not isinstance(value, tuple):
             return f"{metric.heading} {metric.text(value)}"
     return ""
 

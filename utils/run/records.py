@@ -220,9 +220,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _is_epoch(line: Mapping[str, Any]) -> bool:
     """Whether a line of `metrics.jsonl` has what curves are drawn of."""
-    parts = [line.get("train"), *([] if line.get("val", ()) is None else [line.get("val")])]
+    parts = [line.get("train")] + ([] if line.get("val") is None else [line["val"]])
     return (
-        _is_count(line.get("epoch"))
+        "val" in line
+        and _is_count(line.get("epoch"))
         and _is_number(line.get("kl_weight"))
         and all(isinstance(part, dict) for part in parts)
         and all(part.get(key) is None or _is_number(part[key]) for part in parts for key in ("elbo", "log_px_z", "kl"))

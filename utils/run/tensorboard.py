@@ -28,7 +28,7 @@ def scalar_writer(folder: Path, epoch: int) -> Callable[[Mapping[str, Any]], Non
 
     Args:
         folder: takes the event files.
-        epoch: the last one that counts; what was written of later ones before is trained anew.
+        epoch: the last one that counts; later ones are trained again, and what was written of them is dropped.
     """
     from torch.utils.tensorboard import SummaryWriter
 

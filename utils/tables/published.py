@@ -19,7 +19,7 @@ class Protocol:
         runs: over how many runs they are averaged.
         settings: fields of `Config` (and `k`, the importance samples) with their published values; `epochs` and
             `look_ahead` are those of the early stopping.
-        remark: what a reader has to know besides.
+        remark: what else a reader has to know.
     """
 
     source: str
@@ -177,5 +177,5 @@ def protocol_notes(compared: Sequence[tuple[Protocol, Record]]) -> list[str]:
 
 def _say(name: str, value: Any) -> str:
     if name == "binarize":
-        return "once" if value else "anew in every batch"
+        return "once" if value else "in every batch"
     return say(value)

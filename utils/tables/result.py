@@ -26,7 +26,7 @@ def result_table(summary: Mapping[str, Any], verbosity: int = 1) -> str:
 
 
 def described(key: str, values: Mapping[str, Value], factors: Sequence[str] = ()) -> str:
-    """A metric of one run in words, with its error and what stands beside it; empty where the run lacks it.
+    """A metric of one run in words, with its error and detail; empty where the run lacks it.
 
     Args:
         key: of the metric.
@@ -44,7 +44,7 @@ def described(key: str, values: Mapping[str, Value], factors: Sequence[str] = ()
         return f"not finite for {count:.0f} images"
     text = metric.text(value, None if isinstance(error, tuple) else error)
     try:
-        return f"{text} {metric.beside.format_map(values)}".rstrip()
+        return f"{text} {metric.detail.format_map(values)}".rstrip()
     except (KeyError, TypeError, ValueError):  # the run lacks what would stand there
         return text
 

@@ -212,7 +212,7 @@ def test_published_numbers_stand_beside_ours_with_the_differences_of_protocol(tm
         "K 5 (published 500)",
         "batch size 100 (published 64)",
         "epochs at most 60 (published 500)",
-        "binarization once (published anew in every batch)",
+        "binarization once (published in every batch)",
     ):
         assert part in warning
     assert "KL warm-up" not in warning

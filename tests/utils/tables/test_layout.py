@@ -8,8 +8,8 @@ import pytest
 
 from tests.utils.fake_runs import comparable, finished
 from utils.tables.comparison import compare
+from utils.tables.comparison_table import write
 from utils.tables.layout import FORMATS, Bold, Table, as_text
-from utils.tables.spread import write
 
 
 @pytest.fixture
