@@ -21,8 +21,8 @@ PATIENCE = 60.0
 class Console:
     """Prints the head of a run, a progress bar or plain lines, and warnings.
 
-    A terminal gets a bar with epoch, training and validation ELBO, the best so far and the time left; anything else gets
-    a line every `-pf` epochs.
+    A terminal gets a bar with epoch, training and validation ELBO, the best so far and the time left; anything else
+    gets a line every `-pf` epochs.
     """
 
     def __init__(self, config: Config) -> None:
