@@ -32,9 +32,9 @@ from utils.config.config import Config
 from utils.config.flags import UsageError, flag, nearest
 from utils.experiment import prepare
 from utils.measure.evaluation import ROWS, estimate_log_px
+from utils.run.checkpoints import Progress
 from utils.run.folder import RunDir
-from utils.run.progress import Progress
-from utils.tables.layout import table
+from utils.tables.layout import Table, as_text
 from utils.train.adam import Adam
 from utils.train.batches import TrainingImages, fixed_images
 from utils.training_utils import train_epoch
@@ -385,7 +385,7 @@ def main(arguments: Sequence[str]) -> int:
         return "" if value is None else f"{value:.0f} {unit}" if unit == "MiB" else f"{value:.2f} {unit}"
 
     lines = [[row.what, *(cell(x, row.unit) for x in (row.value, row.must, row.aim)), row.detail] for row in rows]
-    print(table([["what", "measured", "must", "aim", ""], *lines]))
+    print(as_text(Table([["what", "measured", "must", "aim", ""], *lines])))
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -15,7 +15,7 @@ from utils.config.config import Config
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.run.folder import RunDir
-from utils.run.records import read_json, read_metrics, read_summary
+from utils.run.records import read_json, read_metrics, read_run
 from utils.tables.result import result_table
 
 if TYPE_CHECKING:
@@ -70,11 +70,9 @@ class Visit:
             absolute = "" if path.is_absolute() else f" ({path.absolute()})"
             what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
             raise UsageError(f"--from {path}{absolute}: {what}")
-        summary = read_summary(path / "summary.json")
-        if summary is None:
-            there = (path / "config.json").exists()
-            what = "is not finished; repeat its command to go on with it" if there else "holds no finished run"
-            raise UsageError(f"--from {path}: {what}")
+        summary = read_run(path)[0].summary
+        if not summary:
+            raise UsageError(f"--from {path}: is not finished; repeat its command to resume it")
         if not summary["best_epoch"]:
             raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
         self.model, config = load(path)

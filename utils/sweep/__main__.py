@@ -12,11 +12,12 @@ from utils.config.flags import UsageError, flag
 from utils.results import TableOptions, print_comparison, split
 from utils.run.failures import explain, flush_output
 from utils.run.interrupts import Interrupted, StopRequest
+from utils.run.records import read_runs
 from utils.sweep.display import build_display
 from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
 from utils.sweep.engines import ENGINES, Ended, Request, build_engine
 from utils.sweep.units import Unit, build_units
-from utils.tables.comparison import check_columns, read_run
+from utils.tables.columns import check_columns
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -159,12 +160,15 @@ def report(units: Sequence[Unit], failures: Sequence[Failure], options: TableOpt
     """The table of the complete runs, and the failures with their logs."""
     wanted = {(unit.run.path, unit.config.ll_sample) for unit in units}
     folders = dict.fromkeys(unit.run.path for unit in units if unit.run.path.exists())
-    records = [record for folder in folders for record in read_run(folder)]
+    found, left_out = read_runs(folders)
+    records = [record for record in found if record.summary]
     records = [record for record in records if record.diverged or (record.folder, record.k) in wanted]
     if failures:
         print(f"\n{len(failures)} of {len(units)} runs failed:", file=sys.stderr)
         for failure in failures:
             print(f"  {failure.unit.command}\n    {failure.reason}\n    log: {failure.unit.log}", file=sys.stderr)
+    for line in left_out:
+        print(f"utils.sweep: left out: {line}", file=sys.stderr)
     if records:
         print_comparison(records, options)
 
