@@ -15,6 +15,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
+from utils.config.command_line import Program, parse_options
 from utils.config.config import Config, identity_fields
 from utils.config.flags import UsageError, flag_of
 from utils.files import write_atomically
@@ -158,14 +159,30 @@ def _section(run: Run, place: int, folder: Path) -> str:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class NoOptions:
+    """`python -m utils.report` has no flags but `--help`."""
+
+
+PROGRAM = Program(
+    "python -m utils.report FOLDER",
+    "Write FOLDER/report.html: a table of all runs in the folder, with their pictures.",
+    "Exit codes: 0 done, 1 the folder holds no runs, 2 usage.",
+    takes_words=True,
+)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Write the page of the folder that is given."""
-    if len(arguments) != 1:
-        print("utils.report: takes one folder of runs, such as results/", file=sys.stderr)
-        return 2
-    folder = Path(arguments[0])
-    if not folder.is_dir():
-        print(f"utils.report: {folder}: is no folder; give one that holds runs, such as results/", file=sys.stderr)
+    try:
+        _, places = parse_options(arguments, NoOptions, PROGRAM)
+        if len(places) != 1:
+            raise UsageError("takes one folder of runs, such as results/")
+        folder = Path(places[0])
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: is no folder; give one that holds runs, such as results/")
+    except UsageError as error:
+        print(f"utils.report: {error}", file=sys.stderr)
         return 2
     runs, unreadable = find_runs(folder)
     for line in unreadable:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils.config.command_line import Program, parse_options
 from utils.config.flags import UsageError, flag
 
 if TYPE_CHECKING:
@@ -18,43 +19,42 @@ if TYPE_CHECKING:
 class TableOptions:
     """The flags of `python -m utils.results`."""
 
-    by: tuple[str, ...] | None = flag(
-        "--by",
-        "words",
-        "table",
-        None,
+    by: tuple[str, ...] = flag(
+        "--by", str, "table", (),
         "settings that make a row, such as dataset,name,z; default: data set, model, latent space and what differs",
+        many="either",
     )
-    metric: tuple[str, ...] | None = flag(
-        "--metric",
-        "words",
-        "table",
-        None,
+    metric: tuple[str, ...] = flag(
+        "--metric", str, "table", (),
         "metrics of summary.json to compare, such as log_px elbo kappa.mean seconds; default: log_px elbo log_px_z kl",
+        many="either",
     )
-    against: tuple[str, ...] | None = flag(
-        "--against", "words", "table", None, "rows to hold the others against with Welch's t-test, such as name=normal"
+    against: tuple[str, ...] = flag(
+        "--against", str, "table", (),
+        "rows to compare the others with by Welch's t-test, such as name=normal",
+        many="words",
     )
     format: str = flag(
-        "--format", "str", "table", "text", "how to write it", choices=("text", "markdown", "latex", "csv")
+        "--format", str, "table", "text", "how to write it", options=lambda: ("text", "markdown", "latex", "csv")
     )
+
+
+PROGRAM = Program(
+    "python -m utils.results FOLDER... [FLAGS]",
+    "Compare finished runs: mean and standard deviation over seeds, with the published figures beside them.",
+    "A folder is that of a run, or one that holds such folders at any depth.\n"
+    "Exit codes: 0 done, 1 there is no finished run, 2 usage.",
+    takes_words=True,
+)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Print the comparison of the runs in the folders that are given; returns the exit code."""
-    from utils.config.command_line import parse_options
     from utils.run.failures import flush_output
     from utils.tables.comparison import find_records
 
     try:
-        options, places = parse_options(
-            arguments,
-            TableOptions,
-            "python -m utils.results FOLDER...",
-            "Compare finished runs: mean and standard deviation over seeds, and the published figures beside them. "
-            "A folder is that of a run, or one that holds such folders at any depth.",
-            "Exit codes: 0 done, 1 there is no finished run, 2 usage.",
-        )
+        options, places = parse_options(arguments, TableOptions, PROGRAM)
         if not places:
             raise UsageError("no run folder was given; name one or more, such as results/digits/*")
         try:
@@ -71,11 +71,6 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def split(words: Sequence[str] | None) -> list[str]:
-    """A list that may be written with blanks, commas or both."""
-    return [part for word in words or () for part in word.split(",")]
-
-
 def print_comparison(records: Sequence[Record], options: TableOptions, notes: Sequence[str] = ()) -> None:
     """Print the table of some runs.
 
@@ -85,7 +80,7 @@ def print_comparison(records: Sequence[Record], options: TableOptions, notes: Se
     from utils.tables.comparison import compare
     from utils.tables.formats import FORMATS
 
-    found = compare(records, split(options.metric), split(options.by), options.against or (), notes)
+    found = compare(records, options.metric, options.by, options.against, notes)
     print(FORMATS[options.format](found), flush=True)
     if options.format == "csv":
         for note in found.notes:

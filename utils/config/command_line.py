@@ -1,210 +1,244 @@
-"""From the words of a command line to checked settings. argparse is used for `--help`; the words are checked here.
+"""From the words of a command line to checked settings.
 
-argparse accepts what a user did not mean: `-di x` for `-dis x`, `-zd5` for `-z d5`, `nan` for a number. So every word
-that begins with a dash has to be a flag in full before argparse's formatting is even imported.
+argparse parses. It accepts some words that a user did not mean, such as `-di x` for `-dis x` or `-zd5` for `-z d5`, so
+every word that begins with a dash is compared with the flags before argparse sees it.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn, TypeVar
 
-from utils.config.config import Config
-from utils.config.flags import Flag, UsageError, bare, flag_of, nearest, shown
+from hyperspherical_vae import __version__
+from utils.config.config import Config, owners
+from utils.config.flags import Flag, UsageError, bare, flags_of, nearest, shown
 from utils.config.request import Revisit, resolve_revisit
 from utils.config.rules import resolve
 
-_HELP = ("-h", "--help")
-_FROM = "--from"
-_METAVARS = {
-    "int": "N",
-    "float": "X",
-    "str": "TEXT",
-    "ints": "N,N,...",
-    "floats": "X,X,...",
-    "strs": "S,S,...",
-    "words": "WORD ...",
-}
-_DESCRIPTION = (
-    "Train, evaluate and picture a variational auto-encoder with a normal, hyperspherical or product latent space."
-)
-_EPILOG = (
-    "Repeating a command prints the table of a finished run and resumes an unfinished one. "
-    "Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 or 143 interrupted."
-)
+_METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 Settings = TypeVar("Settings")
 
 
-class Given(NamedTuple):
-    """A flag of a command line with the words that follow it, each checked.
+class Program(NamedTuple):
+    """What `--help` says of a program besides its flags.
 
     Attributes:
-        word: the flag as it was spelled.
-        field: the setting that it fills.
-        flag: what it allows.
-        texts: its words; none for a switch.
+        usage: a command, with what it takes besides flags.
+        description: what the program does.
+        epilog: what comes after the flags.
+        version: for `--version`; empty for a program without it.
+        takes_words: whether it takes words that belong to no flag.
+        misplaced: what to say of a flag that is none of this program but of `run_models.py`.
     """
 
-    word: str
-    field: str
-    flag: Flag
-    texts: tuple[str, ...]
+    usage: str
+    description: str
+    epilog: str
+    version: str = ""
+    takes_words: bool = False
+    misplaced: str = ""
 
-    @property
-    def value(self) -> Any:
-        """What its words mean; True for a switch. Those of a list count together, `a b` being the same as `a,b`."""
-        if not self.texts:
-            return True
-        if self.flag.kind not in ("strs", "words"):
-            return self.flag.parse(self.word, self.texts[0])
-        return tuple(part for text in self.texts for part in self.flag.parse(self.word, text))
+
+RUN_MODELS = Program(
+    "python run_models.py [FLAGS]",
+    "Train, evaluate and picture a variational auto-encoder.\n"
+    "Its latent space is a sphere, a Euclidean space, a product of these, or discrete codes.",
+    """\
+Repeating a command prints the table of a finished run and resumes an unfinished one.
+Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 or 143 interrupted.
+
+examples:
+  python run_models.py -n vmf -z 10 -d mnist
+  python run_models.py -zd s4,s4,e2 -d f_mnist -e 500 -rs 1 --seeds 5
+  python run_models.py --from results/mnist/RUN --figures latent samples --pdf""",
+    version=f"run_models.py {__version__}",
+)
+
+
+class CommandLine(argparse.ArgumentParser):
+    """A parser of the flags of some settings, whose errors are a `UsageError` of one line.
+
+    Args:
+        settings: dataclasses whose fields `flags.flag` made; a flag that is in several of them is there once.
+        program: what `--help` says.
+        several: let every flag take several words, and leave their values as text.
+    """
+
+    def __init__(self, settings: Iterable[type], program: Program, several: bool = False) -> None:
+        super().__init__(
+            usage=program.usage, description=program.description, epilog=program.epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS,
+        )  # fmt: skip
+        self.program, self.several = program, several
+        self.known: dict[str, Flag] = {}
+        self._headings: dict[str, Any] = {}
+        for kind in settings:
+            defaults = vars(kind())
+            for name, flag in flags_of(kind).items():
+                if flag.names[0] not in self.known:
+                    self._add(flag, dest=name, default=defaults[name], **self._arguments(flag))
+        self._add(Flag(("-h", "--help"), bool, "help", "print this help and stop"), action="help")
+        if program.version:
+            version = Flag(("--version",), bool, "help", "print the version and stop")
+            self._add(version, action="version", version=program.version)
+
+    def _arguments(self, flag: Flag) -> dict[str, Any]:
+        """How argparse reads a flag."""
+        if flag.value_type is bool:
+            return {"action": "store_true"}
+        one = _METAVARS[flag.value_type]
+        metavar = f"{one},{one},..." if flag.many == "commas" else one
+        if flag.choices:
+            metavar = "{" + ",".join(flag.choices) + "}"
+
+        def check(text: str) -> Any:
+            value = flag.parse(text)
+            return text if self.several else value
+
+        several = self.several or flag.many in ("words", "either")
+        return {"type": check, "metavar": metavar, **({"nargs": "+"} if several else {})}
+
+    def _add(self, flag: Flag, default: Any = None, **arguments: Any) -> None:
+        if flag.group not in self._headings:
+            self._headings[flag.group] = self.add_argument_group(flag.group)
+        kinds = " or ".join(owners(arguments.get("dest", "")))
+        text = flag.help + (f", for -n {kinds}" if kinds else "")
+        if default not in (None, ()) and flag.value_type is not bool:
+            text += f" (default: {default})"
+        self._headings[flag.group].add_argument(*flag.names, help=text, **arguments)
+        self.known |= dict.fromkeys(flag.names, flag)
+
+    def read(self, words: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+        """The values of the fields whose flags are given, and the words that belong to no flag.
+
+        The last of a repeated flag counts, so that scripts can append `"$@"`.
+
+        Raises:
+            UsageError: a word is no flag, a value is missing, malformed or out of range.
+            SystemExit: `--help` or `--version` was asked for and printed.
+        """
+        help_only = ["--help"] if {"-h", "--help"} & set(words) else None
+        found, loose = self.parse_known_args(help_only or self._checked(words))
+        if loose and not self.program.takes_words:
+            self._refuse(loose[0])
+        values = vars(found)
+        if not self.several:
+            values = {
+                name: tuple(itertools.chain.from_iterable(value)) if isinstance(value, list) else value
+                for name, value in values.items()
+            }
+        return values, loose
+
+    def _checked(self, words: Sequence[str]) -> list[str]:
+        """The words, none of which argparse takes for anything else."""
+        checked: list[str] = []
+        for word, after in itertools.zip_longest(words, words[1:]):
+            name, equals, text = word.partition("=")
+            flag, before = self.known.get(name), self.known.get(checked[-1]) if checked else None
+            if flag is None:
+                if _is_flag(word):
+                    self._refuse(word)
+                if word.startswith("-") and before and before.value_type is not bool:
+                    checked[-1] += f"={word}"  # argparse takes some negative numbers, such as -1e5, for a flag
+                    continue
+            elif flag.value_type is bool and equals:
+                raise UsageError(f"{name}: is a switch and takes no value; {shown(text)} was given")
+            elif flag.value_type is not bool and not equals and (after is None or _is_flag(after)):
+                what = "at the end of the line" if after is None else f"before {shown(after)}"
+                raise UsageError(f"{name}: its value is missing {what}; allowed: {flag.allowed}")
+            checked.append(word)
+        return checked
+
+    def _refuse(self, word: str) -> NoReturn:
+        """Refuse a word that is no flag, nor the value of one."""
+        name = word.partition("=")[0]
+        if self.program.misplaced and any(name in flag.names for flag in flags_of(Config).values()):
+            raise UsageError(f"{name}: {self.program.misplaced}")
+        what = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
+        takers = [flag.names[0] for flag in self.known.values() if name.lower() in flag.choices]
+        meant = f" (did you mean {takers[0]} {name.lower()}?)" if takers else nearest(name, self.known)
+        raise UsageError(f"{bare(name)}: {what}{meant}; --help lists all")
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse found wrong, instead of printing a usage and ending the program."""
+        raise UsageError(message.removeprefix("argument "))
+
+
+def _is_flag(word: str) -> bool:
+    # A dash before a digit or point is a negative number, which the flag's own limits then judge.
+    return word.startswith("-") and not re.match(r"-[0-9.]", word)
 
 
 def parse(arguments: Sequence[str]) -> Config | Revisit:
     """The run that the words describe, or with `--from` what to do with finished ones.
 
-    The last of a repeated flag counts, so that scripts can append `"$@"`.
-
     Raises:
-        UsageError: a word is no flag, a value is missing, malformed, out of range, or contradicts another.
-        SystemExit: `--help` was asked for and printed.
+        UsageError, SystemExit: as `CommandLine.read`, or two settings contradict each other.
     """
-    if any(word in _HELP for word in arguments):
-        print_help((Config, Revisit), "run_models.py", _DESCRIPTION, _EPILOG)
-    if any(word.partition("=")[0] == _FROM for word in arguments):
-        return resolve_revisit(Revisit(**{given.field: given.value for given in read_flags(arguments, Revisit)}))
-    return parse_run(arguments)
+    values = _read_runs(arguments)
+    if "runs" not in values:
+        return _run(values)
+    extra = [flag.names[0] for name, flag in flags_of(Config).items() if name in values.keys() - flags_of(Revisit)]
+    if extra:
+        allowed = ", ".join(flag.names[0] for flag in flags_of(Revisit).values())
+        raise UsageError(f"{extra[0]}: is for training, and --from trains nothing; allowed with it: {allowed}")
+    return resolve_revisit(Revisit(**values))
 
 
 def parse_run(arguments: Sequence[str]) -> Config:
     """The run that the words describe.
 
     Raises:
-        UsageError: as `parse`.
+        UsageError, SystemExit: as `parse`.
     """
-    return resolve(Config(**{given.field: given.value for given in read_flags(arguments, Config)}))
+    return _run(_read_runs(arguments))
+
+
+def read_grid(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """The words of each flag of runs, where a flag may have several; a switch has none.
+
+    Raises:
+        UsageError, SystemExit: as `CommandLine.read`.
+    """
+    values = _only_of_training(_read_runs(arguments, several=True))
+    flags = flags_of(Config)
+    return {flags[name].names[0]: [] if texts is True else texts for name, texts in values.items()}
+
+
+def _read_runs(arguments: Sequence[str], several: bool = False) -> dict[str, Any]:
+    values, _ = CommandLine((Config, Revisit), RUN_MODELS, several).read(arguments)
+    return values
+
+
+def _run(values: dict[str, Any]) -> Config:
+    return resolve(Config(**_only_of_training(values)))
+
+
+def _only_of_training(values: dict[str, Any]) -> dict[str, Any]:
+    """Refuse a flag that is for finished runs only."""
+    for name, flag in flags_of(Revisit).items():
+        if name in values.keys() - flags_of(Config):
+            raise UsageError(f"{flag.names[0]}: is for finished runs; add --from RUN, or leave it out")
+    return values
 
 
 def parse_options(
-    arguments: Sequence[str],
-    settings: type[Settings],
-    program: str,
-    description: str,
-    epilog: str,
-    of_runs: str | None = None,
+    arguments: Sequence[str], settings: type[Settings], program: Program
 ) -> tuple[Settings, list[str]]:
     """The settings of another program, and the words that belong to no flag.
 
     Args:
         arguments: the words.
         settings: a dataclass whose fields `flags.flag` made.
-        program, description, epilog: for `--help`.
-        of_runs: what to say of a flag that is none of this program but of `run_models.py`.
+        program: what `--help` says.
 
     Raises:
-        UsageError, SystemExit: as `parse`.
+        UsageError, SystemExit: as `CommandLine.read`.
     """
-    if any(word in _HELP for word in arguments):
-        print_help((settings,), program, description, epilog)
-    if of_runs:
-        misplaced = _spellings(Config).keys() - _spellings(settings).keys()
-        for word in arguments:
-            if (name := word.partition("=")[0]) in misplaced:
-                raise UsageError(f"{name}: {of_runs}")
-    loose: list[str] = []
-    values = {given.field: given.value for given in read_flags(arguments, settings, loose=loose)}
+    values, loose = CommandLine((settings,), program).read(arguments)
     return settings(**values), loose
-
-
-def read_flags(
-    arguments: Sequence[str], settings: type, *, several: bool = False, loose: list[str] | None = None
-) -> list[Given]:
-    """The flags of a command line, every word checked.
-
-    Args:
-        arguments: the words.
-        settings: a dataclass whose fields `flags.flag` made.
-        several: let every flag take several words; otherwise only those of kind `words` do.
-        loose: takes the words that belong to no flag; None refuses them.
-
-    Raises:
-        UsageError: a word is no flag, a value is missing, malformed or out of range.
-    """
-    known = _spellings(settings)
-    found: list[Given] = []
-    words = list(arguments)
-    while words:
-        word = words.pop(0)
-        name, equals, text = word.partition("=")
-        if name not in known:
-            if loose is not None and not word.startswith("-"):
-                loose.append(word)
-                continue
-            _refuse(word, name, settings)
-        field, spec = known[name]
-        if spec.kind == "bool":
-            if equals:
-                raise UsageError(f"{name}: is a switch and takes no value; {shown(text)} was given")
-            found.append(Given(name, field, spec, ()))
-            continue
-        if not equals:
-            if not words or _is_flag(words[0], known):
-                what = f"before {shown(words[0])}" if words else "at the end of the line"
-                raise UsageError(f"{name}: its value is missing {what}; allowed: {spec.allowed}")
-            text = words.pop(0)
-        texts = [text]
-        while (several or spec.kind == "words") and not equals and words and not _is_flag(words[0], known):
-            texts.append(words.pop(0))
-        for part in texts:
-            spec.parse(name, part)
-        found.append(Given(name, field, spec, tuple(texts)))
-    return found
-
-
-def _spellings(settings: type) -> dict[str, tuple[str, Flag]]:
-    return {word: (f.name, flag_of(f)) for f in dataclasses.fields(settings) for word in flag_of(f).names}
-
-
-def _refuse(word: str, name: str, settings: type) -> NoReturn:
-    if settings is Config and name in _spellings(Revisit):
-        raise UsageError(f"{name}: is for finished runs; add --from RUN, or leave it out")
-    if settings is Revisit and name in _spellings(Config):
-        allowed = ", ".join(flag_of(f).names[0] for f in dataclasses.fields(Revisit))
-        raise UsageError(f"{name}: is for training, and --from trains nothing; allowed with it: {allowed}")
-    what = "unknown flag" if word.startswith("-") else "a value that belongs to no flag"
-    takers = [spec.names[0] for _, spec in _spellings(settings).values() if name.lower() in spec.choices]
-    meant = f" (did you mean {takers[0]} {name.lower()}?)" if takers else nearest(name, _spellings(settings))
-    raise UsageError(f"{bare(name)}: {what}{meant}; --help lists all")
-
-
-def _is_flag(word: str, known: dict[str, tuple[str, Flag]]) -> bool:
-    # A dash before a digit or point is a negative number, which the flag's own limits then judge.
-    return word in known or (word.startswith("-") and not re.match(r"-[0-9.]", word))
-
-
-def print_help(settings: Sequence[type], program: str, description: str, epilog: str) -> NoReturn:
-    """Print the flags in their groups, with defaults, and leave with exit code 0."""
-    import argparse
-
-    parser = argparse.ArgumentParser(prog=program, description=description, epilog=epilog)
-    fields = [f for kind in settings for f in dataclasses.fields(kind)]
-    headings = dict.fromkeys(flag_of(f).group for f in fields)
-    groups = {heading: parser.add_argument_group(heading) for heading in headings}
-    seen: set[str] = set()
-    for f in fields:
-        spec = flag_of(f)
-        if spec.names[0] in seen:
-            continue
-        seen.add(spec.names[0])
-        group = groups[spec.group]
-        text = spec.help + ("" if f.default in (None, ()) or spec.kind == "bool" else f" (default: {f.default})")
-        if spec.kind == "bool":
-            group.add_argument(*spec.names, action="store_true", help=text)
-        else:
-            metavar = "{" + ",".join(spec.choices) + "}" if spec.choices else _METAVARS[spec.kind]
-            group.add_argument(*spec.names, metavar=metavar, help=text)
-    parser.print_help()
-    raise SystemExit(0)

@@ -11,6 +11,7 @@ from typing import Any
 
 from utils.config.config import Config
 from utils.config.flags import UsageError
+from utils.config.stored import from_json
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -30,7 +31,7 @@ def read_config(folder: Path) -> Config | None:
     """
     path = folder / "config.json"
     try:
-        return Config.from_json(path.read_text())
+        return from_json(path.read_text())
     except FileNotFoundError:
         return None
     except (UsageError, UnicodeDecodeError) as error:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.config.command_line import parse_options
+from utils.config.command_line import Program, parse_options
 from utils.config.flags import UsageError, flag
-from utils.results import TableOptions, print_comparison, split
+from utils.results import TableOptions, print_comparison
 from utils.run.failures import explain, flush_output
 from utils.run.interrupts import Interrupted, StopRequest
 from utils.sweep.display import build_display
@@ -26,40 +26,42 @@ class Options(TableOptions):
     """The flags of a sweep itself, before `--`; those of the table at its end are inherited."""
 
     zip: bool = flag(
-        "--zip", "bool", "what to run", False, "pair the values of flags that have several, instead of all combinations"
+        "--zip", bool, "what to run", False, "pair the values of flags that have several, instead of all combinations"
     )
-    dry_run: bool = flag("--dry_run", "bool", "what to run", False, "list the commands and how far each is, and stop")
-    engine: str = flag("--engine", "str", "where to run", "local", "what executes the runs", choices=tuple(ENGINES))
+    dry_run: bool = flag("--dry_run", bool, "what to run", False, "list the commands and how far each is, and stop")
+    engine: str = flag("--engine", str, "where to run", "local", "what executes the runs", options=lambda: ENGINES)
     workers: int | None = flag(
-        "--workers",
-        "int",
-        "where to run",
-        None,
-        "runs at the same time; as many as cores or cards allow",
-        low=1,
-        high=10_000,
+        "--workers", int, "where to run", None, "runs at the same time; as many as cores or cards allow",
+        low=1, high=10_000,
     )
     cores: int | None = flag(
-        "--cores", "int", "where to run", None, "cores per run; local divides all, the others give 1", low=1, high=1000
+        "--cores", int, "where to run", None, "cores per run; local divides all, the others give 1", low=1, high=1000
     )
     gpus: float | None = flag(
-        "--gpus", "float", "where to run", None, "share of a card per run, where there are cards (1)", above=0, high=1
+        "--gpus", float, "where to run", None, "share of a card per run, where there are cards (1)", above=0, high=1
     )
     retries: int = flag(
-        "--retries",
-        "int",
-        "where to run",
-        2,
-        "times that a killed run is started again, where it goes on",
-        low=0,
-        high=100,
+        "--retries", int, "where to run", 2, "times that a killed run is started again, where it goes on",
+        low=0, high=100,
     )
     address: str | None = flag(
-        "--address", "str", "where to run", None, "Ray cluster, such as auto or 10.0.0.1:6379; else Ray starts here"
+        "--address", str, "where to run", None, "Ray cluster, such as auto or 10.0.0.1:6379; else Ray starts here"
     )
     slurm: tuple[str, ...] | None = flag(
-        "--slurm", "strs", "where to run", None, "settings of submitit, such as timeout_min=600,slurm_partition=gpu"
+        "--slurm", str, "where to run", None, "settings of submitit, such as timeout_min=600,slurm_partition=gpu",
+        many="commas",
     )
+
+
+PROGRAM = Program(
+    "python -m utils.sweep [BATCH_FILE...] [FLAGS] [-- FLAGS OF run_models.py, each with one value or several]",
+    "Run a grid of settings, or the commands of batch files, each run in its own process.",
+    "Complete runs are skipped, others resumed.\n"
+    "Exit codes: 0 done, 1 a run failed, 2 usage, 130 or 143 interrupted.\n\n"
+    "example:\n  python -m utils.sweep --workers 4 -- -n vmf normal -z 2 5 -rs 1 2 3",
+    takes_words=True,
+    misplaced="is a flag of the runs; those come after --, such as: -- -n vmf normal -z 2 5 -rs 1 2 3",
+)
 
 
 def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
@@ -73,20 +75,12 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
     if "--" in own:
         own, words = own[: own.index("--")], own[own.index("--") + 1 :]
     try:
-        options, files = parse_options(
-            own,
-            Options,
-            "python -m utils.sweep [BATCH_FILE...] [FLAGS] [-- FLAGS OF run_models.py, each with one value or several]",
-            "Run a grid of settings, or the commands of batch files, each run in its own process. Complete runs are "
-            "skipped, others resumed.",
-            "Exit codes: 0 done, 1 a run failed, 2 usage, 130 or 143 interrupted.",
-            "is a flag of the runs; those come after --, such as: -- -n vmf normal -z 2 5 -rs 1 2 3",
-        )
+        options, files = parse_options(own, Options, PROGRAM)
         if not words and not files:
             raise UsageError(
                 "nothing to run; write -- and the flags of the runs, such as: -- -n vmf normal -z 2 5 -rs 1 2 3"
             )
-        check_columns(split(options.by))
+        check_columns(options.by)
         units = build_units(words, [Path(file) for file in files], options.zip)
         return dry_run(units) if options.dry_run else sweep(units, options, program or default_program())
     except UsageError as error:

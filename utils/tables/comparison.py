@@ -13,7 +13,6 @@ from typing import Any
 
 from utils.config.config import Config, identity_fields
 from utils.config.flags import UsageError, nearest
-from utils.config.system_settings import OF_KIND
 from utils.run.metrics import METRICS, Metric
 from utils.run.records import flatten, read_config, read_summary
 from utils.tables.published import Published, natural_order, protocol_notes, published_for
@@ -249,7 +248,7 @@ def setting(record: Record, name: str) -> Any:
 
 
 def _has(record: Record, name: str) -> bool:
-    return all(name not in names for kind, names in OF_KIND.items() if record.config.name != kind)
+    return record.config.has(name)
 
 
 def say(value: Any) -> str:

@@ -3,8 +3,8 @@
 import pytest
 
 from utils.config.command_line import parse
-from utils.config.config import Config
 from utils.config.flags import UsageError
+from utils.config.stored import from_json
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from utils.config.flags import UsageError
         ("-n gumbel -dis vmf", ["-dis vmf", "-n gumbel"]),
         ("-n gumbel --kappa 5", ["--kappa", "20 variables of 10 categories"]),
         ("-n vq --radius 2", ["--radius", "codes"]),
-        ("-n vq -cvm full", ["-cvm full", "normal latent"]),
+        ("-n vq -cvm full", ["-cvm full", "-n normal"]),
         ("-n vq -et cnn --positions 4", ["--positions 4", "-et mlp"]),
         ("-n vq -vll", ["-vll", "log p(x)"]),
         ("-n vq -b 2", ["--beta", "constant"]),
@@ -64,7 +64,7 @@ def test_what_is_accepted_and_survives_json(line, space, factors):
     config = parse(line.split())
     assert config.space == space
     assert config.factors == factors
-    assert Config.from_json(config.to_json()) == config
+    assert from_json(config.to_json()) == config
 
 
 def test_probe_is_the_same_run_and_the_rest_is_another():
