@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from models import build_model
-from utils.config.command_line import Program, parse_options, parse_run
+from utils.config.command_line import parse_options, parse_run
 from utils.config.config import Config
 from utils.config.flags import UsageError, flag, nearest
 from utils.experiment import prepare
@@ -358,18 +358,15 @@ class Options:
     json: str = flag("--json", str, "how", str(Path(__file__).with_name("measured.json")), "file to write")
 
 
-PROGRAM = Program(
-    "python -m benchmarks.bench [NAME...] [FLAGS]",
-    "Measure the speed of training, of log p(x) and of the start.",
-    f"Names, all unless given: {', '.join(BENCHMARKS)}\nExit codes: 0 done, 2 usage.",
-    takes_words=True,
-)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table and write its numbers; returns the exit code."""
     try:
-        given, names = parse_options(arguments, Options, PROGRAM)
+        given, names = parse_options(
+            arguments, Options,
+            usage="python -m benchmarks.bench [NAME...] [FLAGS]",
+            description="Measure the speed of training, of log p(x) and of the start.",
+            epilog=f"Names, all unless given: {', '.join(BENCHMARKS)}\nExit codes: 0 done, 2 usage.",
+        )
         for name in names:
             if name not in BENCHMARKS:
                 raise UsageError(f"{name!r} is not one of {', '.join(BENCHMARKS)}{nearest(name, BENCHMARKS)}")

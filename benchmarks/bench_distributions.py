@@ -34,7 +34,7 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
-from utils.config.command_line import Program, parse_options
+from utils.config.command_line import parse_options
 from utils.config.flags import UsageError, flag
 
 SAMPLING_SHAPES = [(100, 11), (10_000, 3), (10_000, 11), (50_000, 41), (1000, 513)]
@@ -153,17 +153,15 @@ class Options:
     seconds: float = flag("--seconds", float, "how", 4.0, "time for each row", above=0, high=1e5)
 
 
-PROGRAM = Program(
-    "python benchmarks/bench_distributions.py [FLAGS]",
-    (__doc__ or "").split("\n")[0],
-    "Exit codes: 0 done, 2 usage.",
-)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Measure and print the table; returns the exit code."""
     try:
-        options, _ = parse_options(arguments, Options, PROGRAM)
+        options, _ = parse_options(
+            arguments, Options, takes_words=False,
+            usage="python benchmarks/bench_distributions.py [FLAGS]",
+            description=(__doc__ or "").split("\n")[0],
+            epilog="Exit codes: 0 done, 2 usage.",
+        )
     except UsageError as error:
         print(f"benchmarks.bench_distributions: {error}", file=sys.stderr)
         return 2

@@ -68,7 +68,7 @@ class Kind:
     @property
     def all_settings(self) -> frozenset[str]:
         """Every setting that a model of this kind has and some other kinds lack."""
-        return frozenset((*self.arguments.values(), *self.settings)) - {"map_shape"}
+        return frozenset((self.size, *self.arguments.values(), *self.settings)) - {"map_shape"}
 
 
 def _sphere(title: str) -> Kind:

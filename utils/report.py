@@ -15,7 +15,7 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from utils.config.command_line import Program, parse_options
+from utils.config.command_line import parse_options
 from utils.config.config import Config, identity_fields
 from utils.config.flags import UsageError, flag_of
 from utils.files import write_atomically
@@ -164,18 +164,15 @@ class NoOptions:
     """`python -m utils.report` has no flags but `--help`."""
 
 
-PROGRAM = Program(
-    "python -m utils.report FOLDER",
-    "Write FOLDER/report.html: a table of all runs in the folder, with their pictures.",
-    "Exit codes: 0 done, 1 the folder holds no runs, 2 usage.",
-    takes_words=True,
-)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Write the page of the folder that is given."""
     try:
-        _, places = parse_options(arguments, NoOptions, PROGRAM)
+        _, places = parse_options(
+            arguments, NoOptions,
+            usage="python -m utils.report FOLDER",
+            description="Write FOLDER/report.html: a table of all runs in the folder, with their pictures.",
+            epilog="Exit codes: 0 done, 1 the folder holds no runs, 2 usage.",
+        )
         if len(places) != 1:
             raise UsageError("takes one folder of runs, such as results/")
         folder = Path(places[0])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.config.command_line import Program, parse_options
+from utils.config.command_line import parse_options
 from utils.config.flags import UsageError, flag
 
 if TYPE_CHECKING:
@@ -39,22 +39,19 @@ class TableOptions:
     )
 
 
-PROGRAM = Program(
-    "python -m utils.results FOLDER... [FLAGS]",
-    "Compare finished runs: mean and standard deviation over seeds, with the published figures beside them.",
-    "A folder is that of a run, or one that holds such folders at any depth.\n"
-    "Exit codes: 0 done, 1 there is no finished run, 2 usage.",
-    takes_words=True,
-)
-
-
 def main(arguments: Sequence[str]) -> int:
     """Print the comparison of the runs in the folders that are given; returns the exit code."""
     from utils.run.failures import flush_output
     from utils.tables.comparison import find_records
 
     try:
-        options, places = parse_options(arguments, TableOptions, PROGRAM)
+        options, places = parse_options(
+            arguments, TableOptions,
+            usage="python -m utils.results FOLDER... [FLAGS]",
+            description="Compare finished runs: mean and standard deviation over seeds, beside the published values.\n"
+            "A folder is that of a run, or one that holds such folders at any depth.",
+            epilog="Exit codes: 0 done, 1 there is no finished run, 2 usage.",
+        )
         if not places:
             raise UsageError("no run folder was given; name one or more, such as results/digits/*")
         try:

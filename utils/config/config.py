@@ -23,6 +23,7 @@ MODEL, DATA, TRAINING, OBJECTIVE = "model", "data", "training", "objective"
 CODES, CLASSIFIER = "discrete latents", "classifier"
 EVALUATION, EMBEDDINGS, RUN = "evaluation", "embeddings", "run"
 
+DEFAULT = next(iter(KINDS))  # the kind of latent where none is named
 PRODUCT = "productspace"  # the name of a model whose latent space has several factors, each of a kind of its own
 NO_FIGURES = "none"
 
@@ -30,11 +31,6 @@ NO_FIGURES = "none"
 def continuous() -> tuple[str, ...]:
     """The kinds of latent that have a dimension, and so can be factors of a product space."""
     return tuple(name for name, kind in KINDS.items() if not kind.is_discrete)
-
-
-def default_kind() -> str:
-    """The kind of latent where none is named."""
-    return next(iter(KINDS))
 
 
 def letter_of(kind: str) -> str:
@@ -57,13 +53,13 @@ class Config:
     """Everything that defines a run. `None` means "implied by the rest"; `resolve` fills it in."""
 
     name: str | None = flag(
-        "-n --name", str, MODEL, None, f"kind of model; implied by -dis or -zd, else {default_kind()}",
+        "-n --name", str, MODEL, None, f"kind of model; implied by -dis or -zd, else {DEFAULT}",
         options=lambda: (*KINDS, PRODUCT),
     )
     distribution: str | None = flag(
         "-dis --distribution", str, MODEL, None,
         f"distribution of the latent, implied by -n; under {PRODUCT} that of factors given as plain numbers "
-        f"({default_kind()})",
+        f"({DEFAULT})",
         options=continuous,
     )
     z: int | None = flag(
@@ -110,9 +106,11 @@ class Config:
     )
     image_size: tuple[int, int] | None = flag(
         "--image_size", int, DATA, None, "height and width that -d folder scales images to (64,64)",
-        many="commas", low=1, high=4096,
+        many="commas", low=1, high=4096, needs=("dataset", "folder"),
     )
-    grey: bool = flag("--grey", bool, DATA, False, "read the images of -d folder without colour")
+    grey: bool = flag(
+        "--grey", bool, DATA, False, "read the images of -d folder without colour", needs=("dataset", "folder")
+    )
     allow_unverified: bool = flag(
         "--allow_unverified", bool, DATA, False, "use data files that differ from the known ones"
     )
@@ -201,7 +199,8 @@ class Config:
         options=lambda: ("independent", "autoregressive"),
     )
     vq_prior_epochs: int = flag(
-        "--vq_prior_epochs", int, CODES, 10, "epochs to train an autoregressive prior", low=1, high=10**6
+        "--vq_prior_epochs", int, CODES, 10, "epochs to train an autoregressive prior",
+        low=1, high=10**6, needs=("vq_prior", "autoregressive"),
     )
 
     classifier: bool = flag(
@@ -210,12 +209,12 @@ class Config:
     classifier_weight: float = flag(
         "--classifier_weight", float, CLASSIFIER, 10.0,
         "weight of its cross-entropy, a mean over the labelled images of a batch, beside the ELBO of an image",
-        above=0, high=1e6,
+        above=0, high=1e6, needs=("classifier", True),
     )
     labels: int | None = flag(
         "--labels", int, CLASSIFIER, None,
         "training images whose labels it may see, equally many of each class, chosen by the seed (all)",
-        low=2, high=10**9,
+        low=2, high=10**9, needs=("classifier", True),
     )
 
     ll_sample: int = flag(
@@ -243,7 +242,11 @@ class Config:
         options=lambda: ("auto", "cpu", "cuda"),
     )
     exp_name: str | None = flag(
-        "-en --exp_name", str, RUN, None, "first part of the folder's name, in place of the model's", identity=False
+        "-en --exp_name", str, RUN, None, "first part of the folder's name, in place of the model's",
+        pattern=(
+            r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", "up to 80 letters, digits and . _ + -, a letter or digit first"
+        ),
+        identity=False,
     )
     log_dir: str = flag("-ld --log_dir", str, RUN, "results", "folder that holds the runs", identity=False)
     overwrite: bool = flag(

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-_PATTERNS = {int: r"[+-]?[0-9]{1,18}", float: r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"}
-_NOUNS = {int: "whole numbers", float: "numbers", str: "text", bool: "a switch"}
+_NUMBERS = {int: r"[+-]?[0-9]{1,18}", float: r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"}
+_NOUNS = {int: "whole numbers", float: "finite numbers", str: "text", bool: "a switch"}
 _CLOSE = 0.7  # likeness of two words, as difflib measures it
 
 
@@ -36,6 +36,8 @@ class Flag:
             that what was registered after the start is allowed, too.
         low, high: closed range of a number, or of each number of a list.
         above: open lower bound of a number.
+        pattern: of allowed text, and what it allows in words; by default all that can name a file.
+        needs: another setting and the value that it must have for this one to have an effect.
         identity: whether two runs that differ here are different runs (and so live in different folders).
     """
 
@@ -48,6 +50,8 @@ class Flag:
     low: float | None = None
     high: float | None = None
     above: float | None = None
+    pattern: tuple[str, str] = ("[^\0\ud800-\udc7f\udd00-\udfff]+", "text that is not empty")
+    needs: tuple[str, Any] | None = None
     identity: bool = True
 
     @property
@@ -58,12 +62,11 @@ class Flag:
     @property
     def allowed(self) -> str:
         """The values that it takes, in words."""
-        if self.choices:
-            return ", ".join(self.choices)
-        if self.high is None:
-            return _NOUNS[self.value_type]
-        start = f"from {_plain(self.low)}" if self.low is not None else f"above {_plain(self.above)}"
-        return f"{_NOUNS[self.value_type]} {start} to {_plain(self.high)}"
+        noun = self.pattern[1] if self.value_type is str else _NOUNS[self.value_type]
+        if self.high is not None:
+            start = f"from {_plain(self.low)}" if self.low is not None else f"above {_plain(self.above)}"
+            noun += f" {start} to {_plain(self.high)}"
+        return ", ".join(self.choices) or noun + (", separated by commas" if self.many == "commas" else "")
 
     def parse(self, text: str) -> Any:
         """The value that a word of the command line stands for, checked; a tuple for a flag with several values.
@@ -72,10 +75,9 @@ class Flag:
             UsageError: it is no such value, or one that is not allowed.
         """
         parts = text.split(",") if self.many in ("commas", "either") else [text]
-        if not all(re.fullmatch(_PATTERNS.get(self.value_type, "(?s:.*)"), part) for part in parts):
+        if self.value_type in _NUMBERS and not all(re.fullmatch(_NUMBERS[self.value_type], part) for part in parts):
             one = "a whole number" if self.value_type is int else "a finite number"
-            form = f"a list of {_NOUNS[self.value_type]} separated by commas" if self.many else one
-            raise UsageError(f"{shown(text)} is not {form}; allowed: {self.allowed}")
+            raise UsageError(f"{shown(text)} is not {'a list' if self.many else one}; allowed: {self.allowed}")
         values = tuple(self.value_type(part) for part in parts)
         return self.check(values if self.many else values[0])
 
@@ -86,21 +88,20 @@ class Flag:
             UsageError: it is of the wrong type, not one of the choices, or out of range.
         """
         parts = value if self.many else (value,)
-        allowed_type = (int, float) if self.value_type is float else self.value_type
+        types = (int, float) if self.value_type is float else self.value_type
         # bool is a kind of int to Python, not to a user.
-        if not (isinstance(parts, tuple) and parts) or not all(
-            isinstance(part, allowed_type) and isinstance(part, bool) == (self.value_type is bool) for part in parts
+        if not isinstance(parts, tuple) or not parts or not all(
+            isinstance(part, types) and isinstance(part, bool) == (self.value_type is bool) for part in parts
         ):
             raise UsageError(f"{shown(value)} is not of the right kind; allowed: {self.allowed}")
         for part in parts:
+            if self.value_type is str and not re.fullmatch(self.pattern[0], part):
+                raise UsageError(f"{shown(part)} cannot be used here; allowed: {self.allowed}")
             if self.choices and part not in self.choices:
                 raise UsageError(f"{shown(part)} is not one of {self.allowed}{nearest(part, self.choices)}")
             # Written so that a NaN fails every comparison and is refused.
-            if self.value_type in _PATTERNS and not (
-                (self.low is None or part >= self.low)
-                and (self.above is None or part > self.above)
-                and (self.high is None or part <= self.high)
-            ):
+            fits = (self.low is None or part >= self.low) and (self.above is None or part > self.above)
+            if not (fits and (self.high is None or part <= self.high)):
                 raise UsageError(f"{shown(part)} is out of range; allowed: {self.allowed}")
         return value
 
@@ -130,22 +131,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     from difflib import SequenceMatcher  # only needed once something is wrong
 
-    given = _plain_word(word[:80])
+    given = word[:80].lstrip("-").lower()
     if not any(character.isalpha() for character in given):
         return ""
 
     def likeness(name: str) -> float:
-        name = _plain_word(name)
+        name = name.lstrip("-").lower()
         found = SequenceMatcher(None, name, given).ratio()
         begins = len(given) >= 3 and name.startswith(given)
         return max(found, _CLOSE) if begins or sorted(name) == sorted(given) else found
 
     best = max(sorted(known), key=likeness, default="")
     return f" (did you mean {best}?)" if best and likeness(best) >= _CLOSE else ""
-
-
-def _plain_word(word: str) -> str:
-    return word.lstrip("-").lower()
 
 
 def shown(value: Any) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.config.command_line import Program, parse_options
-from utils.config.flags import UsageError, flag
+from utils.config.command_line import parse_options
+from utils.config.config import Config
+from utils.config.flags import UsageError, flag, flags_of
 from utils.results import TableOptions, print_comparison
 from utils.run.failures import explain, flush_output
 from utils.run.interrupts import Interrupted, StopRequest
@@ -19,6 +20,7 @@ from utils.sweep.units import Unit, build_units
 from utils.tables.comparison import check_columns, read_run
 
 DONE, FAILED, USAGE = 0, 1, 2
+EXAMPLE = "-- -n vmf normal -z 2 5 -rs 1 2 3"
 
 
 @dataclass(frozen=True)
@@ -53,17 +55,6 @@ class Options(TableOptions):
     )
 
 
-PROGRAM = Program(
-    "python -m utils.sweep [BATCH_FILE...] [FLAGS] [-- FLAGS OF run_models.py, each with one value or several]",
-    "Run a grid of settings, or the commands of batch files, each run in its own process.",
-    "Complete runs are skipped, others resumed.\n"
-    "Exit codes: 0 done, 1 a run failed, 2 usage, 130 or 143 interrupted.\n\n"
-    "example:\n  python -m utils.sweep --workers 4 -- -n vmf normal -z 2 5 -rs 1 2 3",
-    takes_words=True,
-    misplaced="is a flag of the runs; those come after --, such as: -- -n vmf normal -z 2 5 -rs 1 2 3",
-)
-
-
 def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
     """Run what the command line describes and return the exit code.
 
@@ -75,11 +66,19 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
     if "--" in own:
         own, words = own[: own.index("--")], own[own.index("--") + 1 :]
     try:
-        options, files = parse_options(own, Options, PROGRAM)
+        for word in own:
+            if any(word.partition("=")[0] in flag.names for flag in flags_of(Config).values()):
+                raise UsageError(f"{word}: is a flag of the runs; those come after --, such as: {EXAMPLE}")
+        options, files = parse_options(
+            own, Options,
+            usage="python -m utils.sweep [BATCH_FILE...] [FLAGS] [-- FLAGS OF run_models.py, each with several values]",
+            description="Run a grid of settings, or the commands of batch files, each run in its own process.\n"
+            "Complete runs are skipped, others resumed.",
+            epilog="Exit codes: 0 done, 1 a run failed, 2 usage, 130 or 143 interrupted.\n\n"
+            f"example:\n  python -m utils.sweep --workers 4 {EXAMPLE}",
+        )
         if not words and not files:
-            raise UsageError(
-                "nothing to run; write -- and the flags of the runs, such as: -- -n vmf normal -z 2 5 -rs 1 2 3"
-            )
+            raise UsageError(f"nothing to run; write -- and the flags of the runs, such as: {EXAMPLE}")
         check_columns(options.by)
         units = build_units(words, [Path(file) for file in files], options.zip)
         return dry_run(units) if options.dry_run else sweep(units, options, program or default_program())
