@@ -15,7 +15,7 @@ from utils.run.failures import explain, flush_output
 from utils.run.interrupts import Interrupted, StopRequest
 from utils.sweep.display import build_display
 from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
-from utils.sweep.engines import ENGINES, Request, build_engine
+from utils.sweep.engines import ENGINES, Ended, Request, build_engine
 from utils.sweep.units import Unit, build_units
 from utils.tables.comparison import check_columns, read_run
 
@@ -50,8 +50,8 @@ class Options(TableOptions):
         "--address", str, "where to run", None, "Ray cluster, such as auto or 10.0.0.1:6379; else Ray starts here"
     )
     slurm: tuple[str, ...] | None = flag(
-        "--slurm", str, "where to run", None, "settings of submitit, such as timeout_min=600,slurm_partition=gpu",
-        many="commas",
+        "--slurm", str, "where to run", None, "settings of submitit, such as timeout_min=600 slurm_partition=gpu",
+        many="words",
     )
 
 
@@ -109,7 +109,7 @@ def sweep(units: Sequence[Unit], options: Options, program: Sequence[str]) -> in
     """Run what is missing, list what failed and print the table of the rest."""
     complete = [unit for unit in units if unit.run.result() is not None]
     missing = [unit for unit in units if unit not in complete]
-    failures = [failure for unit in complete if (failure := judge(unit, 0))]
+    failures = [failure for unit in complete if (failure := judge(unit, Ended(0)))]
     print(f"{len(units)} runs: {len(complete)} complete, {len(missing)} to do")
     if missing:
         engine = build_engine(options.engine, request_of(options, missing))
@@ -135,12 +135,6 @@ def request_of(options: Options, units: Sequence[Unit]) -> Request:
         raise UsageError(f"--address: is for --engine ray, but the engine is {options.engine}")
     if options.slurm is not None and options.engine != "slurm":
         raise UsageError(f"--slurm: is for --engine slurm, but the engine is {options.engine}")
-    settings = {}
-    for text in options.slurm or ():
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise UsageError(f"--slurm: {text!r} must be NAME=VALUE, such as timeout_min=600")
-        settings[name] = value
     return Request(
         jobs=len(units),
         workers=options.workers,
@@ -148,7 +142,7 @@ def request_of(options: Options, units: Sequence[Unit]) -> Request:
         gpus=options.gpus,
         uses_gpus=any(unit.config.device != "cpu" for unit in units),
         address=options.address,
-        slurm=settings,
+        slurm=options.slurm or (),
         log_dir=Path(units[0].config.log_dir).absolute(),
         retries=options.retries,
     )
