@@ -26,15 +26,15 @@ from unittest import mock
 import torch
 from torch import nn
 
-from utils.config.command_line import parse, parse_options
+from utils.config.command_line import parse_options, parse_run
 from utils.config.config import Config
 from utils.config.flags import UsageError, flag, nearest
 from utils.experiment import Experiment
 from utils.measure.conditions import Conditions
 from utils.measure.log_px import ROWS, estimate_log_px
+from utils.run.checkpoints import Progress
 from utils.run.interrupts import StopRequest
-from utils.run.progress import Progress
-from utils.tables.layout import table
+from utils.tables.layout import Table, as_text
 from utils.train.batches import TrainingImages
 from utils.training_utils import Trainer
 
@@ -73,9 +73,7 @@ class Setting:
 
     def config(self, line: str) -> Config:
         """The run that these flags describe, on MNIST."""
-        config = parse([*line.split(), "-d", "mnist", "--data_dir", self.data_dir, "--device", "cpu"])
-        assert isinstance(config, Config)
-        return config
+        return parse_run([*line.split(), "-d", "mnist", "--data_dir", self.data_dir, "--device", "cpu"])
 
     def clock(self) -> float:
         """Processor time on one thread, which other programs hardly touch; else seconds on the wall."""
@@ -110,7 +108,6 @@ def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], None]
         from utils.train.compiling import compiled_step
 
         step = compiled_step(model, images)
-
     trainer = Trainer(model, images, config, experiment.run, experiment.console, dict, step=step)
 
     def train() -> None:  # nothing is written before an epoch ends
@@ -233,14 +230,14 @@ def in_process(lines: str, *arguments: str) -> str:
 
 MEMORY = """
 import re, sys
-from utils.config.command_line import parse
+from utils.config.command_line import parse_run
 from utils.experiment import Experiment
 from utils.measure.conditions import Conditions
 from utils.measure.log_px import estimate_log_px
 from utils.run.interrupts import StopRequest
 images, k, data_dir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-words = ["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"]
-experiment = Experiment.prepare(parse(words), StopRequest())
+config = parse_run(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"])
+experiment = Experiment.prepare(config, StopRequest())
 test = experiment.test_images
 def highest():  # unlike getrusage, which begins with that of the process that started this one
     return re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
@@ -353,24 +350,22 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {
 class Options:
     """The flags of `python -m benchmarks.bench`."""
 
-    data_dir: str = flag("--data_dir", "str", "how", "data", "folder with the data sets; MNIST has to be there")
+    data_dir: str = flag("--data_dir", str, "how", "data", "folder with the data sets; MNIST has to be there")
     threads: int = flag(
-        "--threads", "int", "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
+        "--threads", int, "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
     )
-    repetitions: int = flag("--repetitions", "int", "how", 15, "turns of a comparison", low=1, high=10**6)
-    json: str = flag("--json", "str", "how", str(Path(__file__).with_name("measured.json")), "file to write")
+    repetitions: int = flag("--repetitions", int, "how", 15, "turns of a comparison", low=1, high=10**6)
+    json: str = flag("--json", str, "how", str(Path(__file__).with_name("measured.json")), "file to write")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table and write its numbers; returns the exit code."""
     try:
         given, names = parse_options(
-            arguments,
-            Options,
-            "python -m benchmarks.bench [NAME...]",
-            "Measure the speed of training, of log p(x) and of the start. Names, all unless given: "
-            + ", ".join(BENCHMARKS),
-            "Exit codes: 0 done, 2 usage.",
+            arguments, Options,
+            usage="python -m benchmarks.bench [NAME...] [FLAGS]",
+            description="Measure the speed of training, of log p(x) and of the start.",
+            epilog=f"Names, all unless given: {', '.join(BENCHMARKS)}\nExit codes: 0 done, 2 usage.",
         )
         for name in names:
             if name not in BENCHMARKS:
@@ -386,7 +381,7 @@ def main(arguments: Sequence[str]) -> int:
         return "" if value is None else f"{value:.0f} {unit}" if unit == "MiB" else f"{value:.2f} {unit}"
 
     lines = [[row.what, *(cell(x, row.unit) for x in (row.value, row.must, row.aim)), row.detail] for row in rows]
-    print(table([["what", "measured", "must", "aim", ""], *lines]))
+    print(as_text(Table([["what", "measured", "must", "aim", ""], *lines])))
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -34,12 +34,11 @@ from utils.measure.conditions import Conditions
 from utils.measure.elbo import SplitTerms, active_units, evaluate_elbo
 from utils.measure.log_px import estimate_log_px
 from utils.model_utils import count_parameters
-from utils.run.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from utils.run.checkpoints import CheckpointError, Progress, load_checkpoint, save_checkpoint
 from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.image_log_px import read_log_px, write_log_px
 from utils.run.interrupts import StopRequest
-from utils.run.progress import Progress
 from utils.run.records import read_metrics
 from utils.run.tensorboard import check_installed, scalar_writer, write_figures
 from utils.seeds import derive_seed
@@ -63,21 +62,6 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UsageError("--device cuda: this machine has no CUDA device that torch can use; allowed here: auto, cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
-def data_of(config: Config, load: Callable[..., Data] = load_data) -> Data:
-    """The data set of a run.
-
-    Raises:
-        DataError: it cannot be had.
-    """
-    return load(
-        config.dataset,
-        config.data_dir,
-        allow_unverified=config.allow_unverified,
-        image_size=config.image_size,
-        grey=config.grey,
-    )
 
 
 def check_figures(names: Sequence[str], config: Config, place: str = "") -> None:
@@ -147,7 +131,7 @@ class Experiment:
         if data is None:
             if processes.rank:
                 processes.wait()  # the first one may have to download
-            data = data_of(config)
+            data = load_data(config)
             if not processes.rank:
                 processes.wait()
         check_labels(config, data)

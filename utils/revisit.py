@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ import torch
 from models import load_model
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
-from utils.experiment import Experiment, check_figures, choose_device, data_of
+from utils.experiment import Experiment, check_figures, choose_device
 from utils.figures import registry
 from utils.figures.subject import Subject, Undrawable
 from utils.files import write_atomically
@@ -22,7 +20,7 @@ from utils.load_data import Data, load_data
 from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.interrupts import StopRequest
-from utils.run.records import read_summary
+from utils.run.records import read_json, read_run
 from utils.seeds import derive_seed
 from utils.tables.result import result_table
 
@@ -40,8 +38,7 @@ def revisit(request: Revisit, stop: StopRequest) -> bool:
     Raises:
         UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
     """
-    load = functools.cache(load_data)  # runs of the same data share them
-    visits = [Visit(request, Path(folder), stop, load) for folder in request.runs]
+    visits = [Visit(request, Path(folder), stop) for folder in request.runs]
     if request.compares:
         return _compare(request, visits)
     done = [visit.carry_out() for visit in visits]
@@ -55,27 +52,24 @@ class Visit:
         request: what to do.
         path: the run's folder.
         stop: what signals ask for.
-        load: `load_data`, or a function that gives the same.
 
     Raises:
         UsageError: the folder holds no finished run that saved a model, or the run lacks what is asked for.
         CheckpointError: its model cannot be read.
     """
 
-    def __init__(self, request: Revisit, path: Path, stop: StopRequest, load: Callable[..., Data]) -> None:
-        self.request, self.path, self.summary = request, path, _summary_of(path)
+    def __init__(self, request: Revisit, path: Path, stop: StopRequest) -> None:
+        self.request, self.path, self.stop, self.summary = request, path, stop, _summary_of(path)
         self.best_epoch = int(self.summary["best_epoch"])
-        model, config = load_model(path)
+        self.model, config = load_model(path)
         asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
         config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
         check_figures(request.figures or (), config, f" ({path})")
         if request.kappas and (misfit := registry.missing(("sphere",), config)):
             raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")
-        model.to(choose_device(request.device or "auto"))
-        self.experiment = Experiment(
-            config, data_of(config, load), model, RunDir(config, path), Console(config), stop
-        )
+        self.config, self.run, self.console = config, RunDir(config, path), Console(config)
         self.label = None if request.label is None else self._class(request.label)
+        self.model.to(choose_device(request.device or "auto"))
 
     def _class(self, text: str) -> int:
         """The class of a number or name.
@@ -83,10 +77,10 @@ class Visit:
         Raises:
             UsageError: there is none.
         """
-        data, dataset = self.experiment.data, self.experiment.config.dataset
-        names, classes = data.class_names, data.classes
+        images = (read_json(self.path / "env.json") or {})["images"]
+        names, classes, dataset = images["class_names"], images["classes"], self.config.dataset
         if text in names:
-            return names.index(text)
+            return int(names.index(text))
         if not classes:
             raise UsageError(f"--label {text}: {dataset} has no labels; leave it out")
         if text.isdecimal() and text.isascii() and int(text) < classes:
@@ -97,55 +91,59 @@ class Visit:
             + nearest(text, names)
         )
 
+    def experiment(self, data: Data) -> Experiment:
+        """The run with its data."""
+        return Experiment(self.config, data, self.model, self.run, self.console, self.stop)
+
     def carry_out(self) -> bool:
         """Evaluate, draw and generate, as asked; returns whether all could be done."""
-        request, experiment = self.request, self.experiment
-        with experiment.run:
+        request = self.request
+        with self.run:
+            experiment = self.experiment(load_data(self.config))
             if request.ll_sample is not None:
-                print(result_table(self.evaluate(), experiment.config.verbosity))
+                print(result_table(self.evaluate(experiment), self.config.verbosity))
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
             if request.generate is not None:
                 self.generate(subject, request.generate)
             if not request.draws:
                 return True
-            drawn = registry.draw(subject, experiment.run.figures, request.figure_names, bool(request.pdf))
+            drawn = registry.draw(subject, self.run.figures, request.figure_names, bool(request.pdf))
         for file in drawn.files:
-            experiment.console.say(str(file))
+            self.console.say(str(file))
         for line in drawn.refused:
             print(line, file=sys.stderr if request.figure_names else sys.stdout)
         return not (drawn.refused and request.figure_names)
 
-    def evaluate(self) -> dict[str, Any]:
+    def evaluate(self, experiment: Experiment) -> dict[str, Any]:
         """The result with the asked number of importance samples; written beside those that are there."""
-        run = self.experiment.run
-        if (found := run.result()) is not None:
+        if (found := self.run.result()) is not None:
             return found
-        best = run.load_best()
+        best = self.run.load_best()
         # What does not depend on K, such as the accuracy of a classifier, is taken over.
-        test = {**self.summary["test"], **self.experiment.evaluate(best)}
-        return self.experiment.write({**self.summary, "test": test}, best)
+        test = {**self.summary["test"], **experiment.evaluate(best)}
+        return experiment.write({**self.summary, "test": test}, best)
 
     def generate(self, subject: Subject, count: int) -> None:
         """Write new images, in place of earlier ones."""
-        request, experiment, label = self.request, self.experiment, self.label
-        seed = experiment.config.rs if request.rs is None else request.rs
+        request, label = self.request, self.label
+        seed = self.config.rs if request.rs is None else request.rs
         torch.manual_seed(derive_seed(seed, "generate", request.label or ""))
         with torch.no_grad():
             try:
-                prior = experiment.model.latent.prior()
+                prior = self.model.latent.prior()
                 z = prior.sample((count,)) if label is None else subject.class_latents(label, count)
             except Undrawable as reason:
                 raise UsageError(f"--label {request.label}: {reason} ({self.path})") from None
             images = subject.decode(z)
         from utils.plotting_utils import png  # only here, since it imports matplotlib
 
-        stem = experiment.run.figures / ("generated" if label is None else f"generated_label{label}")
+        stem = self.run.figures / ("generated" if label is None else f"generated_label{label}")
         for old in stem.parent.glob(f"{stem.name}_[0-9]*.png"):
             old.unlink()
         width = max(len(str(count)), 4)
         for number, image in enumerate(images, 1):
             write_atomically(stem.with_name(f"{stem.name}_{number:0{width}d}.png"), png(image))
-        experiment.console.say(f"{count} images: {stem}_*.png")
+        self.console.say(f"{count} images: {stem}_*.png")
 
 
 def _summary_of(path: Path) -> dict[str, Any]:
@@ -158,11 +156,9 @@ def _summary_of(path: Path) -> dict[str, Any]:
         absolute = "" if path.is_absolute() else f" ({path.absolute()})"
         what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
         raise UsageError(f"--from {path}{absolute}: {what}")
-    summary = read_summary(path / "summary.json")
-    if summary is None:
-        there = (path / "config.json").exists()
-        what = "is not finished; repeat its command to resume it" if there else "holds no finished run"
-        raise UsageError(f"--from {path}: {what}")
+    summary = dict(read_run(path)[0].summary)
+    if not summary:
+        raise UsageError(f"--from {path}: is not finished; repeat its command to resume it")
     if not summary["best_epoch"]:
         raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
     return summary
@@ -170,15 +166,15 @@ def _summary_of(path: Path) -> dict[str, Any]:
 
 def _compare(request: Revisit, visits: list[Visit]) -> bool:
     """Draw the reconstructions of several runs below each other."""
-    experiments = [visit.experiment for visit in visits]
-    data_sets = {(one.config.dataset, one.model.shape) for one in experiments}
+    data_sets = {(visit.config.dataset, visit.model.shape) for visit in visits}
     if len(data_sets) > 1:
         names = ", ".join(sorted(name for name, _ in data_sets))
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
-    first = experiments[0]
-    originals = first.data.test.images.float().div(first.data.levels)
+    first = visits[0]
+    data = load_data(first.config)
+    originals = data.test.images.float().div(data.levels)
     with first.run:
-        subjects = [visit.experiment.subject(visit.best_epoch) for visit in visits]
+        subjects = [visit.experiment(data).subject(visit.best_epoch) for visit in visits]
         files = registry.draw_side_by_side(subjects, originals, first.run.figures, bool(request.pdf))
     for file in files:
         first.console.say(str(file))

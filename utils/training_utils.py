@@ -16,9 +16,9 @@ from hyperspherical_vae.kinds import KINDS
 from models import VAE, ELBOTerms
 from utils.config.config import Config
 from utils.config.schedule import kl_weight
+from utils.run.checkpoints import Progress
 from utils.run.console import Console
 from utils.run.folder import RunDir
-from utils.run.progress import Progress
 from utils.seeds import derive_seed
 from utils.train.adam import Adam
 from utils.train.batches import TrainingImages

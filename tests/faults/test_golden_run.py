@@ -22,7 +22,7 @@ LINE = "-d digits -zd s2,e2 -hd 4 -klw 0 -lls 5 -bs 300"
 def test_model_means_what_it_meant():
     model, config = load_model(only_run(GOLDEN))
     assert config.space == "S^2 x R^2"
-    data = load_data("digits", "data")
+    data = load_data(config)
     images = Preparation(data.levels, True, config.rs, torch.device("cpu")).fixed(data.test, "test")
     found = evaluate_elbo(model, images, Conditions(config.rs)).summary()
     test = json.loads((only_run(GOLDEN) / "summary.json").read_text())["test"]
