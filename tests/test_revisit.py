@@ -84,7 +84,6 @@ def test_words_fill_the_request(line, field, value):
         ("--from a --label 3", ["--label 3", "--generate"]),
         ("--from a -rs 3", ["-rs 3", "--generate"]),
         ("--from a --figure latent", ["--figure", "--figures"]),
-        ("--figures latent", ["--figures", "--from"]),
         ("--generate 5 -n vmf", ["--generate", "--from"]),
     ],
 )

@@ -72,13 +72,7 @@ def prepare(
     if data is None:
         if peers.rank:
             peers.wait()  # the first one may have to download
-        data = load_data(
-            config.dataset,
-            config.data_dir,
-            allow_unverified=config.allow_unverified,
-            image_size=config.image_size,
-            grey=config.grey,
-        )
+        data = load_data(config)
         if not peers.rank:
             peers.wait()
     check_labels(config, data)

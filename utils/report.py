@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
+from utils.config.command_line import parse_options
 from utils.config.config import identity_fields
 from utils.config.flags import UsageError, flag_of
 from utils.files import write_atomically
@@ -120,15 +122,28 @@ def _section(record: Record, place: int, folder: Path) -> str:
     )
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """`python -m utils.report` has no flags but `--help`."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Write the page of the folder that is given; returns the exit code."""
     return guarded("utils.report", lambda: _report(arguments))
 
 
 def _report(arguments: Sequence[str]) -> int:
-    if len(arguments) != 1:
+    _, places = parse_options(
+        arguments, NoOptions,
+        usage="python -m utils.report FOLDER",
+        description="Write FOLDER/report.html: a table of all runs in the folder, with their pictures.",
+        epilog="Exit codes: 0 done, 1 the folder holds no runs, 2 usage.",
+    )
+    if len(places) != 1:
         raise UsageError("takes one folder of runs, such as results/")
-    folder = Path(arguments[0])
+    folder = Path(places[0])
+    if not folder.is_dir():
+        raise UsageError(f"{printable(folder)}: is no folder; give one that holds runs, such as results/")
     records, left_out = find_runs([folder])
     for line in left_out:
         print(f"utils.report: left out: {line}", file=sys.stderr)

@@ -21,25 +21,23 @@ from utils.tables.layout import FORMATS
 class TableOptions:
     """The flags of `python -m utils.results`."""
 
-    by: tuple[str, ...] | None = flag(
-        "--by",
-        "words",
-        "table",
-        None,
+    by: tuple[str, ...] = flag(
+        "--by", str, "table", (),
         "settings that make a row, such as dataset,name,z; default: data set, model, latent space and what differs",
+        many="either",
     )
-    metric: tuple[str, ...] | None = flag(
-        "--metric",
-        "words",
-        "table",
-        None,
+    metric: tuple[str, ...] = flag(
+        "--metric", str, "table", (),
         "metrics of summary.json to compare, such as log_px elbo kappa.mean seconds; default: log_px elbo log_px_z kl",
+        many="either",
     )
-    against: tuple[str, ...] | None = flag(
-        "--against", "words", "table", None, "rows to compare the others with by Welch's t-test, such as name=normal"
+    against: tuple[str, ...] = flag(
+        "--against", str, "table", (),
+        "rows to compare the others with by Welch's t-test, such as name=normal",
+        many="words",
     )
     format: str = flag(
-        "--format", "str", "table", "text", "how to write it", choices=tuple(FORMATS)
+        "--format", str, "table", "text", "how to write it", options=lambda: tuple(FORMATS)
     )
 
 
@@ -50,12 +48,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _compare(arguments: Sequence[str]) -> int:
     options, places = parse_options(
-        arguments,
-        TableOptions,
-        "python -m utils.results FOLDER...",
-        "Compare finished runs: mean and standard deviation over seeds, and the published numbers beside them. "
+        arguments, TableOptions,
+        usage="python -m utils.results FOLDER... [FLAGS]",
+        description="Compare finished runs: mean and standard deviation over seeds, beside the published values.\n"
         "A folder is that of a run, or one that holds such folders at any depth.",
-        "Exit codes: 0 done, 1 there is no finished run, 2 usage.",
+        epilog="Exit codes: 0 done, 1 there is no finished run, 2 usage.",
     )
     if not places:
         raise UsageError("no run folder was given; name one or more, such as results/digits/*")
@@ -70,18 +67,13 @@ def _compare(arguments: Sequence[str]) -> int:
     return 0
 
 
-def split(words: Sequence[str] | None) -> list[str]:
-    """A list that may be written with blanks, commas or both."""
-    return [part for word in words or () for part in word.split(",")]
-
-
 def print_comparison(records: Sequence[Record], options: TableOptions, notes: Sequence[str] = ()) -> None:
     """Print the table of some runs.
 
     Raises:
         UsageError: there is no such metric, column or baseline.
     """
-    found = compare(records, split(options.metric), split(options.by), options.against or (), notes)
+    found = compare(records, options.metric, options.by, options.against, notes)
     print(write(found, options.format), flush=True)
     if options.format == "csv":
         for note in found.notes:

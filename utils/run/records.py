@@ -18,6 +18,7 @@ from typing import Any
 
 from utils.config.config import Config
 from utils.config.flags import UsageError
+from utils.config.stored import from_json
 from utils.run.console import printable
 from utils.run.metrics import METRICS, Value
 
@@ -177,7 +178,7 @@ def read_config(folder: Path) -> Config | None:
     path = folder / "config.json"
     try:
         content = _read(path, _BYTES)
-        return None if content is None else Config.from_json(content.decode())
+        return None if content is None else from_json(content.decode())
     except (UsageError, UnicodeDecodeError) as error:
         raise UsageError(
             f"{printable(path)}: {error}; correct the file, or give --overwrite to move this run aside and train again"

@@ -9,7 +9,6 @@ from typing import Any
 
 from utils.config.config import Config, identity_fields
 from utils.config.flags import UsageError, nearest
-from utils.config.system_settings import OF_KIND
 from utils.run.records import Record
 
 FIRST = ("dataset", "name", "space")
@@ -21,7 +20,7 @@ _NO_COLUMNS = {"rs", "device", "allow_unverified", "distribution", "z", "z_dims"
 def default_columns(records: Sequence[Record]) -> tuple[str, ...]:
     """Data set, model, latent space, and every setting in which the runs differ, but for the seed."""
     names = [f.name for f in identity_fields() if f.name not in _NO_COLUMNS] + ["epochs", "k"]
-    values = {name: {setting(record, name) for record in records if _has(record, name)} for name in names}
+    values = {name: {setting(record, name) for record in records if record.config.has(name)} for name in names}
     return (*FIRST, *(name for name in names if len(values[name]) > 1))
 
 
@@ -39,13 +38,9 @@ def check_columns(columns: Sequence[str]) -> None:
 
 def setting(record: Record, name: str) -> Any:
     """The value of a column for a run; None where its kind of model has no such setting."""
-    if not _has(record, name):
+    if not record.config.has(name):
         return None
     return record.k if name == "k" else getattr(record.config, name)
-
-
-def _has(record: Record, name: str) -> bool:
-    return all(name not in names for kind, names in OF_KIND.items() if record.config.name != kind)
 
 
 def say(value: Any) -> str:
