@@ -14,11 +14,22 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from hyperspherical_vae.ops.dense import dense
+
 Shape = tuple[int, int, int]
 
 # Numbers in the largest map of the images that a convolutional decoder takes on at once on a CPU: 8 MB. Thousands of
 # images leave the cache, and each takes 2.4 times as long.
 _CACHED = 2**21
+
+
+class _DenseLayers(nn.Sequential):
+    """Linear layers and ReLUs in turn, computed by `dense`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        linear = [layer for layer in self if isinstance(layer, nn.Linear)]
+        weights, biases = [layer.weight for layer in linear], [layer.bias for layer in linear]
+        return dense(x, weights, biases, relu_last=isinstance(self[-1], nn.ReLU))
 
 
 class MLPEncoder(nn.Module):
@@ -35,11 +46,12 @@ class MLPEncoder(nn.Module):
     def __init__(self, shape: Shape, hidden: Sequence[int], bias: bool = True) -> None:
         super().__init__()
         widths = [prod(shape), *hidden]
-        self.layers = nn.Sequential(nn.Flatten(), *_hidden_layers(widths, bias))
+        # The first is there for the names of the others in checkpoints.
+        self.layers = _DenseLayers(nn.Flatten(), *_hidden_layers(widths, bias))
         self.out_features = widths[-1]
 
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers(images)
+        features: Tensor = self.layers(images.flatten(1))
         return features
 
 
@@ -67,7 +79,7 @@ class MLPDecoder(nn.Module):
         super().__init__()
         widths = [in_features, *reversed(hidden)]
         last = nn.Linear(widths[-1], params_per_pixel * prod(shape), bias)
-        self.layers = nn.Sequential(*_hidden_layers(widths, bias), last)
+        self.layers = _DenseLayers(*_hidden_layers(widths, bias), last)
 
     def forward(self, z: Tensor) -> Tensor:
         params: Tensor = self.layers(z)
@@ -75,7 +87,7 @@ class MLPDecoder(nn.Module):
 
 
 def _hidden_layers(widths: Sequence[int], bias: bool) -> list[nn.Module]:
-    return [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair, bias), nn.ReLU(inplace=True))]
+    return [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair, bias), nn.ReLU())]
 
 
 class _Gate(nn.Module):
@@ -200,7 +212,7 @@ NETWORKS: dict[str, Network] = {
 
 def build_classifier(in_features: int, classes: int) -> nn.Module:
     """A network with one hidden layer from latents (..., D) to the logits of the classes (..., Y)."""
-    return nn.Sequential(nn.Linear(in_features, 128), nn.ReLU(), nn.Linear(128, classes))
+    return _DenseLayers(nn.Linear(in_features, 128), nn.ReLU(), nn.Linear(128, classes))
 
 
 def count_parameters(module: nn.Module) -> int:
