@@ -1,4 +1,4 @@
-"""Dense layers with ReLU between them: one node of autograd on a CPU, with the faster of two libraries for the products.
+"""Dense layers with ReLU between them, with the faster of two libraries for their products on a CPU.
 
 PyTorch's products of float32 matrices on a CPU are those of MKL, which on processors of AMD takes vectors of 256 bits.
 oneDNN, which PyTorch uses for convolutions, takes 512 bits where there are such. It has no public way in for matrices:
@@ -22,33 +22,34 @@ __all__ = ["dense", "product_library"]
 _WORTH = 2**20
 
 
+def _has_wide_units(cpuinfo: str) -> bool:
+    """Whether /proc/cpuinfo tells of a processor of AMD that works on 512 bits at once."""
+    lines = (line.partition(":") for line in cpuinfo.partition("\n\n")[0].splitlines())
+    facts = {name.strip(): value.strip() for name, _, value in lines}
+    zen5_or_later = facts.get("vendor_id") == "AuthenticAMD" and int(facts["cpu family"]) >= 26
+    return zen5_or_later and "avx512f" in facts["flags"].split()
+
+
 @functools.cache
 def product_library() -> str:
-    """The library that multiplies large float32 matrices on the CPU in `dense`: `onednn`, or `torch` for PyTorch's own.
+    """The library of large products of float32 matrices on the CPU: `onednn`, or `torch` for the one PyTorch takes.
 
-    oneDNN is taken on processors of AMD whose units work on 512 bits at once, family 26 (Zen 5) and later: products of
-    100 images take half of MKL's time there. On Zen 4, which works on 512 bits in two turns, both do the same number of
-    operations in a second. Results differ in rounding. The choice depends on the processor and PyTorch alone, and on no
-    measured time, so that a run can be repeated to the bit.
+    oneDNN is taken on processors of AMD with units of 512 bits, which are those of family 26 (Zen 5) and later: it
+    reaches 204 to 248 GFLOP/s there where MKL reaches 103 to 111. On Zen 4, which works on 512 bits in two turns, and
+    on 256 bits in one, both reach 100 to 109. Results differ in rounding. The choice depends on the processor and on
+    PyTorch alone, and on no measured time, so that a run can be repeated to the bit.
     """
+    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
+        return "torch"
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        return "onednn" if _has_wide_units(Path("/proc/cpuinfo").read_text()) else "torch"
     except OSError:
         return "torch"
-    first = text.partition("\n\n")[0]
-    facts = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.splitlines())}
-    wide = (
-        facts.get("vendor_id") == "AuthenticAMD"
-        and int(facts.get("cpu family", 0)) >= 26
-        and "avx512f" in facts.get("flags", "").split()
-    )
-    there = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    return "onednn" if wide and there else "torch"
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a b' + bias for matrices a (n, k), b (m, k), of any strides."""
-    if product_library() == "onednn" and a.shape[0] * b.numel() >= _WORTH:
+    if a.shape[0] * b.numel() >= _WORTH:
         # It has a ReLU too, which makes 0 of NaN: a network that has diverged would go on unnoticed.
         product: Tensor = torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
         return product
@@ -115,9 +116,10 @@ def _plain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]
 
 
 def _suits(*tensors: Tensor | None) -> bool:
-    """Whether these are float32 on a CPU, and nothing looks on that wants PyTorch's own functions."""
+    """Whether these are float32 on a CPU where oneDNN is faster, and nothing looks on that wants PyTorch's functions."""
     return (
-        not torch.compiler.is_compiling()
+        product_library() == "onednn"
+        and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
         and not torch.is_autocast_enabled("cpu")
         and all(x is None or (x.dtype == torch.float32 and x.device.type == "cpu") for x in tensors)
@@ -127,7 +129,7 @@ def _suits(*tensors: Tensor | None) -> bool:
 def dense(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], relu_last: bool = False) -> Tensor:
     """Dense layers one after the other, with ReLU after each but the last.
 
-    On a CPU in float32 they are one node of autograd, with the products of `product_library`. Elsewhere, under
+    On a CPU in float32, where `product_library` is oneDNN, they are one node of autograd. Elsewhere, and under
     `torch.compile`, `torch.func` and autocast, they are `torch.nn.functional.linear`. Derivatives exist to any order.
 
     Args:
