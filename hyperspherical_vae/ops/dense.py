@@ -103,7 +103,8 @@ def _gradients(
     needed: Sequence[bool],
 ) -> list[Tensor | None]:
     """Gradients of the layers in x, weights and biases where they are needed, as functions of all of these and grad."""
-    wanted = [tensor for tensor, need in zip((x, *weights, *biases), needed, strict=True) if need and tensor is not None]
+    inputs: Sequence[Any] = (x, *weights, *biases)
+    wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
     gradients = iter(torch.autograd.grad(_plain(x, weights, biases, relu_last), wanted, grad, create_graph=True))
     return [next(gradients) if need else None for need in needed]
 
@@ -111,12 +112,12 @@ def _gradients(
 def _plain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], relu_last: bool) -> Tensor:
     for number, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         x = F.linear(x, weight, bias)
-        x = torch.relu(x) if number < len(weights) - 1 or relu_last else x
+        x = x.relu_() if number < len(weights) - 1 or relu_last else x
     return x
 
 
 def _suits(*tensors: Tensor | None) -> bool:
-    """Whether these are float32 on a CPU where oneDNN is faster, and nothing looks on that wants PyTorch's functions."""
+    """Whether these are float32 on a CPU where oneDNN is faster, and nothing wants PyTorch's own functions."""
     return (
         product_library() == "onednn"
         and not torch.compiler.is_compiling()
