@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from pkgutil import resolve_name
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -13,18 +14,17 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from hyperspherical_vae.kinds import KINDS, LIKELIHOODS
 from hyperspherical_vae.latents import LATENTS, Latent, ProductLatent
-from hyperspherical_vae.likelihoods import LIKELIHOODS, Likelihood
-from utils.model_utils import NETWORKS, at_once, build_classifier, in_parts
+from hyperspherical_vae.likelihoods import Likelihood
+from utils.config.networks import NETWORKS
+from utils.model_utils import at_once, build_classifier, in_parts
 
 if TYPE_CHECKING:
-    from utils.config import Config
+    from utils.config.config import Config
 
 # Draws of the prior for each one kept that sampling of a class bears with.
 PATIENCE = 10_000
-
-# The flag speaks of losses, as users of these models do; the model is made of likelihoods.
-LOSSES = {"bce": "bernoulli", "mse": "gaussian", "logistic": "logistic"}
 
 
 class Images(Protocol):
@@ -253,15 +253,15 @@ def build_model(config: Config, images: Images) -> VAE:
         images: what they are.
     """
     bias = not config.no_bias
-    hidden = {kind: config.h_dims or NETWORKS[kind].hidden for kind in (config.encode_type, config.decode_type)}
-    encoder = NETWORKS[config.encode_type].encoder(images.shape, hidden[config.encode_type], bias)
+    encode, decode = NETWORKS[config.encode_type], NETWORKS[config.decode_type]
+    encoder = resolve_name(encode.encoder)(images.shape, config.h_dims or encode.hidden, bias)
     latent = build_latent(config, encoder.out_features, encoder.map_shape)
-    likelihood = LIKELIHOODS[LOSSES[config.loss_function] if config.loss_function else images.likelihood](images.levels)
-    decoder = NETWORKS[config.decode_type].decoder(
+    likelihood = resolve_name(LIKELIHOODS[config.loss_function or images.likelihood])(images.levels)
+    decoder = resolve_name(decode.decoder)(
         latent.event_dim,
         images.shape,
         likelihood.params_per_pixel,
-        hidden[config.decode_type],
+        config.h_dims or decode.hidden,
         bias,
         latent.map_shape,
     )
@@ -281,6 +281,8 @@ def build_latent(config: Config, in_features: int, map_shape: tuple[int, int, in
 
     def build(factor: tuple[str, int], count: int | None = None) -> Latent:
         kind, dim = factor
-        return LATENTS[kind].from_settings(in_features, dim, {**settings, "distribution": kind}, count)
+        arguments = {argument: settings[name] for argument, name in KINDS[kind].arguments.items()}
+        copies = {} if count is None else {"count": count}
+        return LATENTS[kind](in_features, dim, **arguments, **copies)
 
     return ProductLatent(config.factors, build) if config.name == "productspace" else build(config.factors[0])

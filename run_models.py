@@ -10,17 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.command_line import parse
-from utils.config import Config
-from utils.console import Console
-from utils.distributed import is_first, join, processes, program
-from utils.failures import explain, flush_output
-from utils.flags import UsageError
-from utils.interrupts import Interrupted, StopRequest
+from utils.config.command_line import parse
+from utils.config.config import Config
+from utils.config.flags import UsageError
+from utils.config.request import Revisit
 from utils.load_data import DataUsageError, dataset_table
-from utils.results import result_table, seeds_table
-from utils.revisit import Revisit, revisit
-from utils.run_dir import RunDir
+from utils.revisit import revisit
+from utils.run.console import Console
+from utils.run.failures import explain, flush_output
+from utils.run.folder import RunDir
+from utils.run.interrupts import Interrupted, StopRequest
+from utils.run.processes import is_first, processes, program
+from utils.tables.result import result_table, seeds_table
+from utils.train.distributed import join
 
 if TYPE_CHECKING:
     from models import VAE

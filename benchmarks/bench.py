@@ -27,16 +27,17 @@ import torch
 from torch import Tensor, nn
 
 from models import build_model
-from utils.adam import Adam
-from utils.batches import TrainingImages, fixed_images
-from utils.command_line import parse, parse_options
-from utils.config import Config
-from utils.evaluation import ROWS, estimate_log_px
+from utils.config.command_line import parse, parse_options
+from utils.config.config import Config
+from utils.config.flags import UsageError, flag, nearest
 from utils.experiment import prepare
-from utils.flags import UsageError, flag, nearest
-from utils.results import table
-from utils.run_dir import RunDir
-from utils.training_utils import Progress, train_epoch
+from utils.measure.evaluation import ROWS, estimate_log_px
+from utils.run.folder import RunDir
+from utils.run.progress import Progress
+from utils.tables.layout import table
+from utils.train.adam import Adam
+from utils.train.batches import TrainingImages, fixed_images
+from utils.training_utils import train_epoch
 
 ROOT = Path(__file__).resolve().parents[1]
 MEBIBYTE = 2**20
@@ -108,7 +109,7 @@ def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], Tenso
     store = RunDir(config)  # nothing is stored before an epoch ends
     trained: Any = model
     if config.compile:
-        from utils.compiling import Compiled
+        from utils.train.compiling import Compiled
 
         trained = Compiled(model, images)
 
@@ -232,10 +233,10 @@ def in_process(lines: str, *arguments: str) -> str:
 MEMORY = """
 import re, sys
 from models import build_model
-from utils.batches import fixed_images
-from utils.command_line import parse
-from utils.config import Config
-from utils.evaluation import estimate_log_px
+from utils.train.batches import fixed_images
+from utils.config.command_line import parse
+from utils.config.config import Config
+from utils.measure.evaluation import estimate_log_px
 from utils.experiment import prepare
 images, k, data_dir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 data, model, how = prepare(parse(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"]), build_model)
@@ -260,7 +261,7 @@ def bench_memory(setting: Setting) -> list[Row]:
 
 FIRST_STEP = """
 import os, sys
-from utils import adam
+from utils.train import adam
 def stop(self):
     os._exit(0)
 adam.Adam.step = stop
@@ -305,7 +306,7 @@ def _busy_of_children() -> float:
 GROWTH = """
 import sys, time
 import run_models
-from utils.console import Console
+from utils.run.console import Console
 epochs, seen = int(sys.argv[1]), []
 def note(self, line, progress):
     pages = int(open("/proc/self/statm").read().split()[1])

@@ -196,10 +196,3 @@ class DiscretizedLogistic(Likelihood):
 
     def mean(self, params: Tensor) -> Tensor:
         return torch.sigmoid(params.chunk(2, -1)[0])
-
-
-LIKELIHOODS: dict[str, type[Likelihood]] = {
-    "bernoulli": Bernoulli,
-    "gaussian": Gaussian,
-    "logistic": DiscretizedLogistic,
-}

@@ -8,14 +8,14 @@ import torch
 from hyperspherical_vae.latents import LATENTS
 from models import build_model
 from utils import model_utils
-from utils.adam import Adam
-from utils.checkpoints import load_checkpoint, save_checkpoint
-from utils.command_line import parse
-from utils.evaluation import evaluate_test
+from utils.config.command_line import parse
+from utils.measure.evaluation import evaluate_test
+from utils.run.checkpoints import load_checkpoint, save_checkpoint
+from utils.train.adam import Adam
 from utils.training_utils import extra_weights, objective
 
 SHAPE = (1, 6, 5)
-IMAGES = SimpleNamespace(shape=SHAPE, levels=4, likelihood="bernoulli", classes=3)
+IMAGES = SimpleNamespace(shape=SHAPE, levels=4, likelihood="bce", classes=3)
 SPACES = {
     "normal": "-n normal -z 2",
     "normal single": "-n normal -z 2 -cvm single",

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.command_line import parse
-from utils.flags import UsageError
-from utils.image_log_px import read_log_px
-from utils.revisit import Revisit
+from utils.config.command_line import parse
+from utils.config.flags import UsageError
+from utils.config.request import Revisit
+from utils.run.image_log_px import read_log_px
 
 SMALL = "-d digits -e 2 -klw 0 -lls 5 -hd 8"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from utils.checkpoints import digest, load_checkpoint
+from utils.run.checkpoints import digest, load_checkpoint
 
 ROOT = Path(__file__).parents[1]
 SMALL = "-d digits -e 3 -klw 2 -lls 20 -hd 16,8"

@@ -6,9 +6,9 @@ import statistics
 import pytest
 
 from tests.test_run_models import SMALL, metrics, weights
-from utils.command_line import parse
-from utils.flags import UsageError
-from utils.results import seeds_table
+from utils.config.command_line import parse
+from utils.config.flags import UsageError
+from utils.tables.result import seeds_table
 
 
 def test_each_seed_is_the_run_that_it_would_be_alone(run_models, tmp_path):

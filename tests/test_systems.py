@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from run_models import load_run
-from utils.checkpoints import digest, load_checkpoint
-from utils.figures import Drawn
-from utils.interrupts import Interrupted
+from utils.figures.registry import Drawn
+from utils.run.checkpoints import digest, load_checkpoint
+from utils.run.interrupts import Interrupted
 
 SMALL = "-d digits -e 3 -klw 2 -lls 5 -hd 16,8"
 
@@ -17,7 +17,7 @@ SMALL = "-d digits -e 3 -klw 2 -lls 5 -hd 16,8"
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     # They take most of the time of a run as small as these, and have tests of their own.
-    monkeypatch.setattr("utils.figures.draw", lambda *_, **__: Drawn([], []))
+    monkeypatch.setattr("utils.figures.registry.draw", lambda *_, **__: Drawn([], []))
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_probe_is_added_to_a_finished_run_without_doing_it_again(run_models, fol
     assert run_models(line).returncode == 0
     before = summary_of(folder())
     weights = digest(load_checkpoint(folder() / "checkpoints" / "last.pt")["model"])
-    monkeypatch.setattr("utils.evaluation.estimate_log_px", None)
+    monkeypatch.setattr("utils.measure.evaluation.estimate_log_px", None)
     done = run_models(f"{line} --probe")
     assert done.returncode == 0, done.stderr
     assert "nearest neighbours, cosine" in done.stdout
@@ -135,7 +135,7 @@ def test_stopped_run_resumes_to_the_same_end(run_models, folder, tmp_path, monke
             raise Interrupted(15)
 
     with monkeypatch.context() as patched:
-        patched.setattr("utils.interrupts.StopRequest.check", check)
+        patched.setattr("utils.run.interrupts.StopRequest.check", check)
         assert run_models(line).returncode == 143
     assert not (folder() / "summary.json").exists()
     assert run_models(line).returncode == 0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from utils.evaluation import evaluating
+from utils.model_utils import evaluating
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:

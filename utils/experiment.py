@@ -13,33 +13,38 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hyperspherical_vae.latents import CodebookLatent
-from utils.batches import TrainingImages, fixed_images
-from utils.checkpoints import load_newest
 from utils.classifying_utils import training_labels
-from utils.config import Config
-from utils.console import Console
-from utils.devices import choose_device
-from utils.evaluation import evaluate_elbo, evaluate_test
-from utils.figures import draw
-from utils.flags import UsageError
-from utils.image_log_px import read_log_px, write_log_px
-from utils.interrupts import StopRequest
+from utils.config.config import Config
+from utils.config.flags import UsageError
+from utils.config.schedule import warm_up
+from utils.figures.registry import draw
+from utils.figures.subject import Subject
 from utils.load_data import Data, load_data
+from utils.measure.evaluation import evaluate_elbo, evaluate_test
+from utils.measure.system_metrics import check_labels, probe_metrics, system_metrics, validation_metrics
 from utils.model_utils import count_parameters
-from utils.peers import ALONE, Alone
-from utils.run_dir import RunDir
-from utils.run_records import read_config, read_json, read_metrics
+from utils.run.checkpoints import load_newest
+from utils.run.console import Console
+from utils.run.folder import RunDir
+from utils.run.image_log_px import read_log_px, write_log_px
+from utils.run.interrupts import StopRequest
+from utils.run.progress import Progress
+from utils.run.records import read_config, read_json, read_metrics
+from utils.run.tensorboard import check_installed, scalar_writer, write_figures
 from utils.seeds import derive_seed
-from utils.subject import Subject
-from utils.system_metrics import check_labels, probe_metrics, system_metrics, validation_metrics
-from utils.tensorboard import check_installed, scalar_writer, write_figures
-from utils.training_utils import Progress, fit, stops_early, warm_up
+from utils.train.batches import TrainingImages, fixed_images
+from utils.train.devices import choose_device
+from utils.train.peers import ALONE, Alone
+from utils.training_utils import fit, stops_early
 
 if TYPE_CHECKING:
     from models import VAE
 
 # What `models.Images` asks for; kept with a run, so that its model can be rebuilt without the images.
 IMAGE_FACTS = ("shape", "levels", "likelihood", "classes", "class_names")
+
+# How earlier versions called likelihoods in `env.json`.
+OLD_SPELLINGS = {"bernoulli": "bce", "gaussian": "mse"}
 
 # Importance samples for the log p(x) of every validation that -vll asks for.
 VALIDATION_K = 10
@@ -80,7 +85,7 @@ def prepare(
     check_labels(config, data)
     peers.check(config, len(data.train))
     if config.compile:
-        from utils.compiling import check_compiler
+        from utils.train.compiling import check_compiler
 
         check_compiler(device)
     torch.manual_seed(derive_seed(config.rs, "weights"))
@@ -162,7 +167,7 @@ def _execute(
     val = fixed_images(data.val, purpose="val", **how)
     trained = peers.replica(model)
     if config.compile and not (state and _is_trained(config, Progress(**state["progress"]))):
-        from utils.compiling import Compiled
+        from utils.train.compiling import Compiled
 
         trained = Compiled(model, train)  # before signals have to wait for the end of a step
     try:
@@ -292,6 +297,7 @@ def load_model(path: Path, build_model: BuildModel) -> tuple[VAE, Config]:
     if env is None or "images" not in env or config is None:
         raise UsageError(f"{path}: holds no run; give the folder that contains config.json and env.json")
     images = SimpleNamespace(**env["images"])
+    images.likelihood = OLD_SPELLINGS.get(images.likelihood, images.likelihood)
     images.shape = tuple(images.shape)
     model = build_model(config, images)
     model.load_state_dict(load_newest(path / "checkpoints" / "best.pt")[0]["model"])

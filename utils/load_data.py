@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.data_catalogue import DATASETS, DataSpec
-from utils.data_files import DataError, DataRequest, DataUsageError, missing_files, missing_text, stored_forms
+from utils.data.catalogue import DATASETS, DataSpec
+from utils.data.files import DataError, DataRequest, DataUsageError, missing_files, missing_text, stored_forms
 
 if TYPE_CHECKING:
     import torch
 
-    from utils.data_loaders import Arrays
+    from utils.data.loaders import Arrays
 
 __all__ = ["DATASETS", "Data", "DataError", "DataSpec", "DataUsageError", "Split", "dataset_table", "load_data"]
 
@@ -96,7 +96,7 @@ def load_data(
         try:
             if not download:
                 raise DataError(missing_text(missing, request.data_dir, "downloading is off"))
-            from utils.downloads import fetch_missing  # brings half the network library, for what is rarely needed
+            from utils.data.downloads import fetch_missing  # brings half the network library, for what is rarely needed
 
             fetch_missing(missing, request.data_dir)
         except DataError as error:

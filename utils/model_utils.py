@@ -6,10 +6,11 @@ that the likelihood asks for, (..., P*C*H*W). Any image size fits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import prod
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -212,21 +213,6 @@ class ConvDecoder(nn.Module):
         return params
 
 
-@dataclass(frozen=True)
-class Network:
-    """An encoder, its mirror image as a decoder, and the hidden layers that they have unless told otherwise."""
-
-    encoder: type[MLPEncoder] | type[ConvEncoder]
-    decoder: type[MLPDecoder] | type[ConvDecoder]
-    hidden: tuple[int, ...]
-
-
-NETWORKS: dict[str, Network] = {
-    "mlp": Network(MLPEncoder, MLPDecoder, (256, 128)),
-    "cnn": Network(ConvEncoder, ConvDecoder, (16, 32)),
-}
-
-
 def build_classifier(in_features: int, classes: int) -> nn.Module:
     """A network with one hidden layer from latents (..., D) to the logits of the classes (..., Y)."""
     return _DenseLayers(nn.Linear(in_features, 128), nn.ReLU(), nn.Linear(128, classes))
@@ -235,3 +221,23 @@ def build_classifier(in_features: int, classes: int) -> nn.Module:
 def count_parameters(module: nn.Module) -> int:
     """Number of trainable numbers."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+class HasModes(Protocol):
+    """A module that can be in training or in evaluation mode."""
+
+    training: bool
+
+    def train(self, mode: bool) -> Any: ...
+
+
+
+@contextlib.contextmanager
+def evaluating(model: HasModes) -> Iterator[None]:
+    """The model in evaluation mode, and afterwards in the mode that it was in."""
+    before = model.training
+    model.train(False)
+    try:
+        yield
+    finally:
+        model.train(before)

@@ -15,11 +15,11 @@ from string import Template
 from typing import Any
 from urllib.parse import quote
 
-from utils.checkpoints import write_atomically
-from utils.config import Config, identity_fields
-from utils.flags import UsageError, flag_of
-from utils.results import number
-from utils.run_records import read_config, read_summary
+from utils.config.config import Config, identity_fields
+from utils.config.flags import UsageError, flag_of
+from utils.files import write_atomically
+from utils.run.metrics import number
+from utils.run.records import read_config, read_summary
 
 # Shown in columns of their own, and so not among the settings.
 IN_COLUMNS = {"name", "distribution", "z", "z_dims", "dataset", "rs"}
@@ -120,7 +120,7 @@ def page(runs: Sequence[Run], folder: Path) -> str:
             cells.append(f'<td{_class(heading)} data-value="{sorted_by}">{shown}</td>')
         rows.append(f'<tr data-section="run{place}">{"".join(cells)}</tr>')
         sections.append(_section(run, place, folder))
-    source = Template(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
+    source = Template((Path(__file__).parent / "tables" / "report_page.html").read_text(encoding="utf-8"))
     return source.substitute(
         title=escape(f"Runs in {folder.resolve().name}"),
         subtitle="Means over the test images, in nats per image. Click on a heading to sort by it.",

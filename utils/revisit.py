@@ -8,104 +8,24 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.config import Config
-from utils.flags import UsageError, flag, flag_of, nearest
-from utils.results import result_table
-from utils.run_dir import RunDir
-from utils.run_records import read_json, read_metrics, read_summary
+from utils.config.config import Config
+from utils.config.flags import UsageError, nearest
+from utils.config.request import Revisit
+from utils.run.folder import RunDir
+from utils.run.records import read_json, read_metrics, read_summary
+from utils.tables.result import result_table
 
 if TYPE_CHECKING:
     import torch
 
     from models import VAE
+    from utils.figures.subject import Subject
     from utils.load_data import Data
-    from utils.subject import Subject
 
     Load = Callable[[str | Path], tuple[VAE, Config]]
-
-LOOK = "looking again at finished runs; with --from go also -lls, --pdf, --data_dir, -rs, --device and -v"
-
-
-def _as_in_training(name: str) -> Any:
-    """The flag of a training run of that name; unset, what the run has counts."""
-    (found,) = (f for f in dataclasses.fields(Config) if f.name == name)
-    return dataclasses.field(default=None, metadata={"flag": flag_of(found)})
-
-
-@dataclass(frozen=True)
-class Revisit:
-    """What to do with finished runs."""
-
-    runs: tuple[str, ...] = flag(
-        "--from",
-        "words",
-        LOOK,
-        (),
-        "folders of finished runs: draw the figures of one, or compare the reconstructions of several",
-    )
-    figures: tuple[str, ...] | None = flag(
-        "--figures", "words", LOOK, None, "draw these figures only, by the names of their files"
-    )
-    kappas: tuple[float, ...] | None = flag(
-        "--kappas",
-        "floats",
-        LOOK,
-        None,
-        "concentrations of the figure `concentration`; else some around the learned one",
-        low=0,
-        high=1e8,
-    )
-    generate: int | None = flag(
-        "--generate",
-        "int",
-        LOOK,
-        None,
-        "write so many new images to figures/generated_*.png, in place of earlier ones",
-        low=1,
-        high=100_000,
-    )
-    label: str | None = flag("--label", "str", LOOK, None, "class of the generated images, its number or name")
-    ll_sample: int | None = _as_in_training("ll_sample")
-    pdf: bool | None = _as_in_training("pdf")
-    data_dir: str | None = _as_in_training("data_dir")
-    rs: int | None = _as_in_training("rs")
-    device: str | None = _as_in_training("device")
-    verbosity: int | None = _as_in_training("verbosity")
-
-    @property
-    def draws(self) -> bool:
-        """Whether figures are asked for: by name or by their options, or because nothing else is."""
-        return bool(self.figures or self.kappas or self.pdf) or not (self.generate or self.ll_sample)
-
-    @property
-    def figure_names(self) -> tuple[str, ...] | None:
-        """The figures that are asked for, by name or by an option of one figure; else None, for all that fit."""
-        return ("concentration",) if self.kappas and not self.figures else self.figures
-
-    @property
-    def compares(self) -> bool:
-        """Whether several runs are to be put side by side."""
-        return len(self.runs) > 1 and not (self.figures or self.kappas or self.generate or self.ll_sample)
-
-
-def resolve_revisit(request: Revisit) -> Revisit:
-    """Refuse what contradicts itself.
-
-    Raises:
-        UsageError: a flag is there without the one that it belongs to, or a run is named twice.
-    """
-    for given, value in (("--label", request.label), ("-rs", request.rs)):
-        if value is not None and request.generate is None:
-            raise UsageError(f"{given} {value}: is for generated images; add --generate N, or leave it out")
-    twice = {run for run in request.runs if request.runs.count(run) > 1}
-    if twice:
-        raise UsageError(f"--from: {min(twice)} is named twice; name each run once")
-    return request
-
 
 def revisit(request: Revisit, load: Load) -> bool:
     """Draw, evaluate, generate or compare, as asked.
@@ -143,7 +63,7 @@ class Visit:
     """
 
     def __init__(self, request: Revisit, path: Path, load: Load) -> None:
-        from utils.devices import choose_device
+        from utils.train.devices import choose_device
 
         self.request, self.path = request, path
         if not path.is_dir():
@@ -177,9 +97,9 @@ class Visit:
         """
         from types import SimpleNamespace
 
-        from utils.figures import FIGURES
-        from utils.figures_latent import no_sphere
-        from utils.subject import factors_of
+        from utils.figures.latent import no_sphere
+        from utils.figures.registry import FIGURES
+        from utils.figures.subject import factors_of
 
         kind: Any = SimpleNamespace(model=self.model, config=self.config, factors=factors_of(self.model.latent))
         names = self.request.figures or ()
@@ -230,9 +150,9 @@ class Visit:
 
     def subject(self, data: Data) -> Subject:
         """The run, to be drawn."""
-        from utils.batches import fixed_images
-        from utils.image_log_px import read_log_px
-        from utils.subject import Subject
+        from utils.figures.subject import Subject
+        from utils.run.image_log_px import read_log_px
+        from utils.train.batches import fixed_images
 
         binary = self.model.likelihood.binary or self.config.binarize
         test = fixed_images(
@@ -252,7 +172,7 @@ class Visit:
 
     def carry_out(self) -> bool:
         """Evaluate, draw and generate, as asked; returns whether all could be done."""
-        from utils.figures import draw
+        from utils.figures.registry import draw
 
         request = self.request
         with self.run:
@@ -272,9 +192,9 @@ class Visit:
 
     def evaluate(self, subject: Subject) -> dict[str, Any]:
         """The result with the asked number of importance samples; written beside those that are there."""
-        from utils.console import Console
-        from utils.evaluation import evaluate_test
-        from utils.image_log_px import write_log_px
+        from utils.measure.evaluation import evaluate_test
+        from utils.run.console import Console
+        from utils.run.image_log_px import write_log_px
 
         found = self.run.result()
         if found is not None:
@@ -299,10 +219,10 @@ class Visit:
         """Write new images; returns what to say of it."""
         import torch
 
-        from utils.checkpoints import write_atomically
+        from utils.figures.subject import Undrawable
+        from utils.files import write_atomically
         from utils.plotting_utils import png
         from utils.seeds import derive_seed
-        from utils.subject import Undrawable
 
         request = self.request
         assert request.generate is not None
@@ -337,7 +257,7 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
     """Draw the reconstructions of several runs below each other."""
     import torch
 
-    from utils.figures import save, side_by_side
+    from utils.figures.registry import save, side_by_side
 
     data_sets = {(visit.config.dataset, visit.model.shape) for visit in visits}
     if len(data_sets) > 1:

@@ -9,41 +9,23 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from utils.adam import Adam
-from utils.peers import ALONE, Alone
+from utils.config.schedule import kl_weight
+from utils.run.progress import Progress
 from utils.seeds import derive_seed
+from utils.train.adam import Adam
+from utils.train.peers import ALONE, Alone
 
 if TYPE_CHECKING:
-    from utils.batches import TrainingImages
-    from utils.config import Config
-    from utils.training_protocols import Model, Reporter, Store, Terms
-
-
-@dataclass
-class Progress:
-    """How far a run has come.
-
-    Attributes:
-        epoch: epochs completed.
-        step: batches of the next epoch that are done already (after an interruption).
-        restarts: reloads after a non-finite loss or gradient.
-        best_elbo, best_epoch: best unweighted validation ELBO and when; epoch 0 where there is none yet.
-        seconds: time spent training and validating.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    restarts: int = 0
-    best_elbo: float = -math.inf
-    best_epoch: int = 0
-    seconds: float = 0.0
+    from utils.config.config import Config
+    from utils.train.batches import TrainingImages
+    from utils.train.protocols import Model, Reporter, Store, Terms
 
 
 class NonFinite(Exception):
@@ -56,22 +38,6 @@ class NonFinite(Exception):
     def __init__(self, step: int | None = None) -> None:
         super().__init__()
         self.step = step
-
-
-def warm_up(config: Config, epoch: int) -> float:
-    """The fraction of its full weight that the KL has in epoch 1, 2, ...
-
-    It is 0 for the first `kl_freeze` epochs, rises linearly over the next `kl_warmup`, of which the last has weight 1,
-    and is 1 from there on.
-    """
-    if epoch <= config.kl_freeze:
-        return 0.0
-    return 1.0 if config.kl_warmup == 0 else min((epoch - config.kl_freeze) / config.kl_warmup, 1.0)
-
-
-def kl_weight(config: Config, epoch: int) -> float:
-    """Weight of the KL in epoch 1, 2, ...: beta times the warm-up fraction."""
-    return config.beta * warm_up(config, epoch)
 
 
 def extra_names(config: Config) -> tuple[str, ...]:

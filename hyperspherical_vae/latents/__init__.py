@@ -5,12 +5,12 @@ from .categorical import GumbelLatent
 from .codebook import CodebookLatent
 from .normal import NormalLatent
 from .product import ProductLatent
-from .spherical import SphericalLatent
+from .spherical import PowerSphericalLatent, SphericalLatent
 
 LATENTS: dict[str, type[Latent]] = {
     "normal": NormalLatent,
     "vmf": SphericalLatent,
-    "powerspherical": SphericalLatent,
+    "powerspherical": PowerSphericalLatent,
     "gumbel": GumbelLatent,
     "vq": CodebookLatent,
 }
@@ -21,6 +21,7 @@ __all__ = [
     "GumbelLatent",
     "Latent",
     "NormalLatent",
+    "PowerSphericalLatent",
     "ProductLatent",
     "SphericalLatent",
 ]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
@@ -17,6 +14,9 @@ class Latent(nn.Module):
     A latent may stand for `count` independent copies of itself that share one matrix product and one batched
     distribution. `posterior` then has batch shape (B, count) and `prior` has batch shape (count,): that is how a
     product of equal factors is built. With `count` None they are (B,) and ().
+
+    The constructor of every latent takes `in_features`, its intrinsic dimension, the arguments that
+    `hyperspherical_vae.kinds.KINDS` names for its kind, and `count`.
 
     Args:
         in_features: F.
@@ -43,18 +43,6 @@ class Latent(nn.Module):
         self.count = count
         self.head = nn.Linear(in_features, outputs * (count or 1))
 
-    @classmethod
-    def from_settings(cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None) -> Latent:
-        """Build the latent for an encoder of `in_features` features.
-
-        Args:
-            in_features: F.
-            dim: intrinsic dimension of one copy.
-            settings: the other settings of a run by name; each latent reads those that concern it.
-            count: number of copies, or None for a plain latent.
-        """
-        raise NotImplementedError
-
     def parameters_of(self, features: Tensor) -> Tensor:
         """The head's output: (B, outputs), or (B, count, outputs) for several copies."""
         output: Tensor = self.head(features)
@@ -79,7 +67,10 @@ class Latent(nn.Module):
             q: what `posterior` returned.
             z: a reparameterized sample of it, (B, D), for latents whose KL has no closed form.
         """
-        kl = self.divergence(q)
+        try:
+            kl = self.divergence(q)
+        except NotImplementedError:  # no closed form is registered: one sample gives an unbiased estimate
+            kl = q.log_prob(z) - self.prior().log_prob(z)
         return kl.unsqueeze(-1) if self.count is None else kl
 
     def divergence(self, q: Distribution) -> Tensor:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,15 +75,6 @@ class CodebookLatent(Latent):
         self.register_buffer("codebook", torch.randn(codes, code_dim))
         self.register_buffer("ema_counts", torch.zeros(codes))
         self.register_buffer("ema_sums", torch.zeros(codes, code_dim))
-
-    @classmethod
-    def from_settings(
-        cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None
-    ) -> CodebookLatent:
-        if count is not None:
-            raise ValueError("CodebookLatent: cannot be a factor of a product space")
-        positions = settings["positions"] or 1
-        return cls(in_features, dim, settings["codes"], positions, settings["map_shape"])
 
     def encode(self, features: Tensor) -> Tensor:
         """The vectors that are quantized, (B, P, D), for features (B, F)."""

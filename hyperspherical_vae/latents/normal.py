@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -71,12 +70,6 @@ class NormalLatent(Latent):
         identity = torch.eye(dim) if covariance == "full" else torch.ones(dim)
         self.register_buffer("identity", identity, persistent=False)
         self.register_buffer("rows_columns", torch.tril_indices(dim, dim, -1), persistent=False)
-
-    @classmethod
-    def from_settings(
-        cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None
-    ) -> NormalLatent:
-        return cls(in_features, dim, settings["covariance_matrix"], count)
 
     def posterior(self, features: Tensor) -> Distribution:
         output = self.parameters_of(features)

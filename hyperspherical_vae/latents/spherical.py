@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,14 +13,11 @@ from torch.nn import functional as F
 from ..distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
 from .base import Latent
 
-FAMILIES: dict[str, type[VonMisesFisher] | type[PowerSpherical]] = {
-    "vmf": VonMisesFisher,
-    "powerspherical": PowerSpherical,
-}
-
 
 class SphericalLatent(Latent):
-    """z on the sphere S^dim, q(z|x) a von Mises-Fisher or Power Spherical distribution, p(z) uniform.
+    """z on the sphere S^dim, q(z|x) a von Mises-Fisher distribution, p(z) uniform.
+
+    A subclass with another `family` of distributions on the sphere is another kind of latent.
 
     The concentration is softplus(.) + 1, learned per input (Davidson et al. 2018), or fixed. It starts at about the
     ambient dimension: much below that, E<loc, z> is close to 0 and hardly any signal reaches the decoder.
@@ -29,13 +25,12 @@ class SphericalLatent(Latent):
     Args:
         in_features: F, the encoder's features.
         dim: intrinsic dimension m; S^m lives in R^(m+1).
-        family: `vmf` or `powerspherical`.
         kappa: a fixed concentration (the KL is then one constant), or None to learn it.
         radius: radius of the sphere.
         count: number of independent copies, see `Latent`.
 
-    Raises:
-        ValueError: `family` is none of the two.
+    Attributes:
+        family: makes q(z|x) from its mean direction (..., dim + 1) and concentration (...).
 
     Example:
         >>> latent = SphericalLatent(in_features=128, dim=10)
@@ -45,22 +40,19 @@ class SphericalLatent(Latent):
         (torch.Size([3, 11]), torch.Size([3, 1]))
     """
 
+    family: Callable[..., VonMisesFisher | PowerSpherical] = VonMisesFisher
     fixed: Tensor
 
     def __init__(
         self,
         in_features: int,
         dim: int,
-        family: str = "vmf",
         kappa: float | None = None,
         radius: float = 1.0,
         count: int | None = None,
     ) -> None:
-        if family not in FAMILIES:
-            raise ValueError(f"family is {family!r}; allowed: {', '.join(FAMILIES)}")
         super().__init__(in_features, dim + 1 + (kappa is None), count)
         self.event_dim = dim + 1
-        self.family = family
         self.kappa = kappa
         self.kl_is_constant = kappa is not None
         self.radius = radius
@@ -70,12 +62,6 @@ class SphericalLatent(Latent):
                 # softplus^-1(dim); the last output of each copy is the raw concentration.
                 self.head.bias.view(count or 1, -1)[:, -1] = dim + math.log(-math.expm1(-dim))
 
-    @classmethod
-    def from_settings(
-        cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None
-    ) -> SphericalLatent:
-        return cls(in_features, dim, settings["distribution"], settings["kappa"], settings["radius"], count)
-
     def posterior(self, features: Tensor) -> Distribution:
         output = self.parameters_of(features)
         if self.kappa is None:
@@ -84,7 +70,7 @@ class SphericalLatent(Latent):
         else:
             direction, concentration = output, self.fixed.expand(output.shape[:-1])
         loc = F.normalize(direction, dim=-1)
-        return FAMILIES[self.family](loc, concentration, radius=self.radius, validate_args=False)
+        return self.family(loc, concentration, radius=self.radius, validate_args=False)
 
     def prior(self) -> Distribution:
         batch_shape = torch.Size() if self.count is None else torch.Size((self.count,))
@@ -104,3 +90,9 @@ class SphericalLatent(Latent):
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
         assert isinstance(q, (VonMisesFisher, PowerSpherical))
         return {"kappa": q.concentration.unsqueeze(-1) if self.count is None else q.concentration}
+
+
+class PowerSphericalLatent(SphericalLatent):
+    """z on the sphere S^dim, q(z|x) a Power Spherical distribution, p(z) uniform; see `SphericalLatent`."""
+
+    family = PowerSpherical

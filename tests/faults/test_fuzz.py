@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from utils.command_line import parse
-from utils.config import Config
-from utils.config_rules import resolve
-from utils.flags import UsageError, flag_of
-from utils.revisit import Revisit
+from utils.config.command_line import parse
+from utils.config.config import Config
+from utils.config.flags import UsageError, flag_of
+from utils.config.request import Revisit
+from utils.config.rules import resolve
 
 FIELDS = dataclasses.fields(Config)
 FLAGS = {flag.names: flag for kind in (Config, Revisit) for flag in map(flag_of, dataclasses.fields(kind))}

@@ -9,10 +9,10 @@ import torch
 
 from run_models import load_run
 from tests.faults.comparing import metrics, only_run
-from utils.batches import fixed_images
-from utils.checkpoints import load_checkpoint
-from utils.evaluation import evaluate_elbo
 from utils.load_data import load_data
+from utils.measure.evaluation import evaluate_elbo
+from utils.run.checkpoints import load_checkpoint
+from utils.train.batches import fixed_images
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden_run"
 LINE = "-d digits -zd s2,e2 -hd 4 -klw 0 -lls 5 -bs 300"

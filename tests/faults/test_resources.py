@@ -11,7 +11,7 @@ import torch
 from tests.faults import processes
 from tests.faults.comparing import metrics, only_run, outcome
 from tests.faults.conftest import LINE, words
-from utils.checkpoints import load_newest
+from utils.run.checkpoints import load_newest
 
 MIB = 1 << 20
 

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from utils.command_line import parse_run
-from utils.run_dir import RunDir
+from utils.config.command_line import parse_run
+from utils.run.folder import RunDir
 
 
 def finished(folder, line, **figures):

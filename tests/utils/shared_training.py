@@ -10,11 +10,12 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from models import ELBOTerms
-from utils.adam import Adam
-from utils.batches import TrainingImages
-from utils.command_line import parse_run
-from utils.distributed import join
-from utils.training_utils import Progress, train_epoch
+from utils.config.command_line import parse_run
+from utils.run.progress import Progress
+from utils.train.adam import Adam
+from utils.train.batches import TrainingImages
+from utils.train.distributed import join
+from utils.training_utils import train_epoch
 
 CONFIG = parse_run(["-d", "digits", "-n", "normal", "-z", "1", "-bs", "7", "-b", "0.5", "-klw", "0"])
 

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import strategies as st
 from scipy import io as scipy_io
 
-from utils.data_catalogue import DATASETS
-from utils.data_files import DataError, checksum
+from utils.data.catalogue import DATASETS
+from utils.data.files import DataError, checksum
 
 REAL_DATA = os.environ.get("HSVAE_DATA")
 needs_real_data = pytest.mark.skipif(not REAL_DATA, reason="HSVAE_DATA names no folder of real data sets")

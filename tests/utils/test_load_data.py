@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
+from hyperspherical_vae.kinds import LIKELIHOODS
 from tests.utils.small_data import REAL_DATA, needs_real_data, one_line, write, write_mnist
-from utils.class_names import CALTECH101
-from utils.data_files import checksum
+from utils.data.class_names import CALTECH101
+from utils.data.files import checksum
 from utils.load_data import DATASETS, Data, DataError, DataUsageError, Split, dataset_table, load_data
 
 NAMES = ["digits", "mnist", "static_mnist", "f_mnist", "omniglot", "caltech", "freyfaces", "cifar10", "folder"]
@@ -24,7 +25,7 @@ def test_every_data_set_of_the_program_is_in_the_catalogue():
 
 @pytest.mark.parametrize("spec", DATASETS.values(), ids=DATASETS)
 def test_the_entries_are_sound(spec):
-    assert spec.likelihood in ("bernoulli", "gaussian", "logistic")
+    assert spec.likelihood in LIKELIHOODS
     assert len(spec.class_names) in (0, spec.classes)
     assert all((spec.title, spec.source, spec.licence, spec.split_rule))
     for file in spec.files:
@@ -65,7 +66,7 @@ def test_digits():
     data = load_data("digits", "nowhere")
     assert isinstance(data, Data)
     assert [len(split) for split in (data.train, data.val, data.test)] == [1297, 200, 300]
-    assert (data.shape, data.levels, data.likelihood, data.classes) == ((1, 8, 8), 16, "bernoulli", 10)
+    assert (data.shape, data.levels, data.likelihood, data.classes) == ((1, 8, 8), 16, "bce", 10)
     assert data.class_names == tuple("0123456789")
     for split in (data.train, data.val, data.test):
         assert isinstance(split, Split)

@@ -1,10 +1,13 @@
 """Networks fit any image size and number of channels."""
 
+from pkgutil import resolve_name
+
 import pytest
 import torch
 
 from utils import model_utils
-from utils.model_utils import NETWORKS, count_parameters
+from utils.config.networks import NETWORKS
+from utils.model_utils import ConvDecoder, ConvEncoder, MLPEncoder, count_parameters
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 5, 7), (1, 1, 1)]
 
@@ -14,8 +17,8 @@ SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 5, 7), (1, 1, 1)
 @pytest.mark.parametrize("hidden", [(6,), (6, 5), (7, 6, 5)])
 def test_shapes_and_gradients(kind, shape, hidden):
     network = NETWORKS[kind]
-    encoder = network.encoder(shape, hidden)
-    decoder = network.decoder(4, shape, 2, hidden)
+    encoder = resolve_name(network.encoder)(shape, hidden)
+    decoder = resolve_name(network.decoder)(4, shape, 2, hidden)
     features = encoder(torch.rand(3, *shape))
     assert features.shape == (3, encoder.out_features)
     z = torch.randn(5, 3, 4)
@@ -28,14 +31,13 @@ def test_shapes_and_gradients(kind, shape, hidden):
 
 @pytest.mark.parametrize("kind", sorted(NETWORKS))
 def test_latents_are_decoded_independently_of_their_neighbours(kind):
-    decoder = NETWORKS[kind].decoder(4, (1, 9, 6), 1, (6, 5))
+    decoder = resolve_name(NETWORKS[kind].decoder)(4, (1, 9, 6), 1, (6, 5))
     z = torch.randn(2, 3, 4)
     assert torch.allclose(decoder(z)[1, 2], decoder(z[1, 2:3])[0], atol=1e-6)
 
 
 def test_computing_in_parts_is_computing_at_once(monkeypatch):
-    network = NETWORKS["cnn"]
-    encoder, decoder = network.encoder((1, 9, 6), (6, 5)), network.decoder(4, (1, 9, 6), 1, (6, 5))
+    encoder, decoder = ConvEncoder((1, 9, 6), (6, 5)), ConvDecoder(4, (1, 9, 6), 1, (6, 5))
     images, z = torch.rand(15, 1, 9, 6), torch.randn(3, 5, 4)
     at_once = encoder(images), decoder(z)
     monkeypatch.setattr(model_utils, "_CACHED", 4 * encoder.largest)
@@ -56,6 +58,5 @@ def test_parts_are_as_large_as_their_bytes_allow(numbers):
 
 def test_default_mlp_has_the_published_size():
     # 784-256-128 and back: the network of Davidson et al. 2018.
-    network = NETWORKS["mlp"]
-    encoder = network.encoder((1, 28, 28), network.hidden)
+    encoder = MLPEncoder((1, 28, 28), NETWORKS["mlp"].hidden)
     assert count_parameters(encoder) == 784 * 256 + 256 + 256 * 128 + 128

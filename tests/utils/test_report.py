@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from utils.config import Config
-from utils.config_rules import resolve
+from utils.config.config import Config
+from utils.config.rules import resolve
 from utils.plotting_utils import png
 from utils.report import find_runs, main, page
 

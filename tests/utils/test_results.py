@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.utils.fake_runs import finished
-from utils.results import main, result_table
+from utils.results import main
+from utils.tables.result import result_table
 
 ROOT = Path(__file__).parents[2]
 

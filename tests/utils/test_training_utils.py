@@ -9,12 +9,14 @@ from torch import nn
 from hyperspherical_vae.latents import NormalLatent
 from hyperspherical_vae.likelihoods import Bernoulli
 from models import VAE, ELBOTerms
-from utils.batches import TrainingImages, binarize
-from utils.command_line import parse
-from utils.interrupts import Interrupted
+from utils.config.command_line import parse
+from utils.config.schedule import kl_weight
 from utils.load_data import Split
+from utils.run.interrupts import Interrupted
+from utils.run.progress import Progress
 from utils.seeds import derive_seed
-from utils.training_utils import Progress, extra_weights, fit, kl_weight, note_nonfinite, objective, stops_early
+from utils.train.batches import TrainingImages, binarize
+from utils.training_utils import extra_weights, fit, note_nonfinite, objective, stops_early
 
 SHAPE = (1, 3, 3)
 

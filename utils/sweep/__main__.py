@@ -7,16 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from utils.command_line import parse_options
-from utils.comparison import check_columns, read_run
-from utils.failures import explain, flush_output
-from utils.flags import UsageError, flag
-from utils.interrupts import Interrupted, StopRequest
+from utils.config.command_line import parse_options
+from utils.config.flags import UsageError, flag
 from utils.results import TableOptions, print_comparison, split
+from utils.run.failures import explain, flush_output
+from utils.run.interrupts import Interrupted, StopRequest
 from utils.sweep.display import build_display
 from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
-from utils.sweep.engines import ENGINES, Request, build_engine
+from utils.sweep.engines import ENGINES, Ended, Request, build_engine
 from utils.sweep.units import Unit, build_units
+from utils.tables.comparison import check_columns, read_run
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -58,7 +58,7 @@ class Options(TableOptions):
         "--address", "str", "where to run", None, "Ray cluster, such as auto or 10.0.0.1:6379; else Ray starts here"
     )
     slurm: tuple[str, ...] | None = flag(
-        "--slurm", "strs", "where to run", None, "settings of submitit, such as timeout_min=600,slurm_partition=gpu"
+        "--slurm", "words", "where to run", None, "settings of submitit, such as timeout_min=600 slurm_partition=gpu"
     )
 
 
@@ -116,7 +116,7 @@ def sweep(units: Sequence[Unit], options: Options, program: Sequence[str]) -> in
     """Run what is missing, list what failed and print the table of the rest."""
     complete = [unit for unit in units if unit.run.result() is not None]
     missing = [unit for unit in units if unit not in complete]
-    failures = [failure for unit in complete if (failure := judge(unit, 0))]
+    failures = [failure for unit in complete if (failure := judge(unit, Ended(0)))]
     print(f"{len(units)} runs: {len(complete)} complete, {len(missing)} to do")
     if missing:
         engine = build_engine(options.engine, request_of(options, missing))
@@ -142,12 +142,6 @@ def request_of(options: Options, units: Sequence[Unit]) -> Request:
         raise UsageError(f"--address: is for --engine ray, but the engine is {options.engine}")
     if options.slurm is not None and options.engine != "slurm":
         raise UsageError(f"--slurm: is for --engine slurm, but the engine is {options.engine}")
-    settings = {}
-    for text in options.slurm or ():
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise UsageError(f"--slurm: {text!r} must be NAME=VALUE, such as timeout_min=600")
-        settings[name] = value
     return Request(
         jobs=len(units),
         workers=options.workers,
@@ -155,7 +149,7 @@ def request_of(options: Options, units: Sequence[Unit]) -> Request:
         gpus=options.gpus,
         uses_gpus=any(unit.config.device != "cpu" for unit in units),
         address=options.address,
-        slurm=settings,
+        slurm=options.slurm or (),
         log_dir=Path(units[0].config.log_dir).absolute(),
         retries=options.retries,
     )

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.command_line import parse_run, read_flags
-from utils.config import Config
-from utils.decompositions import expand
-from utils.flags import UsageError
-from utils.run_dir import RunDir
-from utils.run_records import read_metrics
+from utils.config.command_line import parse_run, read_flags
+from utils.config.config import Config
+from utils.config.flags import UsageError
+from utils.run.folder import RunDir
+from utils.run.records import read_metrics
+from utils.sweep.decompositions import expand
 
 # What a batch file may hold besides commands of run_models.py; the sweep sees to all of it.
 _HARMLESS = {"set", "cd", "wait", "echo", ".", "source", "exit"}

@@ -11,7 +11,7 @@ from hyperspherical_vae.distributions import OneHotCodes, RelaxedCodes
 from hyperspherical_vae.latents import GumbelLatent
 from hyperspherical_vae.likelihoods import Bernoulli
 from models import VAE
-from utils.evaluation import estimate_log_px, evaluate_elbo
+from utils.measure.evaluation import estimate_log_px, evaluate_elbo
 
 SHAPE = (1, 2, 3)
 

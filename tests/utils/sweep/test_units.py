@@ -3,7 +3,7 @@
 import pytest
 
 from tests.utils.fake_runs import finished
-from utils.flags import UsageError
+from utils.config.flags import UsageError
 from utils.sweep.units import build_units, read_batch_file
 
 
