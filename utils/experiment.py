@@ -142,11 +142,14 @@ def _execute(
     state = run.load_furthest() if run.started else None
     peers.wait()  # nobody reads what the first one is about to write
     device = str(how["device"]) + (f", one of {peers.size} processes" if peers.size > 1 else "")
+    notes = [*data.notes, *_notes(config, data)]
+    if how["device"].type == "cpu" and (note := run.note_on_products()):
+        notes.append(note)
     console.head(
         {
             "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
             "validate / test",
-            **{f"note {number}": note for number, note in enumerate([*data.notes, *_notes(config, data)], 1)},
+            **{f"note {number}": note for number, note in enumerate(notes, 1)},
             "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
             "parameters": f"{count_parameters(model):,}",
             "device": device,
