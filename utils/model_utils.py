@@ -31,7 +31,7 @@ def at_once(device: torch.device, numbers: int) -> int:
 
 
 def in_parts(function: Callable[[Tensor], Tensor], rows: Tensor, numbers: int) -> Tensor:
-    """function(rows), where no gradient is recorded part by part, so that memory is bounded however many rows there are.
+    """function(rows), part by part where no gradient is recorded: memory is bounded however many rows there are.
 
     Args:
         function: takes rows (n, ...) to rows (n, ...), each by itself.
