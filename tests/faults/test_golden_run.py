@@ -21,7 +21,7 @@ LINE = "-d digits -zd s2,e2 -hd 4 -klw 0 -lls 5 -bs 300"
 def test_model_means_what_it_meant():
     model, config = load_run(only_run(GOLDEN))
     assert config.space == "S^2 x R^2"
-    data = load_data("digits", "data")
+    data = load_data(config)
     images = fixed_images(
         data.test, data.levels, binary=True, seed=config.rs, purpose="test", device=torch.device("cpu")
     )
