@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from hyperspherical_vae.likelihoods import Likelihood
 from utils.config.config import Config
 from utils.config.flags import UsageError
 from utils.config.networks import NETWORKS
-from utils.model_utils import build_classifier
+from utils.model_utils import at_once, build_classifier, in_parts
 from utils.run.checkpoints import load_newest
 from utils.run.records import read_config, read_json
 
@@ -126,7 +127,7 @@ class VAE(nn.Module):
     def elbo_terms(self, q: Distribution, z: Tensor, x: Tensor, y: Tensor | None = None) -> ELBOTerms:
         """The terms of the ELBO where the posterior q of x and a sample z (B, D) of it are at hand."""
         kl_factors = self.latent.kl(q, z)
-        log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
+        log_px_z = self.log_px_z(x, z)
         kl = kl_factors.squeeze(-1) if kl_factors.shape[-1] == 1 else kl_factors.sum(-1)
         extra = self.latent.extra_loss(q)
         if self.classifier is not None and y is not None:
@@ -142,8 +143,25 @@ class VAE(nn.Module):
             k: samples per image.
         """
         z = sample_of(q, (k,))
-        log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
-        return log_px_z + self.latent.prior().log_prob(z) - q.log_prob(z)
+        return self.log_px_z(x, z) + self.latent.prior().log_prob(z) - q.log_prob(z)
+
+    def log_px_z(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z) in nats, (..., B); without gradients in parts that bound the memory.
+
+        Args:
+            x: images (B, C, H, W).
+            z: latents of each image, (..., B, D).
+        """
+        pixels = x.flatten(1)
+        size = at_once(z.device, self.likelihood.params_per_pixel * pixels.shape[1])
+        if torch.is_grad_enabled() or z.shape[:-1].numel() <= size:
+            return self.likelihood.log_prob(self.decoder(z), pixels)
+        samples, found = z.reshape(-1, *z.shape[-2:]), []
+        for images, latents in zip(pixels.split(size), samples.split(size, 1), strict=True):
+            log_prob = self.likelihood.given(images)
+            parts = latents.split(max(size // len(images), 1))
+            found.append(torch.cat([log_prob(self.decoder(part)) for part in parts]))
+        return torch.cat(found, 1).reshape(z.shape[:-1])
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -231,7 +249,9 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """E[x | z]: (..., D) to images (..., C, H, W) with pixel values in [0, 1]."""
-        return self.likelihood.mean(self.decoder(z)).unflatten(-1, self.shape)
+        numbers = self.likelihood.params_per_pixel * math.prod(self.shape)
+        images = in_parts(lambda part: self.likelihood.mean(self.decoder(part)), z.flatten(0, -2), numbers)
+        return images.reshape(*z.shape[:-1], *self.shape)
 
 
 def sample_of(q: Distribution, sample_shape: tuple[int, ...] = ()) -> Tensor:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    "utils.files",
-    "hyperspherical_vae utils.data utils.model_utils utils.plotting_utils utils.seeds",
+    "utils.files hyperspherical_vae",
+    "utils.data utils.model_utils utils.plotting_utils utils.seeds",
     "utils.config",
     "utils.load_data utils.run",
     "models",

@@ -7,6 +7,7 @@ import torch
 
 from hyperspherical_vae.latents import LATENTS
 from models import build_model
+from utils import model_utils
 from utils.config.command_line import parse
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import evaluate_elbo
@@ -117,6 +118,27 @@ def test_encode_decode_and_sample(space):
         assert codes.dtype == torch.int64
         assert codes.shape[0] == 12
         assert codes.max() < model.latent.code_count
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12, 30, 1000])
+@pytest.mark.parametrize("loss", ["bce", "mse", "logistic"])
+@pytest.mark.parametrize("batch", [(), (7,), (2, 3)])
+def test_decoding_in_parts_changes_nothing_and_holds_no_more_rows_at_once(batch, loss, rows, monkeypatch):
+    _, model = built(f"-n vmf -z 2 -lf {loss}")
+    numbers = 30 * model.likelihood.params_per_pixel
+    x, z = pixels(loss), model.latent.prior().sample((*batch, 12))
+    expected, images = model.log_px_z(x, z).detach(), model.decode(z).detach()  # at once, as gradients are recorded
+    decoded = []
+    model.decoder.register_forward_hook(lambda decoder, given, params: decoded.append(params.numel()))
+    monkeypatch.setattr(model_utils, "_CACHED", rows * numbers)
+    with torch.no_grad():
+        found = model.log_px_z(x, z)
+        assert sum(decoded) == z.shape[:-1].numel() * numbers
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(model.decode(z), images)
+    assert found.shape == (*batch, 12)
+    assert images.shape == (*batch, 12, *SHAPE)
+    assert max(decoded) <= rows * numbers
 
 
 def test_sample_of_a_class_is_what_the_classifier_says():

@@ -279,6 +279,8 @@ class Experiment:
                 f"-bs {config.batch_size} is more than the {len(data.train):,} training images: an epoch is a single "
                 "step on all of them"
             )
+        if self.preparation.device.type == "cpu" and (note := self.run.note_on_products()):
+            notes.append(note)
         if config.compile:
             notes.append("the training step is compiled first, which takes some ten seconds for each size of a batch")
         self.console.head(

@@ -21,8 +21,9 @@ from utils.model_utils import evaluating
 from utils.run.checkpoints import PartialResult
 from utils.seeds import derive_seed
 
-# Images whose posterior is computed at once, and latents that are decoded at once. Both fix the random numbers, so they
-# must not depend on the machine. The second bounds memory whatever K is (4,096 images of 784 pixels are 13 MB).
+# Images whose posterior is computed at once, and latents that are drawn at once. Both fix the random numbers, so they
+# must not depend on the machine. The second bounds memory whatever K is; how many of them are decoded at once, which
+# bounds it whatever the images are, is up to the model.
 BLOCK = 100
 ROWS = 4096
 
