@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.distributions import kl_divergence, register_kl
 
 from ..ops.bessel import mean_resultant_length, vmf_log_mode_density, vmf_terms, working_dtype
-from ..ops.tables import kept
+from ..ops.tables import table
 from .base import OnSphere
 from .hyperspherical_uniform import HypersphericalUniform
 from .power_spherical import PowerSpherical
@@ -46,15 +46,12 @@ def _kl_uniform_uniform(p: HypersphericalUniform, q: HypersphericalUniform) -> T
     return p.entropy().new_zeros(torch.broadcast_shapes(p.batch_shape, q.batch_shape))
 
 
-_NODES, _WEIGHTS = (x.tolist() for x in np.polynomial.legendre.leggauss(12))
-
-
-@kept
-def _quadrature(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Nodes u in [0, 1] and weights (2, 12) of the integral of (1 - u) f(u)."""
-    nodes = (1 + torch.tensor(_NODES, dtype=torch.float64)) / 2
-    weights = torch.tensor(_WEIGHTS, dtype=torch.float64) / 2 * (1 - nodes)
-    return torch.stack([nodes, weights]).to(dtype).to(device)
+@table
+def _quadrature() -> tuple[tuple[float, ...], ...]:
+    """Nodes u in [0, 1] and weights of the integral of (1 - u) f(u)."""
+    x, weights = np.polynomial.legendre.leggauss(12)
+    nodes = (1 + x) / 2
+    return tuple(nodes.tolist()), tuple((weights / 2 * (1 - nodes)).tolist())
 
 
 class _ConcentrationDivergence(torch.autograd.Function):

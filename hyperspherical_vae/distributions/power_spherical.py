@@ -15,7 +15,7 @@ from ..ops.bessel import log_sphere_area, working_dtype
 from ..ops.beta import beta_derivative
 from ..ops.gamma_ratio import GammaRatio
 from ..ops.placement import draw_across, place, place_backward
-from ..ops.tables import kept
+from ..ops.tables import constant, table
 from .base import LocatedOnSphere
 
 # Below this fraction of beta the KL comes from its Taylor series, above from its closed form.
@@ -23,20 +23,20 @@ _SERIES_UP_TO = 1 / 8
 _SERIES_TERMS = 18
 
 
-@kept
+@constant
 def _log_ratio_at_zero(beta: float) -> float:
     """log Gamma(2 beta) - log Gamma(beta)."""
     return GammaRatio(torch.tensor(beta, dtype=torch.float64), beta, beta).log_ratio().item()
 
 
-@kept
-def _kl_series(beta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+@table
+def _kl_series(beta: float) -> tuple[float, ...]:
     """Coefficients c_n, highest first, of KL = sum_n c_n (kappa / beta)^n, n >= 2, from psi', psi'', ..."""
     n = torch.arange(2, 2 + _SERIES_TERMS, dtype=torch.float64)
     b = torch.tensor(beta, dtype=torch.float64)
     zeta = torch.special.zeta(n, b) - torch.special.zeta(n, 2 * b)
     coefficients = torch.where(n % 2 == 0, 1, -1) * (n - 1) / n * b**n * zeta
-    return coefficients.flip(0).to(dtype).to(device)
+    return tuple(coefficients.flip(0).tolist())
 
 
 def _kl_and_slope(beta: float, kappa: Tensor) -> tuple[Tensor, Tensor]:
@@ -46,7 +46,7 @@ def _kl_and_slope(beta: float, kappa: Tensor) -> tuple[Tensor, Tensor]:
     growth = ratio.log_ratio() - _log_ratio_at_zero(beta)
     closed = growth - k * ratio.digamma_difference()
     x = (k / beta).clamp_max(_SERIES_UP_TO)
-    series, *rest = _kl_series(beta, k.dtype, k.device).unbind()
+    series, *rest = _kl_series(k.dtype, k.device, beta).unbind()
     for coefficient in rest:
         series = torch.addcmul(coefficient, series, x)
     kl = torch.where(k < beta * _SERIES_UP_TO, series * x * x, closed)

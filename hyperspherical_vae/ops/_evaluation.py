@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ._expansion import expansion
-from .tables import constant_when_traced
+from .tables import table
 
 # Up to this length the series are one product of a matrix of powers, beyond it sums by Horner's rule, which take more
 # operations and less memory. In float32 they always are: autocast and TF32 would round the factors of a product.
@@ -35,39 +35,30 @@ class _Series(NamedTuple):
     powers: Tensor  # (number of series, degree)
 
 
-def _table(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+@table
+def _table(order: float, names: tuple[str, ...], resolution: float) -> tuple[tuple[float, ...], ...]:
     """The constants in a first row, then a row for each series."""
-    e = expansion(order, torch.finfo(dtype).eps / 10)
+    e = expansion(order, resolution)
     scalars = (e.a, e.b, 1 / e.b, 1 / (e.a + e.b), e.log_offset, e.scaled_log_offset, 2.0, -1.0)
-    rows = [scalars + (0.0,) * (len(e.series[names[0]]) - len(scalars)), *(e.series[name] for name in names)]
-    return torch.tensor(rows, dtype=dtype, device=device)
-
-
-def _unpacked(table: Tensor) -> _Series:
-    a, b, inverse_b, inverse_sum, log_offset, scaled_log_offset, two, minus_one = table[0, :8].unbind()
-    series = table[1:, :1], table[1:, 1:].contiguous()
-    return _Series(a, b, inverse_b, inverse_sum, log_offset, scaled_log_offset, two, minus_one, *series)
-
-
-@lru_cache(maxsize=1024)
-def _kept_series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:
-    return _unpacked(_table(order, names, dtype, device))
-
-
-_constant_table = constant_when_traced(_table)
+    padding = (0.0,) * (len(e.series[names[0]]) - len(scalars))
+    return (scalars + padding, *(e.series[name] for name in names))
 
 
 def _series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:
-    if torch.compiler.is_compiling():  # one tensor is what a traced program can take in as a constant
-        return _unpacked(_constant_table(order, names, dtype, device))
-    return _kept_series(order, names, dtype, device)
+    rows = _table(dtype, device, order, names, torch.finfo(dtype).eps / 10)
+    series = rows[1:, :1], rows[1:, 1:].contiguous()
+    return _Series(*rows[0, :8].unbind(), *series)
+
+
+_kept_series = lru_cache(maxsize=1024)(_series)
 
 
 class Point:
     """The variables of ``_expansion.py`` at each k of a vector, and the values there of the series asked for."""
 
     def __init__(self, order: float, k: Tensor, *names: str) -> None:
-        self.c = c = _series(order, names, k.dtype, k.device)
+        find = _series if torch.compiler.is_compiling() else _kept_series
+        self.c = c = find(order, names, k.dtype, k.device)
         self.k = k
         self.r = torch.hypot(k, c.b)
         self.t = c.b / self.r
