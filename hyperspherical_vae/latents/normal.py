@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.nn import functional as F
 
@@ -32,7 +31,6 @@ class _KLStandardNormal(torch.autograd.Function):
         return torch.sub(squares, scale.log(), alpha=2).sum(-1).div_(2)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         loc, scale = ctx.saved_tensors
         grad = grad.unsqueeze(-1)

@@ -29,7 +29,9 @@ __all__ = [
     "log_ive",
     "log_sphere_area",
     "mean_resultant_length",
+    "mean_resultant_slope",
     "vmf_entropy",
+    "vmf_growth",
     "vmf_kl_uniform",
     "vmf_log_mode_density",
     "vmf_log_norm",
@@ -132,6 +134,20 @@ def mean_resultant_length(dim: int, kappa: Tensor) -> Tensor:
     return _evaluate(kappa, "ratio", dim / 2 - 1)
 
 
+def mean_resultant_slope(dim: int, kappa: Tensor) -> Tensor:
+    """A'(kappa), the variance of mu.z under vMF(mu, kappa) on the unit sphere of R^m.
+
+    Args:
+        dim: ambient dimension m >= 2.
+        kappa: concentrations >= 0, any shape.
+
+    Example:
+        >>> mean_resultant_slope(3, torch.tensor([0.0, 1.0]))  # 1/3, 1 - coth(k)^2 + 1/k^2
+        tensor([0.3333, 0.2759])
+    """
+    return _evaluate(kappa, "slope", dim / 2 - 1)
+
+
 def vmf_kl_uniform(dim: int, kappa: Tensor) -> Tensor:
     """KL(vMF(., kappa) || uniform) = kappa A - G on a sphere in R^dim of any radius; its derivative is kappa A'.
 
@@ -158,6 +174,20 @@ def vmf_entropy(dim: int, kappa: Tensor) -> Tensor:
         tensor(1.8379)
     """
     return _evaluate(kappa, "entropy", dim / 2 - 1)
+
+
+def vmf_growth(dim: int, kappa: Tensor) -> Tensor:
+    """G(kappa) = log 0F1(; m/2; kappa^2/4), so that log C_m(kappa) = -log area - G; its derivative is A.
+
+    Args:
+        dim: ambient dimension m >= 2.
+        kappa: concentrations >= 0, any shape.
+
+    Example:
+        >>> vmf_growth(3, torch.tensor([0.0, 1.0]))  # log(sinh(k) / k)
+        tensor([0.0000, 0.1614])
+    """
+    return _evaluate(kappa, "growth", dim / 2 - 1)
 
 
 def vmf_log_norm(dim: int, kappa: Tensor) -> Tensor:
