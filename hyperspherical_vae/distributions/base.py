@@ -23,6 +23,15 @@ def all_true(checks: Tensor) -> bool:
     return bool(torch._is_all_true(checks))
 
 
+def check_range(owner: str, name: str, below: float, scalar: Tensor) -> None:
+    """Raise ValueError where a parameter is not in [0, below)."""
+    allowed = (scalar >= 0) & (scalar < below)
+    if not all_true(allowed):
+        worst = scalar[~allowed].flatten()[0]
+        bound = "finite" if below == math.inf else f"below {below:g}"
+        raise ValueError(f"{owner}: a {name} is {worst:.7g}; it has to be {bound} and zero or more")
+
+
 class BatchOfTensors(Distribution):
     """A distribution given by tensors over its batch and by other attributes, which copies of other batches keep.
 
@@ -168,12 +177,13 @@ class LocatedOnSphere(OnSphere):
                     f"{type(self).__name__}: loc has to be unit vectors; divide by the norm, as "
                     "torch.nn.functional.normalize does"
                 )
-            self._check_range(*self.scalar, scalar)
+            check_range(type(self).__name__, *self.scalar, scalar)
 
-    def _promoted(self, loc: Tensor, scalar: Tensor | float) -> tuple[Tensor, Tensor]:
+    @classmethod
+    def _promoted(cls, loc: Tensor, scalar: Tensor | float) -> tuple[Tensor, Tensor]:
         if loc.dim() == 0:
             raise ValueError(
-                f"{type(self).__name__}: loc is a single number; it has to be unit vectors (..., m) with m >= 2"
+                f"{cls.__name__}: loc is a single number; it has to be unit vectors (..., m) with m >= 2"
             )
         if not loc.is_floating_point():
             floating = isinstance(scalar, Tensor) and scalar.is_floating_point()
@@ -200,15 +210,8 @@ class LocatedOnSphere(OnSphere):
                 f"{given}; loc without its last size has to broadcast with {self.scalar[0]}"
             ) from None
 
-    def _check_range(self, name: str, below: float, scalar: Tensor) -> None:
-        allowed = (scalar >= 0) & (scalar < below)
-        if not all_true(allowed):
-            worst = scalar[~allowed].flatten()[0]
-            bound = "finite" if below == math.inf else f"below {below:g}"
-            raise ValueError(f"{type(self).__name__}: a {name} is {worst:.7g}; it has to be {bound} and zero or more")
-
-    def _kl_uniform(self, scalar: Tensor) -> Tensor:
-        """KL divergence to the uniform distribution in nats, as a function of the scalar parameter."""
+    def _kl_uniform(self, dtype: torch.dtype) -> Tensor:
+        """KL divergence to the uniform distribution in nats, (...)."""
         raise NotImplementedError
 
     def _length(self) -> Tensor:
@@ -255,11 +258,11 @@ class LocatedOnSphere(OnSphere):
 
     def entropy(self) -> Tensor:
         """Differential entropy in nats, (...)."""
-        return (self._log_area() - self._kl_uniform(self._working)).to(self.loc.dtype)
+        return (self._log_area() - self._kl_uniform(working_dtype(self.loc))).to(self.loc.dtype)
 
     def kl_uniform(self) -> Tensor:
         """KL divergence to the uniform distribution on the same sphere in nats, (...)."""
-        return self._kl_uniform(getattr(self, self.scalar[0]))
+        return self._kl_uniform(self.loc.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of `value` (..., m), points of the sphere.

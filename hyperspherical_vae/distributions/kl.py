@@ -122,7 +122,7 @@ def _kl_power_vmf(p: PowerSpherical, q: VonMisesFisher) -> Tensor:
     length, rest = (x / (k1 + dim - 1) for x in (k1, dim - 1))
     excess = vmf_log_mode_density(dim, k2) + log_sphere_area(dim)
     cross = torch.where(k2 > dim, k2 * rest - excess, vmf_growth(dim, k2) - k2 * length)
-    return (p._kl_uniform(k1) + cross + k2 * length * turn).to(dtype)
+    return (p._kl_uniform(k1.dtype) + cross + k2 * length * turn).to(dtype)
 
 
 @register_kl(ProductDistribution, ProductDistribution)

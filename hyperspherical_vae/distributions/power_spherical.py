@@ -104,8 +104,8 @@ class PowerSpherical(LocatedOnSphere):
     def _beta(self) -> float:
         return (self.event_shape[0] - 1) / 2
 
-    def _kl_uniform(self, scalar: Tensor) -> Tensor:
-        return apply_rule("power_kl", self._beta, scalar)
+    def _kl_uniform(self, dtype: torch.dtype) -> Tensor:
+        return apply_rule("power_kl", self._beta, self.concentration.to(dtype))
 
     def _length(self) -> Tensor:
         """kappa / (kappa + m - 1)."""

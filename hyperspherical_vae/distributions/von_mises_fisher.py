@@ -44,8 +44,8 @@ class VonMisesFisher(LocatedOnSphere):
         tensor([[0.0000, 0.0000, 0.9000]])
     """
 
-    def _kl_uniform(self, scalar: Tensor) -> Tensor:
-        return vmf_kl_uniform(self.event_shape[0], scalar)
+    def _kl_uniform(self, dtype: torch.dtype) -> Tensor:
+        return vmf_kl_uniform(self.event_shape[0], self.concentration.to(dtype))
 
     def _length(self) -> Tensor:
         return mean_resultant_length(self.event_shape[0], self._working)

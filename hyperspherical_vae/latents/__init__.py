@@ -11,6 +11,7 @@ LATENTS: dict[str, type[Latent]] = {
     "normal": NormalLatent,
     "vmf": SphericalLatent,
     "powerspherical": SphericalLatent,
+    "spcauchy": SphericalLatent,
     "gumbel": GumbelLatent,
     "vq": CodebookLatent,
 }

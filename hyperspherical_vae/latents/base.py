@@ -56,7 +56,7 @@ class Latent(nn.Module):
         raise NotImplementedError
 
     def parameters_of(self, features: Tensor) -> Tensor:
-        """The head's output: (B, outputs), or (B, count, outputs) for several copies; in its dtype under autocast."""
+        """The head's output: (B, outputs), or (B, count, outputs) for several copies; in the dtype of the weights."""
         output = self.head(features).to(self.head.weight.dtype)
         return output if self.count is None else output.unflatten(-1, (self.count, -1))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,17 +11,20 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from ..distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from ..distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
+from ..distributions.base import LocatedOnSphere
 from .base import Latent
 
-FAMILIES: dict[str, type[VonMisesFisher] | type[PowerSpherical]] = {
+# By name, what makes a posterior from directions and concentrations.
+FAMILIES: dict[str, Callable[..., LocatedOnSphere]] = {
     "vmf": VonMisesFisher,
     "powerspherical": PowerSpherical,
+    "spcauchy": SphericalCauchy.from_concentration,
 }
 
 
 class SphericalLatent(Latent):
-    """z on the sphere S^dim, q(z|x) a von Mises-Fisher or Power Spherical distribution, p(z) uniform.
+    """z on the sphere S^dim, p(z) uniform, q(z|x) von Mises-Fisher, Power Spherical or spherical Cauchy.
 
     The concentration is softplus(.) + 1, learned per input (Davidson et al. 2018), or fixed. It starts at about the
     ambient dimension: much below that, E<loc, z> is close to 0 and hardly any signal reaches the decoder.
@@ -29,13 +32,13 @@ class SphericalLatent(Latent):
     Args:
         in_features: F, the encoder's features.
         dim: intrinsic dimension m; S^m lives in R^(m+1).
-        family: `vmf` or `powerspherical`.
+        family: a key of `FAMILIES`.
         kappa: a fixed concentration (the KL is then one constant), or None to learn it.
         radius: radius of the sphere.
         count: number of independent copies, see `Latent`.
 
     Raises:
-        ValueError: `family` is none of the two.
+        ValueError: there is no such family.
 
     Example:
         >>> latent = SphericalLatent(in_features=128, dim=10)
@@ -98,9 +101,9 @@ class SphericalLatent(Latent):
         )
 
     def divergence(self, q: Distribution) -> Tensor:
-        assert isinstance(q, (VonMisesFisher, PowerSpherical))
+        assert isinstance(q, LocatedOnSphere)
         return q.kl_uniform()
 
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
-        assert isinstance(q, (VonMisesFisher, PowerSpherical))
+        assert isinstance(q, LocatedOnSphere)
         return {"kappa": q.concentration.unsqueeze(-1) if self.count is None else q.concentration}

@@ -58,7 +58,7 @@ class _Transformed(torch.autograd.Function):
 
     @staticmethod
     def forward(name: str, number: float, *inputs: Tensor) -> Tensor:
-        return RULES[name].evaluate(number, *inputs)[0]
+        return RULES[name].evaluate(number, *inputs)[0].clone()  # forward mode does not take a view
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
