@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+import scipy.special
 import torch
 from torch import Tensor
 from torch.distributions import Beta
@@ -12,9 +14,9 @@ from torch.types import _size
 from ..ops.bessel import log_sphere_area, working_dtype
 from ..ops.beta import beta_derivative
 from ..ops.derivatives import RULES, Rule, apply_rule
-from ..ops.gamma_ratio import GammaRatio
+from ..ops.gamma_ratio import GammaRatio, log_gamma_ratio
 from ..ops.placement import RADIAL, Radial, sample_around
-from ..ops.tables import constant, table
+from ..ops.tables import table
 from .base import LocatedOnSphere
 
 # Below this fraction of beta the KL comes from its Taylor series, above from its closed form.
@@ -22,27 +24,26 @@ _SERIES_UP_TO = 1 / 8
 _SERIES_TERMS = 18
 
 
-@constant
-def _log_ratio_at_zero(beta: float) -> float:
+@table
+def _log_ratio_at_zero(beta: float) -> tuple[float]:
     """log Gamma(2 beta) - log Gamma(beta)."""
-    return GammaRatio(torch.tensor(beta, dtype=torch.float64), beta, beta).log_ratio().item()
+    return (log_gamma_ratio(beta, beta),)
 
 
 @table
 def _kl_series(beta: float) -> tuple[float, ...]:
     """Coefficients c_n, highest first, of KL = sum_n c_n (kappa / beta)^n, n >= 2, from psi', psi'', ..."""
-    n = torch.arange(2, 2 + _SERIES_TERMS, dtype=torch.float64)
-    b = torch.tensor(beta, dtype=torch.float64)
-    zeta = torch.special.zeta(n, b) - torch.special.zeta(n, 2 * b)
-    coefficients = torch.where(n % 2 == 0, 1, -1) * (n - 1) / n * b**n * zeta
-    return tuple(coefficients.flip(0).tolist())
+    n = np.arange(2.0, 2 + _SERIES_TERMS)
+    difference = scipy.special.zeta(n, beta) - scipy.special.zeta(n, 2 * beta)
+    coefficients = np.where(n % 2 == 0, 1, -1) * (n - 1) / n * beta**n * difference
+    return tuple(coefficients[::-1].tolist())
 
 
 def _kl(beta: float, kappa: Tensor) -> tuple[Tensor, Tensor]:
     """KL(Power Spherical || uniform) and its derivative kappa (psi'(alpha) - psi'(alpha + beta))."""
     k = kappa.to(working_dtype(kappa))
     ratio = GammaRatio(k + beta, beta, beta)
-    growth = ratio.log_ratio() - _log_ratio_at_zero(beta)
+    growth = ratio.log_ratio() - _log_ratio_at_zero(k.dtype, k.device, beta)
     closed = growth - k * ratio.digamma_difference()
     x = (k / beta).clamp_max(_SERIES_UP_TO)
     series, *rest = _kl_series(k.dtype, k.device, beta).unbind()
@@ -121,8 +122,8 @@ class PowerSpherical(LocatedOnSphere):
 
     def _log_normaliser(self) -> Tensor:
         """Log-density at the mode minus that of the uniform distribution."""
-        beta = self._beta
-        return GammaRatio(self._working + beta, beta, beta).log_ratio() - _log_ratio_at_zero(beta)
+        beta, k = self._beta, self._working
+        return GammaRatio(k + beta, beta, beta).log_ratio() - _log_ratio_at_zero(k.dtype, k.device, beta)
 
     def _log_density(self, unit: Tensor) -> Tensor:
         near = (unit - self.loc).square().sum(-1) / 2

@@ -65,12 +65,13 @@ class Point:
         self.t = c.b / self.r
         self._p: Tensor | None = None
         u = torch.addcmul(c.minus_one, self.t, c.two)
-        if k.dtype == torch.float64 and len(u) <= MATRIX_LENGTH:
+        # A program for export must not ask how long a batch is.
+        if k.dtype == torch.float64 and not torch.compiler.is_exporting() and len(u) <= MATRIX_LENGTH:
             powers = torch.cumprod(u.expand(c.powers.shape[1], -1), 0)
             self.series = torch.addmm(c.constant, c.powers, powers).unbind(0)
         else:
             first, *others = torch.cat((c.constant, c.powers), dim=1).unsqueeze(-1).flip(1).unbind(1)
-            total = first.expand(-1, len(u))
+            total = first.expand(-1, u.shape[0])
             for coefficient in others:
                 total = torch.addcmul(coefficient, total, u)
             self.series = total.unbind(0)

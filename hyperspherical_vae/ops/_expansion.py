@@ -125,6 +125,11 @@ class _Uniform:
         return (self.w + _HALF) * self.w.ln() - self.w + (2 * _PI).ln() / 2 - self.at_one - product.ln()
 
 
+def log_gamma(x: Decimal) -> Decimal:
+    """log Gamma(x) for x > 0, in the decimal arithmetic of the current context."""
+    return _Uniform(x - 1).log_gamma()
+
+
 @lru_cache(maxsize=1)
 def _cosines() -> tuple[Decimal, ...]:
     """cos(pi j / 128), j = 0..255, to 40 digits: j = 1 by its Taylor series, the others as T_j(x) of it."""

@@ -37,7 +37,8 @@ class _Known(torch.autograd.Function):
     """A rule under plain autograd and the compiler: the derivatives come with the value."""
 
     @staticmethod
-    def forward(ctx: Any, name: str, number: float, *inputs: Tensor) -> Tensor:
+    def forward(ctx: Any, *args: Any) -> Tensor:  # of any number, from which the compiler tells that there is a ctx
+        name, number, *inputs = args
         value, *slopes = RULES[name].evaluate(number, *inputs)
         ctx.name, ctx.number = name, number
         ctx.save_for_backward(*inputs, *slopes)

@@ -8,10 +8,12 @@ precision, and the leading terms of the two series are subtracted on paper.
 from __future__ import annotations
 
 import math
+from decimal import Decimal, localcontext
 
 import torch
 from torch import Tensor
 
+from ._expansion import log_gamma
 from .tables import table
 
 _RAISED_TO = 8.0
@@ -34,6 +36,18 @@ def _coefficients(smallest: float) -> tuple[tuple[float, ...], ...]:
         if abs(term) * power * (power + 1) > 1e-18 * smallest**power:
             rows.append((term, -power * term, power * (power + 1) * term))
     return tuple(reversed(rows))
+
+
+def log_gamma_ratio(a: float, b: float) -> float:
+    """log Gamma(a + b) - log Gamma(a) of numbers above 0, rounded once.
+
+    Example:
+        >>> round(math.exp(log_gamma_ratio(3.0, 1.0)), 12)
+        3.0
+    """
+    with localcontext() as context:
+        context.prec = 50
+        return float(log_gamma(Decimal(a) + Decimal(b)) - log_gamma(Decimal(a)))
 
 
 class GammaRatio:

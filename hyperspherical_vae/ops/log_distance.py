@@ -24,7 +24,7 @@ from .tables import table
 _NODES = 64
 
 
-def _rule_over_s(dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rule_over_s(dim: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """s^2, 1 - s^2 and weights of an expectation of even functions of s: tanh-sinh quadrature over arcsin s."""
     step = np.arange(-300, 301) / 80
     rise = math.pi / 2 * np.sinh(step)
@@ -37,7 +37,7 @@ def _rule_over_s(dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @table
-def _coefficients(dim: int) -> tuple[tuple[float, ...], ...]:
+def _coefficients(dim: float) -> tuple[tuple[float, ...], ...]:
     """Chebyshev coefficients of J / x, J', (1 - x) J'' and the derivative of the last in t: four rows."""
     if dim == 2:
         return ((0.0,),) * 4
@@ -68,7 +68,7 @@ def _coefficients(dim: int) -> tuple[tuple[float, ...], ...]:
 
 def _series(dim: float, gap: Tensor, first: int, last: int) -> tuple[Tensor, ...]:
     """Some of the four series at each 1 - rho."""
-    coefficients = _coefficients(gap.dtype, gap.device, int(dim))[first:last]
+    coefficients = _coefficients(gap.dtype, gap.device, dim)[first:last]
     u = 2 * gap.reshape(-1).sqrt().sqrt() - 1
     basis = torch.stack((torch.ones_like(u), u))  # the Chebyshev polynomials T_0 ... T_n, doubled until they are enough
     while len(basis) < coefficients.shape[1]:

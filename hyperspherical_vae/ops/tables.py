@@ -4,40 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
-from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-Numbers = TypeVar("Numbers")
-
-
-def constant(make: Callable[..., Numbers]) -> Callable[..., Numbers]:
-    """Keep the numbers that a function of hashable arguments returns; a program that `torch.compile` traces holds them.
-
-    The mark is that of `torch.compiler.assume_constant_result`, which imports the compiler to set it: a second and a
-    half at every start, for programs that compile nothing. Of tensors PyTorch 2.14 takes only one into a graph this
-    way; numbers and tuples of numbers have no such limit.
-
-    Args:
-        make: returns a number or nested tuples of numbers.
-
-    Example:
-        >>> squares = constant(lambda n: tuple(i * i for i in range(n)))
-        >>> squares(3) is squares(3)
-        True
-    """
-    cached = functools.cache(make)
-
-    def numbers(*args: Hashable) -> Numbers:
-        return cached(*args)
-
-    numbers._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return numbers
-
 
 def table(make: Callable[..., Sequence[object]]) -> Callable[..., Tensor]:
     """Keep the numbers that a function of hashable arguments returns, and a tensor of them for each dtype and device.
+
+    A program that `torch.compile` traces holds the numbers. The mark for that is the one of
+    `torch.compiler.assume_constant_result`, which imports the compiler to set it: a second and a half at every start,
+    for programs that compile nothing. Of tensors PyTorch 2.14 takes only one into a graph this way; tuples of numbers
+    have no such limit.
 
     Args:
         make: returns nested tuples of numbers.
@@ -50,7 +28,12 @@ def table(make: Callable[..., Sequence[object]]) -> Callable[..., Tensor]:
         >>> squares(torch.float64, torch.device("cpu"), 3)
         tensor([0., 1., 4.], dtype=torch.float64)
     """
-    numbers = constant(make)
+    cached = functools.cache(make)
+
+    def numbers(*args: Hashable) -> Sequence[object]:
+        return cached(*args)
+
+    numbers._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
     @functools.lru_cache(maxsize=1024)
     def kept(dtype: torch.dtype, device: torch.device, *args: Hashable) -> Tensor:
