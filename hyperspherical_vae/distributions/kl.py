@@ -19,7 +19,9 @@ from ..ops.bessel import (
     working_dtype,
 )
 from ..ops.derivatives import RULES, Rule, apply_rule
+from ..ops.gamma_ratio import GammaRatio
 from ..ops.tables import table
+from ..ops.tilt import power_spherical_tilt
 from .base import LocatedOnSphere, OnSphere
 from .hyperspherical_uniform import HypersphericalUniform
 from .power_spherical import PowerSpherical
@@ -123,6 +125,29 @@ def _kl_power_vmf(p: PowerSpherical, q: VonMisesFisher) -> Tensor:
     excess = vmf_log_mode_density(dim, k2) + log_sphere_area(dim)
     cross = torch.where(k2 > dim, k2 * rest - excess, vmf_growth(dim, k2) - k2 * length)
     return (p._kl_uniform(k1.dtype) + cross + k2 * length * turn).to(dtype)
+
+
+@register_kl(PowerSpherical, PowerSpherical)
+def _kl_power_power(p: PowerSpherical, q: PowerSpherical) -> Tensor:
+    """For equal directions R(k1) - R(k2) + (k2 - k1) R'(k1), R = log Gamma(k + m - 1) - log Gamma(k + (m - 1) / 2).
+
+    That is the integral of (s - k2) R''(s) from k1 to k2, which serves for concentrations near each other, where the
+    closed form cancels. Different directions add k2 times the tilt.
+    """
+    k1, k2, turn, dtype = _promoted(p, q)
+    dim = p.event_shape[0]
+    beta = (dim - 1) / 2
+    step = k2 - k1
+    nodes, weights = _quadrature(k1.dtype, k1.device).unbind()
+    between = GammaRatio(k1.unsqueeze(-1) + step.unsqueeze(-1) * nodes + beta, beta, beta)
+    close = step.square() * (between.trigamma_difference() * weights).sum(-1)
+    one, two = (GammaRatio(k + beta, beta, beta) for k in (k1, k2))
+    apart = one.log_ratio() - two.log_ratio() + step * one.digamma_difference()
+    kl = torch.where(step.abs() <= (torch.minimum(k1, k2) + beta) / 2, close, apart)
+    if p.loc is not q.loc:
+        k1, turn = torch.broadcast_tensors(k1, turn.to(k1.dtype))
+        kl = kl + k2 * power_spherical_tilt(dim, k1, turn)
+    return kl.to(dtype)
 
 
 @register_kl(ProductDistribution, ProductDistribution)
