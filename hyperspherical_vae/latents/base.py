@@ -48,8 +48,8 @@ class Latent(nn.Module):
         self.head = nn.Linear(in_features, outputs * (count or 1))
 
     def parameters_of(self, features: Tensor) -> Tensor:
-        """The head's output: (B, outputs), or (B, count, outputs) for several copies."""
-        output: Tensor = self.head(features)
+        """The head's output: (B, outputs), or (B, count, outputs) for several copies; in the dtype of the weights."""
+        output = self.head(features).to(self.head.weight.dtype)
         return output if self.count is None else output.unflatten(-1, (self.count, -1))
 
     def posterior(self, features: Tensor) -> Distribution:

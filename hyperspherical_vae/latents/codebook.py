@@ -95,13 +95,15 @@ class CodebookLatent(Latent):
         return lay_out(self.codebook[codes])
 
     def posterior(self, features: Tensor) -> QuantizedVectors:
-        encoded = self.encode(features)
-        if self.training:
-            self._revive(encoded.detach().flatten(0, -2))
-        codes = self.nearest(encoded.detach())
-        q = QuantizedVectors(encoded, codes, self.codebook[codes])
-        if self.training:
-            self._follow(encoded.detach().flatten(0, -2), codes.flatten())
+        encoded = self.encode(features).to(self.codebook.dtype)
+        # Distances and moving averages are too close to each other for what autocast would round them to.
+        with torch.autocast(encoded.device.type, enabled=False):
+            if self.training:
+                self._revive(encoded.detach().flatten(0, -2))
+            codes = self.nearest(encoded.detach())
+            q = QuantizedVectors(encoded, codes, self.codebook[codes])
+            if self.training:
+                self._follow(encoded.detach().flatten(0, -2), codes.flatten())
         return q
 
     @torch.no_grad()
