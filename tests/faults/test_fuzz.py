@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from utils.config.command_line import parse
 from utils.config.config import Config
-from utils.config.flags import UsageError, flag_of
+from utils.config.flags import UsageError, flags_of
 from utils.config.request import Revisit
 from utils.config.rules import resolve
 from utils.config.stored import from_json
 
 FIELDS = dataclasses.fields(Config)
-FLAGS = {flag.names: flag for kind in (Config, Revisit) for flag in map(flag_of, dataclasses.fields(kind))}
+FLAGS = {flag.names: flag for kind in (Config, Revisit) for flag in flags_of(kind).values()}
 SPELLINGS = sorted(name for names in FLAGS for name in names)
 VALUES = sorted({choice for flag in FLAGS.values() for choice in flag.choices})
 

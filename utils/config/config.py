@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hyperspherical_vae.kinds import KINDS, LIKELIHOODS
-from utils.config.flags import flag, flag_of
+from utils.config.flags import flag, flag_of, flags_of
+from utils.config.formats import FIRST, FORMAT
 from utils.config.networks import NETWORKS
 from utils.data.sets import DATASETS
 
@@ -269,6 +270,8 @@ class Config:
         low=0, high=2, identity=False,
     )
 
+    format: int = FORMAT  # see `utils.config.formats`; no flag sets it
+
     @property
     def factors(self) -> tuple[tuple[str, int], ...]:
         """(kind, dimension) of each factor of the latent space in order; one where there is no product.
@@ -306,6 +309,8 @@ class Config:
         Leaving out defaults keeps the name of an old run when a later version adds a flag.
         """
         chosen = {f.name: getattr(self, f.name) for f in identity_fields() if getattr(self, f.name) != f.default}
+        if self.format != FIRST:  # whose names do not hold it
+            chosen["format"] = self.format
         if self.dataset == "folder":  # elsewhere the name says which images they are
             chosen["data_dir"] = os.path.abspath(self.data_dir)
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
@@ -316,5 +321,5 @@ class Config:
 
 
 def identity_fields() -> list[dataclasses.Field[Any]]:
-    """The fields that make two runs different ones."""
-    return [f for f in dataclasses.fields(Config) if flag_of(f).identity]
+    """The fields with a flag that make two runs different ones; so does the format."""
+    return [f for f in dataclasses.fields(Config) if f.name in flags_of(Config) and flag_of(f).identity]

@@ -118,8 +118,8 @@ def flag_of(item: dataclasses.Field[Any]) -> Flag:
 
 
 def flags_of(settings: type) -> dict[str, Flag]:
-    """The flag of each field of a dataclass whose fields `flag` made."""
-    return {item.name: flag_of(item) for item in dataclasses.fields(settings)}
+    """The flag of each field of a dataclass that `flag` made."""
+    return {item.name: flag_of(item) for item in dataclasses.fields(settings) if "flag" in item.metadata}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

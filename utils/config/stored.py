@@ -6,6 +6,7 @@ import json
 
 from utils.config.config import Config
 from utils.config.flags import UsageError, flags_of, nearest, shown
+from utils.config.formats import FIRST, FORMATS
 from utils.config.rules import resolve
 
 
@@ -13,7 +14,7 @@ def from_json(text: str) -> Config:
     """Read what `Config.to_json` wrote, in this version or an older one (absent fields take their defaults).
 
     Raises:
-        UsageError: the text is no JSON object, names an unknown field, or a value is not allowed.
+        UsageError: the text is no JSON object, names an unknown field or format, or a value is not allowed.
     """
     try:
         values = json.loads(text)
@@ -21,6 +22,9 @@ def from_json(text: str) -> Config:
         raise UsageError(f"the configuration is not valid JSON ({error})") from None
     if not isinstance(values, dict):
         raise UsageError(f"the configuration must be a JSON object, not {type(values).__name__}")
+    format = values.pop("format", FIRST)
+    if type(format) is not int or format not in FORMATS:
+        raise UsageError(f"format: {shown(format)} is unknown; this version reads runs of the formats {FORMATS}")
     flags, defaults = flags_of(Config), vars(Config())
     for key, value in values.items():
         if key not in flags:
@@ -34,4 +38,4 @@ def from_json(text: str) -> Config:
             except UsageError as error:
                 raise UsageError(f"{key}: {error}") from None
         values[key] = float(value) if flags[key].value_type is float and isinstance(value, int) else value
-    return resolve(Config(**values))
+    return resolve(Config(**values, format=format))

@@ -19,7 +19,7 @@ _NO_COLUMNS = {"rs", "device", "allow_unverified", "distribution", "z", "z_dims"
 
 def default_columns(records: Sequence[Record]) -> tuple[str, ...]:
     """Data set, model, latent space, and every setting in which the runs differ, but for the seed."""
-    names = [f.name for f in identity_fields() if f.name not in _NO_COLUMNS] + ["epochs", "k"]
+    names = [f.name for f in identity_fields() if f.name not in _NO_COLUMNS] + ["format", "epochs", "k"]
     values = {name: {setting(record, name) for record in records if record.config.has(name)} for name in names}
     return (*FIRST, *(name for name in names if len(values[name]) > 1))
 

@@ -7,7 +7,8 @@ import pytest
 
 from utils.config.command_line import parse
 from utils.config.config import Config
-from utils.config.flags import UsageError, flag_of
+from utils.config.flags import UsageError, flags_of
+from utils.config.formats import FORMAT
 from utils.config.rules import resolve
 from utils.config.stored import from_json
 
@@ -67,8 +68,10 @@ def test_hash_tells_runs_apart_by_what_defines_them_only():
 
 
 def test_hash_of_a_known_run_never_changes():
-    # Old runs are found by this name; a new flag with a default must not move them.
-    assert parse(["-n", "vmf", "-z", "10", "-d", "mnist", "-e", "20", "-klw", "10", "-rs", "1"]).hash == "b6ac7ec3"
+    # Runs are found by this name; a new flag with a default must not move them.
+    config = parse(["-n", "vmf", "-z", "10", "-d", "mnist", "-e", "20", "-klw", "10", "-rs", "1"])
+    assert dataclasses.replace(config, format=1).hash == "b6ac7ec3"
+    assert config.hash != "b6ac7ec3"
 
 
 @pytest.mark.parametrize(
@@ -85,7 +88,15 @@ def test_older_configuration_without_a_field_takes_its_default():
     assert from_json(json.dumps(values)) == parse([])
 
 
+def test_configuration_without_a_format_is_of_the_first_one():
+    values = json.loads(parse([]).to_json())
+    assert from_json(json.dumps(values)).format == FORMAT
+    del values["format"]
+    assert from_json(json.dumps(values)).format == 1
+
+
 BAD = """
+{"format": 0} ; {"format": 99} ; {"format": true} ; {"format": null} ; {"format": [2]} ;
 [] ; { ; {"nmae": "vmf"} ; {"epochs": "7"} ; {"epochs": true} ; {"lr": null} ; {"lr": -1} ; {"lr": NaN} ;
 {"z_dims": []} ; {"z_dims": [1]} ; {"h_dims": 5} ; {"name": "xxx"} ; {"binarize": 1} ; 7 ; not JSON at all
 """
@@ -100,15 +111,15 @@ def test_bad_configuration_is_refused_in_one_line(text):
 
 def test_every_field_has_a_flag_with_help_and_limits():
     seen: set[str] = set()
-    for field in dataclasses.fields(Config):
-        flag = flag_of(field)
+    for name, flag in flags_of(Config).items():
+        default = getattr(Config(), name)
         assert flag.help
         assert not seen & set(flag.names)
         seen |= set(flag.names)
         if flag.value_type in (int, float):
             assert flag.high is not None
-        if field.default is not None:
-            assert flag.check(field.default) == field.default
+        if default is not None:
+            assert flag.check(default) == default
 
 
 def test_resolving_twice_changes_nothing():
