@@ -16,7 +16,7 @@ from utils.config.config import Config
 from utils.data.files import checksum
 from utils.load_data import DATASETS, Data, DataError, DataUsageError, Split, dataset_table, load_data
 
-NAMES = ["digits", "mnist", "static_mnist", "f_mnist", "omniglot", "caltech", "freyfaces", "cifar10", "folder"]
+NAMES = ["digits", "mnist", "static_mnist", "f_mnist", "kmnist", "omniglot", "caltech", "freyfaces", "cifar10", "folder"]
 
 
 def test_every_data_set_of_the_program_is_in_the_catalogue():
@@ -41,7 +41,7 @@ def test_the_entries_are_sound(spec):
 def test_addresses_and_checksums_are_those_of_torchvision():
     from torchvision import datasets
 
-    for name, known in (("mnist", datasets.MNIST), ("f_mnist", datasets.FashionMNIST)):
+    for name, known in (("mnist", datasets.MNIST), ("f_mnist", datasets.FashionMNIST), ("kmnist", datasets.KMNIST)):
         found = {(url, f"md5:{md5}") for url, md5 in known.resources}
         assert {(file.path.split("/")[-1], file.checksum) for file in DATASETS[name].files} == found
         # The list of mirrors changes from one version of torchvision to the next.

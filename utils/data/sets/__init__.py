@@ -9,6 +9,7 @@ _MODULES = (
     "utils.data.sets.mnist",
     "utils.data.sets.static_mnist",
     "utils.data.sets.f_mnist",
+    "utils.data.sets.kmnist",
     "utils.data.sets.omniglot",
     "utils.data.sets.caltech",
     "utils.data.sets.freyfaces",
