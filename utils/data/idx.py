@@ -24,7 +24,7 @@ def idx_files(
     Args:
         folder: Their folder in the data folder.
         mirrors: Addresses of folders that hold them.
-        sums: Of each file its size or None, its md5, and the md5 of its decompressed content (empty where it is not known).
+        sums: Of each file its size or None, its md5, and that of what it decompresses to, empty where it is not known.
     """
     return tuple(
         DataFile(

@@ -15,6 +15,7 @@ _MODULES = (
     "utils.data.sets.freyfaces",
     "utils.data.sets.cifar10",
     "utils.data.image_folder",
+    "utils.data.arrays",
 )
 
 DATASETS: dict[str, DataSet] = {spec.name: spec for spec in (import_module(module).SPEC for module in _MODULES)}

@@ -25,5 +25,5 @@ SPEC = DataSet(
     ),
     splits=(50000, 10000, 10000),
     classes=10,
-    class_names=tuple("o ki su tsu na ha ma ya re wo".split()),
+    class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
 )
