@@ -27,14 +27,14 @@ import torch
 from torch import Tensor, nn
 
 from models import build_model
-from utils.config.command_line import parse, parse_options
+from utils.config.command_line import parse_options, parse_run
 from utils.config.config import Config
 from utils.config.flags import UsageError, flag, nearest
 from utils.experiment import prepare
 from utils.measure.evaluation import ROWS, estimate_log_px
+from utils.run.checkpoints import Progress
 from utils.run.folder import RunDir
-from utils.run.progress import Progress
-from utils.tables.layout import table
+from utils.tables.layout import Table, as_text
 from utils.train.adam import Adam
 from utils.train.batches import TrainingImages, fixed_images
 from utils.training_utils import train_epoch
@@ -74,9 +74,7 @@ class Setting:
 
     def config(self, line: str) -> Config:
         """The run that these flags describe, on MNIST."""
-        config = parse([*line.split(), "-d", "mnist", "--data_dir", self.data_dir, "--device", "cpu"])
-        assert isinstance(config, Config)
-        return config
+        return parse_run([*line.split(), "-d", "mnist", "--data_dir", self.data_dir, "--device", "cpu"])
 
     def clock(self) -> float:
         """Processor time on one thread, which other programs hardly touch; else seconds on the wall."""
@@ -234,12 +232,12 @@ MEMORY = """
 import re, sys
 from models import build_model
 from utils.train.batches import fixed_images
-from utils.config.command_line import parse
-from utils.config.config import Config
+from utils.config.command_line import parse_run
 from utils.measure.evaluation import estimate_log_px
 from utils.experiment import prepare
 images, k, data_dir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-data, model, how = prepare(parse(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"]), build_model)
+config = parse_run(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"])
+data, model, how = prepare(config, build_model)
 test = fixed_images(data.test, purpose="test", **how)
 def highest():  # unlike getrusage, which begins with that of the process that started this one
     return re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
@@ -352,24 +350,22 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {
 class Options:
     """The flags of `python -m benchmarks.bench`."""
 
-    data_dir: str = flag("--data_dir", "str", "how", "data", "folder with the data sets; MNIST has to be there")
+    data_dir: str = flag("--data_dir", str, "how", "data", "folder with the data sets; MNIST has to be there")
     threads: int = flag(
-        "--threads", "int", "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
+        "--threads", int, "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
     )
-    repetitions: int = flag("--repetitions", "int", "how", 15, "turns of a comparison", low=1, high=10**6)
-    json: str = flag("--json", "str", "how", str(Path(__file__).with_name("measured.json")), "file to write")
+    repetitions: int = flag("--repetitions", int, "how", 15, "turns of a comparison", low=1, high=10**6)
+    json: str = flag("--json", str, "how", str(Path(__file__).with_name("measured.json")), "file to write")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table and write its numbers; returns the exit code."""
     try:
         given, names = parse_options(
-            arguments,
-            Options,
-            "python -m benchmarks.bench [NAME...]",
-            "Measure the speed of training, of log p(x) and of the start. Names, all unless given: "
-            + ", ".join(BENCHMARKS),
-            "Exit codes: 0 done, 2 usage.",
+            arguments, Options,
+            usage="python -m benchmarks.bench [NAME...] [FLAGS]",
+            description="Measure the speed of training, of log p(x) and of the start.",
+            epilog=f"Names, all unless given: {', '.join(BENCHMARKS)}\nExit codes: 0 done, 2 usage.",
         )
         for name in names:
             if name not in BENCHMARKS:
@@ -385,7 +381,7 @@ def main(arguments: Sequence[str]) -> int:
         return "" if value is None else f"{value:.0f} {unit}" if unit == "MiB" else f"{value:.2f} {unit}"
 
     lines = [[row.what, *(cell(x, row.unit) for x in (row.value, row.must, row.aim)), row.detail] for row in rows]
-    print(table([["what", "measured", "must", "aim", ""], *lines]))
+    print(as_text(Table([["what", "measured", "must", "aim", ""], *lines])))
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "torch": torch.__version__,

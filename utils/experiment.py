@@ -23,12 +23,11 @@ from utils.load_data import Data, load_data
 from utils.measure.evaluation import evaluate_elbo, evaluate_test
 from utils.measure.system_metrics import check_labels, probe_metrics, system_metrics, validation_metrics
 from utils.model_utils import count_parameters
-from utils.run.checkpoints import load_newest
+from utils.run.checkpoints import Progress, load_newest
 from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.image_log_px import read_log_px, write_log_px
 from utils.run.interrupts import StopRequest
-from utils.run.progress import Progress
 from utils.run.records import read_config, read_json, read_metrics
 from utils.run.tensorboard import check_installed, scalar_writer, write_figures
 from utils.seeds import derive_seed

@@ -15,7 +15,7 @@ from utils.config.config import Config
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.run.folder import RunDir
-from utils.run.records import read_json, read_metrics, read_summary
+from utils.run.records import read_json, read_metrics, read_run
 from utils.tables.result import result_table
 
 if TYPE_CHECKING:
@@ -70,11 +70,9 @@ class Visit:
             absolute = "" if path.is_absolute() else f" ({path.absolute()})"
             what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
             raise UsageError(f"--from {path}{absolute}: {what}")
-        summary = read_summary(path / "summary.json")
-        if summary is None:
-            there = (path / "config.json").exists()
-            what = "is not finished; repeat its command to go on with it" if there else "holds no finished run"
-            raise UsageError(f"--from {path}: {what}")
+        summary = read_run(path)[0].summary
+        if not summary:
+            raise UsageError(f"--from {path}: is not finished; repeat its command to resume it")
         if not summary["best_epoch"]:
             raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
         self.model, config = load(path)
@@ -95,22 +93,17 @@ class Visit:
         Raises:
             UsageError: a figure or class is unknown or does not fit this kind of run.
         """
-        from types import SimpleNamespace
+        from utils.figures.registry import FIGURES, missing
 
-        from utils.figures.latent import no_sphere
-        from utils.figures.registry import FIGURES
-        from utils.figures.subject import factors_of
-
-        kind: Any = SimpleNamespace(model=self.model, config=self.config, factors=factors_of(self.model.latent))
         names = self.request.figures or ()
         for name in names:  # before any that does not fit, which may be named rightly
             if name not in FIGURES:
                 raise UsageError(f"--figures: {name!r} is none of {', '.join(FIGURES)}{nearest(name, FIGURES)}")
         for name in names:
-            if misfit := FIGURES[name].misfit(kind):
-                fitting = ", ".join(other for other, drawing in FIGURES.items() if not drawing.misfit(kind))
+            if misfit := FIGURES[name].misfit(self.config):
+                fitting = ", ".join(other for other, picture in FIGURES.items() if not picture.misfit(self.config))
                 raise UsageError(f"--figures {name}: {misfit} ({self.path}); it has {fitting}")
-        if self.request.kappas and (misfit := no_sphere(kind)):
+        if self.request.kappas and (misfit := missing(("sphere",), self.config)):
             raise UsageError(f"--kappas: {misfit} ({self.path}), and so no concentration; leave it out")
         if self.request.label is not None:
             self.label(self.request.label)
@@ -248,9 +241,7 @@ class Visit:
 
 def _compare(request: Revisit, visits: list[Visit]) -> bool:
     """Draw the reconstructions of several runs below each other."""
-    import torch
-
-    from utils.figures.registry import save, side_by_side
+    from utils.figures.registry import draw_side_by_side
 
     data_sets = {(visit.config.dataset, visit.model.shape) for visit in visits}
     if len(data_sets) > 1:
@@ -259,7 +250,7 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
     data = visits[0].data()
     originals = data.test.images.float().div(data.levels)
     first = visits[0]
-    with first.run, torch.no_grad():
-        figure = side_by_side([visit.subject(data) for visit in visits], originals)
-        first.say(*map(str, save(figure, first.run.figures, "side_by_side", bool(request.pdf))))
+    with first.run:
+        subjects = [visit.subject(data) for visit in visits]
+        first.say(*map(str, draw_side_by_side(subjects, originals, first.run.figures, bool(request.pdf))))
     return True

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from utils.config.schedule import kl_weight
-from utils.run.progress import Progress
+from utils.run.checkpoints import Progress
 from utils.seeds import derive_seed
 from utils.train.adam import Adam
 from utils.train.peers import ALONE, Alone

@@ -30,6 +30,7 @@ class Latent(nn.Module):
         kl_is_constant: whether KL(q || prior) is one number whatever the image and the weights.
         map_shape: (C, H, W) where z is a map of codes, flattened, rather than a plain vector.
         code_count: number of symbols that a position of a discrete latent can take; 0 where z is continuous.
+        shares_codes: whether a symbol means the same at every position, as an entry of one codebook does.
     """
 
     event_dim: int
@@ -37,6 +38,7 @@ class Latent(nn.Module):
     kl_is_constant: bool = False
     map_shape: tuple[int, int, int] | None = None
     code_count: int = 0
+    shares_codes: bool = False
 
     def __init__(self, in_features: int, outputs: int, count: int | None = None) -> None:
         super().__init__()
@@ -99,3 +101,7 @@ class Latent(nn.Module):
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
         """What is worth watching of a posterior, by name; each (B, n)."""
         return {}
+
+    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+        """The posterior q with the concentration kappa on every sphere; q itself where there is none."""
+        return q

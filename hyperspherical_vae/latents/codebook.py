@@ -44,6 +44,7 @@ class CodebookLatent(Latent):
 
     has_density = False
     kl_is_constant = True
+    shares_codes = True
 
     # A code that gets less than this share of what it would get if all were used alike counts as dead.
     DEAD = 0.05

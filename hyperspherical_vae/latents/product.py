@@ -97,3 +97,10 @@ class ProductLatent(Latent):
             )
             for name, columns in found.items()
         }
+
+    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+        assert isinstance(q, ProductDistribution)
+        parts = zip(self.members, q.groups, strict=True)
+        return ProductDistribution.from_groups(
+            [(member.with_concentration(part, kappa), where) for member, (part, where) in parts]
+        )

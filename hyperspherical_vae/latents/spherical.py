@@ -91,6 +91,10 @@ class SphericalLatent(Latent):
         assert isinstance(q, (VonMisesFisher, PowerSpherical))
         return {"kappa": q.concentration.unsqueeze(-1) if self.count is None else q.concentration}
 
+    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+        assert isinstance(q, (VonMisesFisher, PowerSpherical))
+        return self.family(q.loc, torch.full_like(q.concentration, kappa), radius=q.radius, validate_args=False)
+
 
 class PowerSphericalLatent(SphericalLatent):
     """z on the sphere S^dim, q(z|x) a Power Spherical distribution, p(z) uniform; see `SphericalLatent`."""

@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from models import ELBOTerms
 from utils.config.command_line import parse_run
-from utils.run.progress import Progress
+from utils.run.checkpoints import Progress
 from utils.train.adam import Adam
 from utils.train.batches import TrainingImages
 from utils.train.distributed import join

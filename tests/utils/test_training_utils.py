@@ -12,8 +12,8 @@ from models import VAE, ELBOTerms
 from utils.config.command_line import parse
 from utils.config.schedule import kl_weight
 from utils.load_data import Split
+from utils.run.checkpoints import Progress
 from utils.run.interrupts import Interrupted
-from utils.run.progress import Progress
 from utils.seeds import derive_seed
 from utils.train.batches import TrainingImages, binarize
 from utils.training_utils import extra_weights, fit, note_nonfinite, objective, stops_early

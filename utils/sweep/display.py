@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from utils.run.console import duration
-from utils.run.metrics import number
+from utils.run.metrics import headline, number
+from utils.run.records import values_of
 from utils.sweep.units import Unit
 
 REFRESH_SECONDS = 0.5
@@ -72,11 +73,7 @@ def progress_of(unit: Unit, waits: str) -> tuple[float, str]:
 def result_of(unit: Unit) -> str:
     """The result of a run in a few words."""
     summary = unit.run.result()
-    test = summary and summary.get("test")
-    if not test:
-        return "done"
-    name, value = ("ELBO", test["elbo"]) if test.get("log_px") is None else ("log p(x)", test["log_px"])
-    return f"{name} {number(value)}"
+    return headline(values_of(summary)) if summary and summary["test"] else "done"
 
 
 class _Clock:

@@ -12,7 +12,7 @@ from pathlib import Path
 from signal import Signals
 
 from utils.config.flags import UsageError
-from utils.run.folder import is_held
+from utils.run.lock import FolderLock
 from utils.sweep.display import Display
 from utils.sweep.engines import Ended, Engine, Job
 from utils.sweep.units import Unit
@@ -65,7 +65,7 @@ def drive(
         check_stop()
         for number, end in engine.ended().items():
             unit = running.pop(number)
-            if end.code == USAGE and (is_held(unit.run.path) or _is_complete(unit)):
+            if end.code == USAGE and (FolderLock(unit.run.path).is_held() or _is_complete(unit)):
                 pending.append((number, unit))  # another sweep was faster by a moment
                 continue
             failure = judge(unit, end)
@@ -107,7 +107,7 @@ def _choose(
             break
         number, unit = item
         path = unit.run.path
-        if path in busy or is_held(path):
+        if path in busy or FolderLock(path).is_held():
             continue
         pending.remove(item)
         try:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from utils.config.flags import UsageError
-from utils.run.folder import is_held
 from utils.run.interrupts import STOPPING
+from utils.run.lock import FolderLock
 
 # Exit code of a run whose worker is gone: that of a killed process.
 LOST = -signal.SIGKILL
@@ -175,7 +175,7 @@ def execute(job: Job) -> int:
     was asked to stop has left on purpose, for this machine is needed otherwise: it is not started here again.
     """
     for attempt in range(1 + job.retries):
-        while is_held(job.folder):
+        while FolderLock(job.folder).is_held():
             time.sleep(0.2)
         run = spawn(job)
         while (code := run.poll()) is None:

@@ -17,7 +17,7 @@ from typing import Any
 import submitit
 
 from utils.config.flags import UsageError
-from utils.run.folder import is_held
+from utils.run.lock import FolderLock
 from utils.sweep.engines import ENDED_BY_A_SIGNAL, LOST, Ended, Job, Request, execute
 
 # Seconds between two questions to Slurm, and until a job that has left the queue must have left a result, too.
@@ -58,7 +58,7 @@ class Task:
     def checkpoint(self, job: Job) -> submitit.helpers.DelayedSubmission | None:
         """Called before the time limit: submit the run again if it has saved anything new in this job."""
         deadline = time.monotonic() + SAVE_WITHIN
-        while is_held(job.folder) and time.monotonic() < deadline:
+        while FolderLock(job.folder).is_held() and time.monotonic() < deadline:
             time.sleep(0.1)
         saved = max((path.stat().st_mtime_ns for path in (job.folder / "checkpoints").glob("*.pt")), default=0)
         return submitit.helpers.DelayedSubmission(Task(saved), job) if saved > self.saved else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from utils.run.progress import Progress
+    from utils.run.checkpoints import Progress
 
 
 class Terms(Protocol):

@@ -78,12 +78,12 @@ def test_holder_is_named_while_it_lives(run, tmp_path):
     with run:
         with pytest.raises(UsageError, match=rf"process \d+ on {socket.gethostname()}"), RunDir(run.config):
             pass
-        run._holder.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # no process has such a number
+        run._lock._note.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # no process has such a number
         with pytest.raises(UsageError, match="another process"), RunDir(run.config):
             pass
-        run._holder.write_text("process 7 on elsewhere\n")
+        run._lock._note.write_text("process 7 on elsewhere\n")
         with pytest.raises(UsageError, match="process 7 on elsewhere"), RunDir(run.config):
             pass
-    assert not run._holder.exists()
+    assert not run._lock._note.exists()
     with RunDir(run.config):
         pass

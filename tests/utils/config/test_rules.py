@@ -3,8 +3,8 @@
 import pytest
 
 from utils.config.command_line import parse
-from utils.config.config import Config
 from utils.config.flags import UsageError
+from utils.config.stored import from_json
 
 
 @pytest.mark.parametrize(
@@ -14,19 +14,19 @@ from utils.config.flags import UsageError
         ("-n gumbel --code_dim 4", ["--code_dim", "-n vq"]),
         ("-n vq --categories 4", ["--categories", "-n gumbel"]),
         ("--straight_through", ["--straight_through", "-n gumbel", "vmf"]),
-        ("-n gumbel -z 5", ["-z 5", "--variables and --categories"]),
-        ("-n vq -z 5", ["-z 5", "--codes and --code_dim"]),
+        ("-n gumbel -z 5", ["-z 5", "-n is gumbel", "20 variables of 10 categories"]),
+        ("-n vq -z 5", ["-z 5", "-n is vq", "9 of 64 codes in R^8"]),
         ("-n vq -zd 5,5", ["-zd 5,5", "productspace"]),
         ("-n gumbel -dis vmf", ["-dis vmf", "-n gumbel"]),
         ("-n gumbel --kappa 5", ["--kappa", "20 variables of 10 categories"]),
         ("-n vq --radius 2", ["--radius", "codes"]),
-        ("-n vq -cvm full", ["-cvm full", "normal latent"]),
+        ("-n vq -cvm full", ["-cvm full", "-n normal"]),
         ("-n vq -et cnn --positions 4", ["--positions 4", "-et mlp"]),
         ("-n vq -vll", ["-vll", "log p(x)"]),
-        ("-n vq -b 2", ["--beta", "constant"]),
-        ("-n vq -klt 2", ["--kl_target", "constant"]),
-        ("--kappa 5 -klt 2", ["--kl_target", "--kappa 5"]),
-        ("-zd s2,s3 --kappa 5 -klf 2", ["--kl_freeze", "--kappa 5"]),
+        ("-n vq -b 2", ["-b 2", "constant"]),
+        ("-n vq -klt 2", ["-klt 2", "constant"]),
+        ("--kappa 5 -klt 2", ["-klt 2", "--kappa 5"]),
+        ("-zd s2,s3 --kappa 5 -klf 2", ["-klf 2", "--kappa 5"]),
         ("-n vq --vq_prior pixelcnn", ["--vq_prior", "pixelcnn", "autoregressive"]),
         ("--vq_prior independent", ["--vq_prior", "-n vq"]),
         ("-n vq --vq_prior independent --vq_prior_epochs 3", ["--vq_prior_epochs", "autoregressive"]),
@@ -64,7 +64,7 @@ def test_what_is_accepted_and_survives_json(line, space, factors):
     config = parse(line.split())
     assert config.space == space
     assert config.factors == factors
-    assert Config.from_json(config.to_json()) == config
+    assert from_json(config.to_json()) == config
 
 
 def test_probe_is_the_same_run_and_the_rest_is_another():
