@@ -84,6 +84,14 @@ class Data:
     moments: tuple[torch.Tensor, torch.Tensor] | None = None
     notes: tuple[str, ...] = ()
 
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content of all splits, in the units of the data."""
+        hasher = hashlib.sha256("".join(split.digest for split in (self.train, self.val, self.test)).encode())
+        for moment in self.moments or ():
+            hasher.update(moment.numpy())
+        return hasher.hexdigest()
+
     @property
     def log_volume(self) -> float:
         """The log of the volume, in the units of the data, of a unit cube of the values that the model sees.
@@ -142,7 +150,7 @@ def _checked(spec: DataSet, source: Source) -> Data:
     if spec.shape is None:
         source.notes += _notes({"training": train, "validation": val, "test": test}, names)
     likelihood = spec.likelihood or loaded.likelihood
-    moments = loaded.moments and (torch.from_numpy(loaded.moments[0]), torch.from_numpy(loaded.moments[1]))
+    moments = loaded.moments and (torch.tensor(loaded.moments[0]), torch.tensor(loaded.moments[1]))
     return Data(
         spec.name, shape, levels, likelihood, classes, names, train, val, test, moments, tuple(source.notes)
     )

@@ -16,7 +16,8 @@ from utils.config.config import Config
 from utils.data.files import checksum
 from utils.load_data import DATASETS, Data, DataError, DataUsageError, Split, dataset_table, load_data
 
-NAMES = "digits mnist static_mnist f_mnist kmnist omniglot caltech freyfaces cifar10 folder array".split()
+NAMES = ["digits", "mnist", "static_mnist", "f_mnist", "kmnist", "omniglot", "caltech", "freyfaces", "cifar10"]
+NAMES += ["folder", "array"]
 
 
 def test_every_data_set_of_the_program_is_in_the_catalogue():

@@ -26,6 +26,7 @@ LABEL_WORDS = ("y", "labels", "label", "targets", "target")
 WANTED = "x and, if there are labels, y, or x_train, x_val, x_test with y_train, y_val, y_test"
 BLOCK = 1 << 22  # bytes of an array that are looked at together
 MAX_CLASSES = 1000
+MAX_DEVIATION = 1e6  # standard deviations, beyond which float32 cannot compute
 MAX_COUNT = 1 << 24  # up to here float32 holds every whole number
 
 
@@ -237,29 +238,31 @@ def _values_of(parts: Mapping[str, _Part]) -> _Values:
 
 
 def _moments(part: _Part, source: Source) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each value over a split, (C, H, W); 1 in place of a deviation of 0.
+    """Mean and standard deviation over a split, (C, H, W): of each value of vectors, of each channel of images.
 
-    The moments of blocks are put together as Chan, Golub and LeVeque (1983) do, without the cancellation of a sum of
-    squares.
+    A deviation of 0 becomes 1. The moments of blocks are put together as Chan, Golub and LeVeque (1983) do, without the
+    cancellation of a sum of squares.
     """
     import numpy as np
 
-    mean, squares = np.zeros(part.images.shape[1:]), np.zeros(part.images.shape[1:])
-    count = 0
-    for block in part.blocks():
-        values = block.astype(np.float64)
-        block_mean = values.mean(0)
-        shift, total = block_mean - mean, count + len(block)
-        squares += ((values - block_mean) ** 2).sum(0) + shift**2 * (count * len(block) / total)
-        mean += shift * (len(block) / total)
-        count = total
+    shape = part.images.shape[1:]
+    axes = (0,) if shape[:2] == (1, 1) else (0, 2, 3)
+    mean, squares, count = np.zeros(()), np.zeros(()), 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for values in (block.astype(np.float64) for block in part.blocks()):
+            block_mean = values.mean(axes, keepdims=True)[0]
+            shift, total = block_mean - mean, count + len(values)
+            squares = squares + ((values - block_mean) ** 2).mean(axes, keepdims=True)[0] * len(values)
+            squares = squares + shift**2 * (count * len(values) / total)
+            mean, count = mean + shift * (len(values) / total), total
     if not np.isfinite(squares).all():
         raise DataError("x holds values that are too large to compute with")
     std = np.sqrt(squares / count)
     constant = std <= 1e-12 * np.abs(mean)
     if constant.any():
-        source.notes.append(f"{constant.sum():,} of {constant.size:,} values are the same in all training examples")
-    return mean, np.where(constant, 1.0, std)
+        what = "values" if len(axes) == 1 else "channels"
+        source.notes.append(f"{constant.sum():,} of {constant.size:,} {what} are the same in all training examples")
+    return np.broadcast_to(mean, shape), np.broadcast_to(np.where(constant, 1.0, std), shape)
 
 
 def _suitable(values: _Values, dtype: np.dtype) -> str:
@@ -297,7 +300,10 @@ def _gather(part: _Part, dtype: str, moments: tuple[np.ndarray, np.ndarray] | No
     held = np.empty((len(part), *part.images.shape[1:]), dtype)
     start = 0
     for block in part.blocks():
-        held[start : start + len(block)] = block if moments is None else (block - moments[0]) / moments[1]
+        values = block if moments is None else (block - moments[0]) / moments[1]
+        if moments is not None and abs(values).max() > MAX_DEVIATION:
+            raise DataError(f"x holds a value {abs(values).max():.3g} standard deviations away from the training mean")
+        held[start : start + len(block)] = values
         start += len(block)
     return held
 

@@ -359,7 +359,7 @@ def fill_with_little_training(root: Path) -> None:
         (fill_with_data_sets, "images holds split folders (train, val), so it is no class; give it as --data_dir"),
         (fill_with_little_training, "too few training images (1) to take val images out of them"),
     ],
-    ids="absent file empty no-images two mixture two-val no-train half-labels sets little".split(),
+    ids=["absent", "file", "empty", "files", "two", "mixture", "two-val", "no-train", "half", "sets", "little"],
 )
 def test_it_refuses(tmp_path, fill, text):
     root = tmp_path / "images"
