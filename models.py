@@ -34,6 +34,7 @@ class Images(Protocol):
         levels: highest grey level.
         likelihood: the likelihood that suits them unless the configuration names another.
         classes: number of classes, 0 without labels.
+        log_volume: see `Likelihood`; 0 where absent.
     """
 
     shape: tuple[int, int, int]
@@ -236,7 +237,8 @@ def build_model(config: Config, images: Images) -> VAE:
     encode, decode = NETWORKS[config.encode_type], NETWORKS[config.decode_type]
     encoder = resolve_name(encode.encoder)(images.shape, config.h_dims or encode.hidden, bias)
     latent = build_latent(config, encoder.out_features, encoder.map_shape)
-    likelihood = resolve_name(LIKELIHOODS[config.loss_function or images.likelihood])(images.levels)
+    of_values = resolve_name(LIKELIHOODS[config.loss_function or images.likelihood])
+    likelihood = of_values(images.levels, getattr(images, "log_volume", 0.0))  # which older runs do not state
     decoder = resolve_name(decode.decoder)(
         latent.event_dim,
         images.shape,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from models import VAE
 
 # What `models.Images` asks for; kept with a run, so that its model can be rebuilt without the images.
-IMAGE_FACTS = ("shape", "levels", "likelihood", "classes", "class_names")
+IMAGE_FACTS = ("shape", "levels", "likelihood", "classes", "class_names", "log_volume")
 
 # How earlier versions called likelihoods in `env.json`.
 OLD_SPELLINGS = {"bernoulli": "bce", "gaussian": "mse"}

@@ -7,8 +7,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from utils.data.files import DataError, DataFile, missing_text, read_bytes, stored_places
-from utils.data.formats import GZIP, MAX_CONTENT, gunzip
+from utils.data.files import DataError, DataFile, missing_text, stored_places
 
 if TYPE_CHECKING:
     import numpy as np
@@ -120,28 +119,11 @@ class Source:
                 problem = error
         for place in stored_places(file, self.folder):
             try:
-                return self._read_from(place, file, trust)
+                values, difference = file.read(place, trust)
             except DataError as error:
                 problem = problem or error
+                continue
+            if difference:
+                self.notes.append(f"unverified: {place} is used although it is not the known file ({difference})")
+            return values
         raise problem or DataError(missing_text([file], self.folder, "not found"))
-
-    def _read_from(self, place: Path, file: DataFile, trust: bool) -> Any:
-        stored, name, known = read_bytes(place), str(place), False
-        try:
-            content = gunzip(stored, MAX_CONTENT, name) if stored[:2] == GZIP else stored
-            known = file.is_known(stored) or file.is_known(content)
-            if known or trust or file.content:
-                values = file.parse(content, name)
-                known = known or file.is_known(getattr(values, "tobytes", bytes)())
-        except DataError:
-            if trust:
-                raise
-        difference = "" if known else file.difference(stored)
-        if difference and not trust:
-            raise DataError(
-                f"{place} is not the known file: {difference}. "
-                "Remove it to have it fetched again, or pass --allow_unverified to use it as it is"
-            )
-        if difference:
-            self.notes.append(f"unverified: {place} is used although it is not the known file ({difference})")
-        return values
