@@ -221,7 +221,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _is_epoch(line: Mapping[str, Any]) -> bool:
     """Whether a line of `metrics.jsonl` has what curves are drawn of."""
-    parts = [line.get("train")] + ([] if line.get("val") is None else [line["val"]])
+    parts: list[Any] = [line.get("train")] + ([] if line.get("val") is None else [line["val"]])
     return (
         "val" in line
         and _is_count(line.get("epoch"))
