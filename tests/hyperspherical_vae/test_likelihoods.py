@@ -145,7 +145,7 @@ def test_many_samples_for_each_image(name: str) -> None:
     assert likelihood.mean(params).shape == (3, 4, PIXELS)
 
 
-@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("name", sorted({*LIKELIHOODS} - {"normal", "poisson"}))
 def test_images_to_look_at_are_in_range_and_brighten_with_the_parameter(name: str) -> None:
     likelihood = resolve_name(LIKELIHOODS[name])()
     params = torch.zeros(2, likelihood.params_per_pixel * PIXELS)
@@ -182,7 +182,7 @@ def test_poisson_is_that_of_torch(levels: int, dtype: torch.dtype) -> None:
     likelihood = Poisson(levels)
     counts = torch.tensor([0, 1, levels // 2, levels]).to(dtype)
     params = torch.tensor([[-9.0, -1.0, -0.5, 0.0], [0.3, -4.0, -1.0, 0.01]], dtype=dtype)
-    expected = torch.distributions.Poisson((levels * params.exp())).log_prob(counts).sum(-1)
+    expected = torch.distributions.Poisson(levels * params.exp()).log_prob(counts).sum(-1)
     torch.testing.assert_close(likelihood.log_prob(params, counts / levels), expected)
     torch.testing.assert_close(likelihood.mean(params), params.exp())
 

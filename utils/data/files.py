@@ -131,7 +131,7 @@ def stored_places(file: DataFile, data_dir: Path) -> list[Path]:
 
 
 def _places(file: DataFile, data_dir: Path) -> list[Path]:
-    """Return the files of any content that `file` may be: of each of its names, gzipped or not, in folders of any case."""
+    """Return the files of any content that `file` may be: of each of its names, gzipped or not, in each folder."""
     own = Path(file.path)
     names = [variant for name in (own.name, *file.names) for variant in (name, _packed_otherwise(name))]
     folders = [variant for folder in own.parents for variant in (folder, Path(str(folder).lower()))]
