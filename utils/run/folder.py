@@ -2,7 +2,7 @@
 
 results/<dataset>/<name>__s<seed>__<hash>/
     config.json     what defines the run
-    env.json        versions, device, command, kind of images
+    env.json        versions, device, library of matrix products, command, kind of images
     metrics.jsonl   one line per epoch
     checkpoints/    last.pt and best.pt, each with the one before it; while a run is interrupted also stopped.pt (where
                     in its epoch it was) and log_px.pt (how far its log p(x) had come)
@@ -41,7 +41,7 @@ from utils.run.checkpoints import (
     save_checkpoint,
 )
 from utils.run.lock import FolderLock
-from utils.run.records import finite, read_config, read_metrics, read_summary
+from utils.run.records import finite, read_config, read_json, read_metrics, read_summary
 
 
 class RunDir:
@@ -158,6 +158,18 @@ class RunDir:
         """Write a JSON file whole or not at all; numbers that are not finite become null."""
         write_atomically(self.path / name, (json.dumps(finite(content), indent=2) + "\n").encode())
 
+    def note_on_products(self) -> str | None:
+        """A note where the run so far took its products on a CPU from another library than this machine does."""
+        from hyperspherical_vae.dense import product_library
+
+        before = (read_json(self.path / "env.json") or {}).get("products", product_library())
+        if before == product_library():
+            return None
+        return (
+            f"the run so far took matrix products from {before}, and takes them from {product_library()} on this "
+            "machine: its numbers are rounded differently from here on"
+        )
+
     def write_start(self, device: str, images: dict[str, Any]) -> None:
         """Write `config.json` and `env.json`; a run that is to be trained further is no longer complete.
 
@@ -272,6 +284,8 @@ def _environment(device: str, images: dict[str, Any]) -> dict[str, Any]:
     import scipy
     import torch
 
+    from hyperspherical_vae.dense import product_library
+
     return {
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "device": device,
@@ -282,5 +296,6 @@ def _environment(device: str, images: dict[str, Any]) -> dict[str, Any]:
         "numpy": numpy.__version__,
         "scipy": scipy.__version__,
         "threads": torch.get_num_threads(),
+        "products": product_library(),
         "images": images,
     }

@@ -36,6 +36,15 @@ def test_resuming_starts_from_the_state_that_came_furthest(run, last, stopped, f
         assert run.load_last()["progress"] == last["progress"]
 
 
+def test_other_library_of_products_is_noted(run, monkeypatch):
+    with run:
+        assert run.note_on_products() is None
+        run.write_start("cpu", {})
+        assert run.note_on_products() is None
+        monkeypatch.setattr("hyperspherical_vae.dense.product_library", lambda: "another")
+        assert "takes them from another on this machine" in run.note_on_products()
+
+
 def test_state_within_an_epoch_is_gone_after_it(run):
     with run:
         run.save_last(state(3))
