@@ -8,7 +8,6 @@ imported here.
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -314,10 +313,6 @@ class Config:
         """Whether a model of this kind has a setting; `--kappa` is for spheres only, for example."""
         kinds = owners(setting)
         return not kinds or any(kind in kinds for kind, _ in self.factors)
-
-    def to_json(self) -> str:
-        """The text of `config.json`; `utils.config.stored.from_json` reads it."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
 def identity_fields() -> list[dataclasses.Field[Any]]:
