@@ -25,7 +25,7 @@ from utils.classifying_utils import (
 )
 from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, nearest
-from utils.config.schedule import warm_up
+from utils.config.schedule import note_on_selection, warm_up
 from utils.figures import registry
 from utils.figures.subject import Subject
 from utils.load_data import Data, Split, load_data
@@ -279,6 +279,8 @@ class Experiment:
                 f"-bs {config.batch_size} is more than the {len(data.train):,} training images: an epoch is a single "
                 "step on all of them"
             )
+        if note := note_on_selection(config):
+            notes.append(note)
         if self.preparation.device.type == "cpu" and (note := self.run.note_on_products()):
             notes.append(note)
         if config.compile:
