@@ -58,8 +58,8 @@ def _through(factor: Factor, own: Array, direction: Array) -> Array:
 def interpolation(subject: Subject) -> Figure:
     """Decoded points between the modes of pairs of test images: on spheres along geodesics."""
     pairs = min(8, len(subject.images) // 2)
-    images = subject.chosen(subject.spread(2 * pairs)[torch.randperm(2 * pairs)])
-    ends = subject.model.posterior(images).mode.cpu().numpy()
+    numbers = subject.spread(2 * pairs)[torch.randperm(2 * pairs)]
+    ends = subject.model.posterior(subject.chosen(numbers)).mode.cpu().numpy()
     shares = np.linspace(0, 1, STEPS - 2)
 
     def path(start: Array, end: Array) -> Array:
@@ -67,7 +67,7 @@ def interpolation(subject: Subject) -> Figure:
         return np.concatenate([geodesic(a, b, len(shares), radius) for a, b, radius in parts], -1)
 
     decoded = subject.decode(np.stack([path(*pair) for pair in zip(ends[::2], ends[1::2], strict=True)]))
-    pictures = images.cpu().numpy()
+    pictures = subject.pictures(numbers)
     rows = np.concatenate([pictures[::2, None], decoded, pictures[1::2, None]], 1)
     columns = ["image", *(f"{share:.0%}" for share in shares), "image"]
     kind = "Linear" if subject.is_flat else "Geodesic"
