@@ -25,6 +25,7 @@ from utils.classifying_utils import (
 )
 from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, nearest
+from utils.config.formats import rules_of
 from utils.config.schedule import note_on_selection, warm_up
 from utils.figures import registry
 from utils.figures.subject import Subject
@@ -159,12 +160,17 @@ class Experiment:
     @functools.cached_property
     def val_images(self) -> Tensor:
         """The validation images as the model sees them, (M, C, H, W)."""
-        return self.preparation.fixed(self.data.val, "val")
+        return self._held_out(self.data.val, "val")
 
     @functools.cached_property
     def test_images(self) -> Tensor:
         """The test images as the model sees them, (N, C, H, W)."""
-        return self.preparation.fixed(self.data.test, "test")
+        return self._held_out(self.data.test, "test")
+
+    def _held_out(self, split: Split, name: str) -> Tensor:
+        """Images that are not trained on: the same, with the same noise, for all runs on this data set."""
+        of_data = rules_of(self.config.format).noise_of_data
+        return self.preparation.fixed(split, name, self.data.digest if of_data else self.config.rs)
 
     @functools.cached_property
     def test_terms(self) -> SplitTerms:
