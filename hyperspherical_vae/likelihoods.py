@@ -231,14 +231,25 @@ class Normal(Likelihood):
 class Poisson(Likelihood):
     """Counts, whole numbers from 0 on, of which images hold the share in `levels`.
 
-    The decoder gives the log of the expected share, so that the expected count is levels * exp(params).
-    log p(n) = n log rate - rate - log n!.
+    The decoder gives the expected share, so that the expected count is levels * share: the share itself less 1 where it
+    is above 1, which keeps it finite, and its log where it is below. log p(n) = n log rate - rate - log n!.
     """
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        return self.given(x)(params)
+
+    def given(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         counts = (x * self.levels).round()  # a share in float32 is off by its rounding
-        log_rate = params + math.log(self.levels)
-        return (counts * log_rate - log_rate.exp() - torch.lgamma(counts + 1)).sum(-1)
+        log_x = torch.where(counts > 0, x.clamp_min(0.5 / self.levels).log(), 0.0)
+        # n log n - n - log n! is a small difference of large numbers.
+        exact = counts.double()
+        rest = (torch.xlogy(exact, exact) - exact - torch.lgamma(exact + 1)).sum(-1).to(x.dtype)
+
+        def log_prob(params: Tensor) -> Tensor:
+            log_share = torch.where(params > 0, (1 + params.relu()).log(), params)
+            return (counts * (log_share - log_x) + self.levels * (x - self.mean(params))).sum(-1) + rest
+
+        return log_prob
 
     def mean(self, params: Tensor) -> Tensor:
-        return params.exp()
+        return params.clamp_max(0).exp() + params.relu()

@@ -25,7 +25,8 @@ from utils.classifying_utils import (
 )
 from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, nearest
-from utils.config.schedule import warm_up
+from utils.config.formats import rules_of
+from utils.config.schedule import note_on_selection, warm_up
 from utils.figures import registry
 from utils.figures.subject import Subject
 from utils.load_data import Data, Split, load_data
@@ -37,14 +38,14 @@ from utils.model_utils import count_parameters
 from utils.run.checkpoints import PartialResult, Progress
 from utils.run.console import Console
 from utils.run.folder import RunDir
-from utils.run.interrupts import StopRequest
 from utils.run.identity import Identity
+from utils.run.interrupts import StopRequest
 from utils.run.records import read_metrics
 from utils.run.stamped import Damaged, digest
-from utils.train.tensorboard import check_installed, scalar_writer, write_figures
 from utils.seeds import derive_seed
 from utils.train.batches import Preparation, TrainingImages
 from utils.train.peers import ALONE, Alone
+from utils.train.tensorboard import check_installed, scalar_writer, write_figures
 from utils.training_utils import Trainer, is_trained
 
 # Importance samples for the log p(x) of every validation that -vll asks for.
@@ -170,12 +171,17 @@ class Experiment:
     @functools.cached_property
     def val_images(self) -> Tensor:
         """The validation images as the model sees them, (M, C, H, W)."""
-        return self.preparation.fixed(self.data.val, "val")
+        return self._held_out(self.data.val, "val")
 
     @functools.cached_property
     def test_images(self) -> Tensor:
         """The test images as the model sees them, (N, C, H, W)."""
-        return self.preparation.fixed(self.data.test, "test")
+        return self._held_out(self.data.test, "test")
+
+    def _held_out(self, split: Split, name: str) -> Tensor:
+        """Images that are not trained on: the same, with the same noise, for all runs on this data set."""
+        of_data = rules_of(self.config.format).noise_of_data
+        return self.preparation.fixed(split, name, self.data.digest if of_data else self.config.rs)
 
     @functools.cached_property
     def test_terms(self) -> SplitTerms:
@@ -296,6 +302,8 @@ class Experiment:
                 f"-bs {config.batch_size} is more than the {len(data.train):,} training images: an epoch is a single "
                 "step on all of them"
             )
+        if note := note_on_selection(config):
+            notes.append(note)
         if self.preparation.device.type == "cpu" and (note := self.run.note_on_products()):
             notes.append(note)
         if config.compile:

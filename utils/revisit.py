@@ -111,8 +111,8 @@ class Visit:
         data, known = load_data(self.config), self.run.identity.data
         if known and known != data.contents:
             raise UsageError(
-                f"--from {self.path}: the data changed since the run was made: {changes(known, data.contents)}; give the "
-                "data that it was trained on with --data_dir, or train a new run"
+                f"--from {self.path}: the data changed since the run was made: {changes(known, data.contents)}; give "
+                "--data_dir with those that it was trained on, or train a new run"
             )
         return data
 

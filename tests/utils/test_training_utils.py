@@ -142,6 +142,29 @@ def test_training_stops_early_and_keeps_the_best():
     assert memory.best["progress"]["epoch"] == 2
 
 
+def test_models_are_compared_and_patience_counted_once_the_kl_has_its_full_weight():
+    elbos = iter([-1.0, -2.0, -3.0, -9.0, -8.0, -8.5, -8.5])
+    config, model, batches = setting("-e 40 -klf 1 -klw 3 -la 2")
+    memory, progress, _ = train(config, model, batches, validate=lambda: {"elbo": next(elbos)})
+    assert (progress.epoch, progress.best_epoch, progress.best_elbo) == (7, 5, -8.0)
+    assert memory.best["progress"]["epoch"] == 5
+
+
+def test_newest_model_is_the_best_until_models_are_compared():
+    config, model, batches = setting("-e 4 -klw 9 -vf 3")
+    memory, progress, _ = train(config, model, batches)
+    assert (progress.epoch, progress.best_epoch, progress.best_elbo) == (4, 3, -math.inf)
+    assert memory.best["progress"]["epoch"] == 3
+
+
+def test_best_model_survives_a_restart_from_before_models_were_compared():
+    elbos = iter([-9.0, -8.0, -3.0, -4.0, math.nan, *[-5.0] * 6])
+    config, model, batches = setting("-e 6 -sf 10 -klw 3")
+    memory, progress, _ = train(config, model, batches, validate=lambda: {"elbo": next(elbos)})
+    assert (progress.epoch, progress.best_epoch, progress.best_elbo) == (6, 3, -3.0)
+    assert memory.best["progress"]["epoch"] == 3
+
+
 def test_metrics_have_a_line_per_epoch_over_all_images():
     config, model, batches = setting("-vf 2")
     memory, _, _ = train(config, model, batches)

@@ -130,8 +130,9 @@ class Config:
     )
     lr: float = flag("-lr --lr", float, TRAINING, 1e-3, "learning rate of Adam", above=0, high=1e3)
     batch_size: int = flag("-bs --batch_size", int, TRAINING, 100, "images in a batch", low=1, high=10**6)
-    burn_in: int = flag(
-        "-bi --burn_in", int, TRAINING, 0, "epochs before the best model is recorded and patience counted",
+    burn_in: int | None = flag(
+        "-bi --burn_in", int, TRAINING, None,
+        "epochs before models are compared and patience is counted (those before the KL has its full weight)",
         low=0, high=10**7,
     )
     look_ahead: int = flag(
@@ -313,6 +314,15 @@ class Config:
         """Whether a model of this kind has a setting; `--kappa` is for spheres only, for example."""
         kinds = owners(setting)
         return not kinds or any(kind in kinds for kind, _ in self.factors)
+
+    @property
+    def kl_is_constant(self) -> bool:
+        """Whether the KL of every factor is one number, whatever the image and the weights; see `Kind.constant_kl`."""
+        reasons = {KINDS[kind].constant_kl for kind, _ in self.factors}
+        return all(
+            reason == "always" or (reason != "never" and getattr(self, reason) != getattr(Config, reason))
+            for reason in reasons
+        )
 
 
 def identity_fields() -> list[dataclasses.Field[Any]]:

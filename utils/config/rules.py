@@ -11,6 +11,7 @@ from utils.config.config import DEFAULT, PRODUCT, Config, continuous, letter_of,
 from utils.config.flags import UsageError, bare, flags_of, shown
 from utils.config.formats import FIRST
 from utils.config.networks import NETWORKS
+from utils.config.schedule import last_validation
 from utils.data.sets import DATASETS
 
 
@@ -128,9 +129,8 @@ def _check_objective(config: Config) -> None:
     kinds = [KINDS[kind] for kind, _ in config.factors]
     if config.val_nll and not all(kind.density for kind in kinds):
         raise UsageError(f"-vll: the latent space of -n {config.name} has no density and so no log p(x); leave it out")
-    reasons = {kind.constant_kl for kind in kinds}
-    constant = all(reason == "always" or (reason != "never" and _given(config, reason)) for reason in reasons)
-    if constant and (extra := _given(config, "kl_target", "beta", "kl_freeze")):
+    if config.kl_is_constant and (extra := _given(config, "kl_target", "beta", "kl_freeze")):
+        reasons = {kind.constant_kl for kind in kinds}
         cause = f"-n {config.name}" if "always" in reasons else _given(config, *reasons)
         raise UsageError(f"{extra}: has no effect with {cause}, whose KL is constant; leave it out")
 
@@ -142,15 +142,15 @@ def _check_epochs(config: Config) -> None:
             f"--seeds {config.seeds}: with -rs {config.rs} the last seed would be {config.rs + config.seeds - 1}; "
             f"{2**31 - 1} is the highest"
         )
-    last_validation = config.epochs // config.val_f * config.val_f
-    if not last_validation:
+    last = last_validation(config)
+    if not last:
         raise UsageError(
             f"-vf {config.val_f}: no validation would come, with -e {config.epochs}; it may be at most that"
         )
-    if last_validation <= config.burn_in:
+    if config.burn_in is not None and last <= config.burn_in:
         raise UsageError(
             f"-bi {config.burn_in}: no validation would come after it, with -e {config.epochs} and -vf {config.val_f}; "
-            f"it must be below {last_validation}"
+            f"it must be below {last}"
         )
     if config.look_ahead < config.val_f:
         raise UsageError(

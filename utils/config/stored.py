@@ -6,7 +6,7 @@ from typing import Any
 
 from utils.config.config import Config
 from utils.config.flags import UsageError, flags_of, nearest, shown
-from utils.config.formats import FIRST, FORMATS
+from utils.config.formats import FIRST, FORMATS, rules_of
 from utils.config.rules import resolve
 
 
@@ -22,6 +22,8 @@ def from_values(values: dict[str, Any]) -> Config:
     format = values.pop("format", FIRST)
     if type(format) is not int or format not in FORMATS:
         raise UsageError(f"format: {shown(format)} is unknown; this version reads runs of the formats {FORMATS}")
+    if not rules_of(format).whole_selection and values.get("burn_in") == 0:
+        values["burn_in"] = None  # no burn-in was asked for; the files of such runs hold the default of their time
     flags, defaults, checked = flags_of(Config), vars(Config()), {}
     for key, value in values.items():
         if key not in flags:

@@ -20,7 +20,8 @@ class Progress:
         epoch: epochs completed.
         step: batches of the next epoch that are done already (after an interruption).
         restarts: reloads after a non-finite loss or gradient.
-        best_elbo, best_epoch: best unweighted validation ELBO and when; epoch 0 where there is none yet.
+        best_elbo, best_epoch: best unweighted validation ELBO and when; epoch 0 where there is none yet, and -inf while
+            the best model is the newest, because none was compared.
         seconds: time spent training and validating.
     """
 

@@ -1,4 +1,4 @@
-"""What a run is: its settings and the content of its data. Every file of a run names this, and is checked on reading."""
+"""What a run is: its settings and the content of its data. Every file of a run says so, and is checked on reading."""
 
 from __future__ import annotations
 

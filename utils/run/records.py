@@ -10,7 +10,7 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,11 +37,13 @@ class Record:
         folder: of the run.
         identity: what the run is.
         summary: the result as it was written; empty while the run is not finished.
+        data: what its data set is called; own data of one name and different content have a part of its digest there.
     """
 
     folder: Path
     identity: Identity
     summary: Mapping[str, Any]
+    data: str = ""
 
     @property
     def config(self) -> Config:
@@ -120,7 +122,16 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
             records += read_run(folder)
         except UsageError as error:
             bad.append(str(error))
-    return records, bad
+    contents: dict[str, set[str]] = {}
+    for record in records:
+        name, digest = record.identity.data_set
+        contents.setdefault(name, set()).add(digest)
+    return [_with_data(record, len(contents[record.identity.data_set[0]]) > 1) for record in records], bad
+
+
+def _with_data(record: Record, ambiguous: bool) -> Record:
+    name, digest = record.identity.data_set
+    return replace(record, data=f"{name} ({digest[:6] or 'unknown'})" if ambiguous else name)
 
 
 def read_run(folder: Path) -> list[Record]:
