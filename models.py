@@ -20,6 +20,7 @@ from hyperspherical_vae.kinds import KINDS, LIKELIHOODS
 from hyperspherical_vae.latents import LATENTS, Latent, ProductLatent
 from hyperspherical_vae.likelihoods import Likelihood
 from utils.config.config import Config
+from utils.config.flags import printable
 from utils.config.networks import NETWORKS
 from utils.model_utils import at_once, build_classifier, in_parts
 from utils.run.folder import RunDir

@@ -94,8 +94,7 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
         for run, old in zip(runs, of_version_1, strict=True):
             one, console = run.config, Console(run.config)
             if all(found and found.summary for found in of_version_1):  # else they would be averaged with new ones
-                assert old and old.summary
-                run, summary = old.run, old.summary
+                run, summary = old.run, old.summary  # type: ignore[union-attr,assignment]
                 console.say(f"this run is complete already, {MARK}; --overwrite trains a new one")
             elif (summary := run.earlier_result()) is not None:
                 console.say("this run was given more epochs since; this is what it had after as many as are asked for")

@@ -217,8 +217,8 @@ class Experiment:
         progress = Progress(**state["progress"]) if state else Progress()
         if progress.epoch > config.epochs:  # what config.json would have said, were it whole
             raise UsageError(
-                f"{run.path}: was trained for {progress.epoch} epochs already, and -e is {config.epochs}; give more, or "
-                "--overwrite to move that run aside"
+                f"{run.path}: was trained for {progress.epoch} epochs already, and -e is {config.epochs}; give more, "
+                "or --overwrite to move that run aside"
             )
         self.processes.wait()  # nobody reads what the first one is about to write
         self._say_head(progress if state else None)

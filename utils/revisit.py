@@ -67,8 +67,8 @@ class Visit:
         self.model, self.best_epoch = load_best(RunDir(record.identity, path))
         if self.best_epoch != self.summary["best_epoch"]:
             raise Damaged(
-                f"{path}: the model of epoch {self.summary['best_epoch']}, which summary.json is of, is lost; the one of "
-                f"epoch {self.best_epoch} is left"
+                f"{path}: the model of epoch {self.summary['best_epoch']}, which summary.json is of, is lost; the one "
+                f"of epoch {self.best_epoch} is left"
             )
         config = record.config
         asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}

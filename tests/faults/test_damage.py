@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from tests.faults import processes
-from tests.faults.comparing import metrics, only_run, outcome
+from tests.faults.comparing import metrics, only_run, outcome, state_of
 from tests.faults.conftest import words
-from utils.run.checkpoints import load_checkpoint, previous
+from utils.run.stamped import previous
 
 LINE = "-d digits -n vmf -z 2 -klw 2 -lls 5 -hd 8 -bs 300"
 
@@ -47,7 +47,7 @@ def assert_one_line(done, returncode, *parts):
 
 def flip(path):
     """Flip one bit of a stored weight."""
-    stored = load_checkpoint(path)["model"]["latent.head.weight"].numpy().tobytes()
+    stored = state_of(path.parents[1], path.stem)["model"]["latent.head.weight"].numpy().tobytes()
     content = bytearray(path.read_bytes())
     content[content.index(stored) + 5] ^= 1
     path.write_bytes(content)

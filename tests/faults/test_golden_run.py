@@ -12,7 +12,6 @@ from tests.faults.comparing import metrics, only_run
 from utils.load_data import load_data
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import evaluate_elbo
-from utils.run.checkpoints import load_checkpoint
 from utils.train.batches import Preparation
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden_run"

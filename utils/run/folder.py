@@ -207,7 +207,7 @@ class RunDir:
         return prior
 
     def log_px(self, best_epoch: int) -> tuple[int, NDArray[Any]] | None:
-        """K and log p(x) of each test image (N,), in nats: of the estimates of that epoch's model the one with most samples.
+        """K and log p(x) of each test image (N,), in nats, by the model of that epoch; the estimate with the largest K.
 
         None where there is none; damaged files are ignored. A run that was trained further may have files of an earlier
         model.
