@@ -359,10 +359,14 @@ class Experiment:
             if not self.processes.rank:
                 write_log_px(self.run.path, k, best["progress"]["best_epoch"], log_px.values)
         variance, terms = latent.prior().variance, self.test_terms
+        found = {**terms.summary(), "log_px": None, "log_px_se": None, "k": k, "ess": None}
+        if log_px is not None:
+            found |= log_px.summary()
+            if rules_of(self.config.format).mean_elbo:
+                found |= log_px.elbo_summary()
         return {
             "n": len(self.test_images),
-            **terms.summary(),
-            **(log_px.summary() if log_px else {"log_px": None, "log_px_se": None, "k": k, "ess": None}),
+            **found,
             "kl_is_constant": latent.kl_is_constant,
             "active_units": active_units(terms.means, variance),
             "units": len(variance),

@@ -252,7 +252,7 @@ class RunDir:
 
     def partial_log_px(self, best: dict[str, Any]) -> PartialResult:
         """Where an estimate of log p(x) of this model with this K is stored while it is computed."""
-        key = {"k": self.config.ll_sample, "model": digest(best["model"])}
+        key = {"k": self.config.ll_sample, "model": digest(best["model"]), "format": self.config.format}
         return PartialResult(self.last.parent / "log_px.pt", key)
 
     @property
