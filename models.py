@@ -136,16 +136,21 @@ class VAE(nn.Module):
             extra["cross_entropy"] = F.cross_entropy(self.classifier(z), y, ignore_index=-1, reduction="none")
         return ELBOTerms(log_px_z, kl, kl_factors, extra)
 
-    def log_weights(self, x: Tensor, q: Distribution, k: int) -> Tensor:
-        """log p(x | z) + log p(z) - log q(z | x) for k samples of q, (k, B): their logmeanexp estimates log p(x).
+    def log_weights(self, x: Tensor, q: Distribution, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The weights of k samples z of q, whose logmeanexp estimates log p(x), and the terms of the ELBO.
 
         Args:
             x: images (B, C, H, W).
             q: their posterior.
             k: samples per image.
+
+        Returns:
+            log p(x | z) + log p(z) - log q(z | x), (k, B); log p(x | z), (k, B); and KL(q || p) of each factor, (B, n),
+            or where it has no closed form that of each sample, (k, B, n).
         """
         z = sample_of(q, (k,))
-        return self.log_px_z(x, z) + self.latent.prior().log_prob(z) - q.log_prob(z)
+        log_px_z = self.log_px_z(x, z)
+        return log_px_z + self.latent.prior().log_prob(z) - q.log_prob(z), log_px_z, self.latent.kl(q, z)
 
     def log_px_z(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x | z) in nats, (..., B); without gradients in parts that bound the memory.

@@ -381,10 +381,14 @@ class Experiment:
                 values = log_px.values.double().cpu().numpy()
                 self.run.write(f"log_px_k{k}.npz", {"log_px": values, "best_epoch": best["progress"]["best_epoch"]})
         variance, terms = latent.prior().variance, self.test_terms
+        found = {**terms.summary(), "log_px": None, "log_px_se": None, "k": k, "ess": None}
+        if log_px is not None:
+            found |= log_px.summary()
+            if rules_of(self.config.format).mean_elbo:
+                found |= log_px.elbo_summary()
         return {
             "n": len(self.test_images),
-            **terms.summary(),
-            **(log_px.summary() if log_px else {"log_px": None, "log_px_se": None, "k": k, "ess": None}),
+            **found,
             "kl_is_constant": latent.kl_is_constant,
             "active_units": active_units(terms.means, variance),
             "units": len(variance),

@@ -69,7 +69,7 @@ class Latent(nn.Module):
 
         Args:
             q: what `posterior` returned.
-            z: a reparameterized sample of it, (B, D), for latents whose KL has no closed form.
+            z: reparameterized samples of it, (..., B, D), for latents whose KL has no closed form: theirs is (..., B, n).
         """
         try:
             kl = self.divergence(q)
