@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from utils.run.folder import RunDir
 
 from utils.config.command_line import parse
 from utils.config.flags import UsageError
 from utils.config.request import Revisit
+from utils.run.folder import RunDir
 
 SMALL = "-d digits -e 2 -klw 0 -lls 5 -hd 8"
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from models import load_model
-from utils.figures.registry import Drawn
 from tests.faults.comparing import state_of
-from utils.run.stamped import digest
+from utils.figures.registry import Drawn
 from utils.run.interrupts import Interrupted
+from utils.run.stamped import digest
 
 SMALL = "-d digits -e 3 -klw 2 -lls 5 -hd 16,8"
 

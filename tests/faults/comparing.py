@@ -25,7 +25,7 @@ def state_of(run, name):
 
 def outcome(run):
     """Weights, optimizer, random state and progress, best model, metrics and test figures, without the time."""
-    summary = json.loads((run / "summary.json").read_text())
+    summary = RunDir.at(run).read("summary.json")
     states = {name: state_of(run, name) for name in ("last", "best")}
     for state in (summary, *(state["progress"] for state in states.values())):
         del state["seconds"]

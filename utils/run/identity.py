@@ -73,7 +73,7 @@ class Identity:
     def folder(self) -> Path:
         """Its folder below `log_dir`: `mnist/vmf-z10__s1__9d3c01ab`."""
         config = self.config
-        model = str(config.name) if self.is_first else f"{config.name}-{_size(config)}"[:LONGEST_NAME]
+        model = str(config.name) if self.is_first else f"{config.name}-{_size(config)}"[:LONGEST_NAME].rstrip(".")
         name = f"{config.exp_name or model}__s{config.rs}__{self.hash}"
         return Path(str(config.dataset if self.is_first else config.data_name)) / name
 

@@ -77,8 +77,7 @@ def read(path: Path, stamp: Stamp | None, device: torch.device | str = "cpu") ->
     content, found = read_with_stamp(path, device)
     if stamp is not None and found is None:
         raise Damaged(f"{printable(path)}: is damaged (it does not say which run it belongs to)")
-    expected = dict(stamp or {})
-    if found is not None and any(found.get(key) != value for key, value in expected.items() or [("run", None)]):
+    if found is not None and (stamp is None or any(found.get(key) != value for key, value in stamp.items())):
         raise Foreign(f"{printable(path)}: is of another run ({told(found)}); put the file of this run in its place")
     return content
 

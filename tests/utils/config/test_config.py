@@ -1,6 +1,5 @@
 """Config: what is implied, the name of a run, JSON both ways."""
 
-import dataclasses
 import json
 
 import pytest

@@ -1,7 +1,6 @@
 """From which epoch on models are compared, and what a user is told where no model will be."""
 
 import dataclasses
-import json
 
 import pytest
 
