@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.faults.comparing import state_of
+from utils.run.folder import RunDir
 from utils.run.stamped import digest
 
 ROOT = Path(__file__).parents[1]
@@ -58,7 +59,7 @@ def test_run_leaves_what_it_promises(run_models, tmp_path, line, space, dims):
     assert "(K=20)" in done.stdout
     run = only_run(tmp_path)
     name = line.split()[1]
-    assert re.fullmatch(rf"{name}__s1__[0-9a-f]{{8}}", run.name)
+    assert re.fullmatch(rf"{name}-[a-z0-9.]+__s1__[0-9a-f]{{8}}", run.name)
     assert {path.name for path in run.iterdir() if path.name[0] != "."} == {
         "config.json", "env.json", "metrics.jsonl", "checkpoints", "figures", "log_px_k20.npz", "summary.json",
     }  # fmt: skip
@@ -134,8 +135,8 @@ def test_process_that_is_told_to_stop_says_how_to_go_on_and_does(run_models, tmp
     assert "Traceback" not in errors
     run = only_run(tmp_path)
     epochs = state_of(run, "last")["progress"]["epoch"] + 2
-    config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**config, "epochs": epochs}))  # 500 would take too long
+    with RunDir.at(run) as held:
+        held.write("config.json", {**held.read("config.json"), "epochs": epochs})  # 500 would take too long
     resumed = run_models(line.replace("-e 500", f"-e {epochs}"))
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming after epoch" in resumed.stdout
