@@ -202,6 +202,8 @@ class Experiment:
             self.processes.wait()
             if (summary := self.run.result()) is not None:  # another process did it while this one was preparing
                 return summary
+            if not self.processes.rank:
+                self.run.refuse_foreign_files()
             if self.run.moved_to:
                 self.console.say(f"the run that was here is now {self.run.moved_to}")
             summary = self.train()

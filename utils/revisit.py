@@ -128,6 +128,7 @@ class Visit:
             if request.ll_sample is not None:
                 print(result_table(self.evaluate(experiment), self.config.verbosity))
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
+            self.run.check()
             if request.generate is not None:
                 self.generate(subject, request.generate)
             if not request.draws:
@@ -143,6 +144,7 @@ class Visit:
         """The result with the asked number of importance samples; written beside those that are there."""
         if (found := self.run.result()) is not None:
             return found
+        self.run.refuse_foreign_files()
         best = self.run.load("best")
         # What does not depend on K, such as the accuracy of a classifier, is taken over.
         test = {**self.summary["test"], **experiment.evaluate(best)}
