@@ -194,11 +194,11 @@ def bench_compiled(setting: Setting) -> list[Row]:
 
 def bench_networks(setting: Setting) -> list[Row]:
     """A step and log p(x) of convolutional networks on Frey faces."""
-    found = {}
+    found: dict[str, Callable[[], object]] = {}
     for network in ("mlp", "cnn"):
         line = f"-n vmf -z 10 -d freyfaces -et {network} -dt {network}"
-        model, found[f"step, {network}"] = training(line, setting)
-        data, _, how = prepare(setting.config(line), build_model)
+        _, found[f"step, {network}"] = training(line, setting)
+        data, model, how = prepare(setting.config(line), build_model)
         test = fixed_images(data.test, purpose="test", **how)[:20]
         found[f"log p(x), {network}"] = functools.partial(estimate_log_px, model, test, 100, 1)
     times = {name: statistics.median(took) for name, took in setting.interleaved(found).items()}
