@@ -18,7 +18,7 @@ _HOMES = {
     "LATENTS": "latents",
 }
 
-__all__ = [*_HOMES]  # noqa: PLE0604
+__all__ = [*_HOMES]
 
 
 def __getattr__(name: str) -> object:

@@ -75,7 +75,7 @@ def _series(dim: float, gap: Tensor, first: int, last: int) -> tuple[Tensor, ...
         basis = torch.cat((basis, 2 * basis[-1] * basis[1:] - basis[:-1].flip(0)))
     basis = basis[: coefficients.shape[1]]
     if gap.dtype == torch.float64:
-        return tuple((coefficients @ basis).reshape(-1, *gap.shape).unbind())
+        return tuple((coefficients @ basis).reshape(len(coefficients), *gap.shape).unbind())
     # Where there is no float64, autocast would round the factors of a product.
     return tuple((row.unsqueeze(-1) * basis).sum(0).reshape(gap.shape) for row in coefficients.unbind())
 
@@ -104,7 +104,7 @@ def _next(name: str) -> Callable[..., tuple[Tensor, Tensor]]:
 
 def _refused(dim: float, x: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
     _, slope, zero = _bend(dim, x.detach(), gap.detach())
-    return refusing("this function of a spherical Cauchy distribution cannot be differentiated as often", slope, x), zero
+    return refusing("moments of a spherical Cauchy distribution cannot be differentiated as often", slope, x), zero
 
 
 # 1 - rho is only how rho is known to all digits; derivatives are those in x.
