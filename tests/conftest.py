@@ -40,7 +40,7 @@ def run_models(tmp_path, capfd, monkeypatch):
     figures does too: `run_models(line, every_figure=True)` is for the tests of those.
     """
     import run_models as program
-    from utils import figures
+    from utils.figures import registry as figures
 
     def run(line, every_figure=False):
         capfd.readouterr()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.config import Config
-from utils.flags import flag_of
-from utils.revisit import Revisit
+from utils.config.config import Config
+from utils.config.flags import flag_of
+from utils.config.request import Revisit
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -50,13 +50,15 @@ def test_command_runs(command, run_models, tmp_path):
     if "folder" in words:
         make_faces(tmp_path / "faces")
         small = small.replace("-d digits", f"--data_dir {tmp_path / 'faces'}")
+    if "autoregressive" in words:
+        small += " --vq_prior_epochs 1"
     done = run_models(f"{shlex.join(words)} {small}")
     assert done.returncode == 0, done.stderr
 
 
 def test_commands_that_look_again_run(run_models, tmp_path, monkeypatch, capfd):
     import run_models as program
-    from utils import figures
+    from utils.figures import registry as figures
 
     folders = []
     for name in ("vmf", "normal"):

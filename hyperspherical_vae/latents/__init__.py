@@ -5,13 +5,13 @@ from .categorical import GumbelLatent
 from .codebook import CodebookLatent
 from .normal import NormalLatent
 from .product import ProductLatent
-from .spherical import SphericalLatent
+from .spherical import PowerSphericalLatent, SphericalCauchyLatent, SphericalLatent
 
 LATENTS: dict[str, type[Latent]] = {
     "normal": NormalLatent,
     "vmf": SphericalLatent,
-    "powerspherical": SphericalLatent,
-    "spcauchy": SphericalLatent,
+    "powerspherical": PowerSphericalLatent,
+    "spcauchy": SphericalCauchyLatent,
     "gumbel": GumbelLatent,
     "vq": CodebookLatent,
 }
@@ -22,6 +22,8 @@ __all__ = [
     "GumbelLatent",
     "Latent",
     "NormalLatent",
+    "PowerSphericalLatent",
     "ProductLatent",
+    "SphericalCauchyLatent",
     "SphericalLatent",
 ]

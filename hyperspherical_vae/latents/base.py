@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
+
+from .code_priors import CodePrior
 
 
 class Latent(nn.Module):
@@ -17,6 +16,9 @@ class Latent(nn.Module):
     A latent may stand for `count` independent copies of itself that share one matrix product and one batched
     distribution. `posterior` then has batch shape (B, count) and `prior` has batch shape (count,): that is how a
     product of equal factors is built. With `count` None they are (B,) and ().
+
+    The constructor of every latent takes `in_features`, its intrinsic dimension, the arguments that
+    `hyperspherical_vae.kinds.KINDS` names for its kind, and `count`.
 
     Args:
         in_features: F.
@@ -30,6 +32,7 @@ class Latent(nn.Module):
         kl_is_constant: whether KL(q || prior) is one number whatever the image and the weights.
         map_shape: (C, H, W) where z is a map of codes, flattened, rather than a plain vector.
         code_count: number of symbols that a position of a discrete latent can take; 0 where z is continuous.
+        shares_codes: whether a symbol means the same at every position, as an entry of one codebook does.
     """
 
     event_dim: int
@@ -37,23 +40,12 @@ class Latent(nn.Module):
     kl_is_constant: bool = False
     map_shape: tuple[int, int, int] | None = None
     code_count: int = 0
+    shares_codes: bool = False
 
     def __init__(self, in_features: int, outputs: int, count: int | None = None) -> None:
         super().__init__()
         self.count = count
         self.head = nn.Linear(in_features, outputs * (count or 1))
-
-    @classmethod
-    def from_settings(cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None) -> Latent:
-        """Build the latent for an encoder of `in_features` features.
-
-        Args:
-            in_features: F.
-            dim: intrinsic dimension of one copy.
-            settings: the other settings of a run by name; each latent reads those that concern it.
-            count: number of copies, or None for a plain latent.
-        """
-        raise NotImplementedError
 
     def parameters_of(self, features: Tensor) -> Tensor:
         """The head's output: (B, outputs), or (B, count, outputs) for several copies; in the dtype of the weights."""
@@ -79,7 +71,10 @@ class Latent(nn.Module):
             q: what `posterior` returned.
             z: a reparameterized sample of it, (B, D), for latents whose KL has no closed form.
         """
-        kl = self.divergence(q)
+        try:
+            kl = self.divergence(q)
+        except NotImplementedError:  # no closed form is registered: one sample gives an unbiased estimate
+            kl = q.log_prob(z) - self.prior().log_prob(z)
         return kl.unsqueeze(-1) if self.count is None else kl
 
     def divergence(self, q: Distribution) -> Tensor:
@@ -101,6 +96,19 @@ class Latent(nn.Module):
         """
         raise TypeError(f"{type(self).__name__}: is continuous and has no codes")
 
+    def add_code_prior(self, kind: str, classes: int) -> CodePrior:
+        """A new prior over codes, to be fitted, from which `prior()` draws from now on.
+
+        Args:
+            kind: a key of `code_priors.CODE_PRIORS`.
+            classes: number of classes, 0 without labels.
+
+        Raises:
+            TypeError: the latent has no codebook.
+            ValueError: there is no such kind.
+        """
+        raise TypeError(f"{type(self).__name__}: has no codebook, and so no prior over codes")
+
     def code_summary(self, codes: Tensor) -> dict[str, float]:
         """How codes (N, positions) of many images make use of the symbols, by name."""
         return {}
@@ -108,3 +116,7 @@ class Latent(nn.Module):
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
         """What is worth watching of a posterior, by name; each (B, n)."""
         return {}
+
+    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+        """The posterior q with the concentration kappa on every sphere; q itself where there is none."""
+        return q

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,13 +58,6 @@ class GumbelLatent(Latent):
         self.straight_through = straight_through
         # A tensor, so that a new epoch changes a number on the device and nothing that was compiled or captured.
         self.register_buffer("temperature", torch.tensor(self.temperature_of(1)), persistent=False)
-
-    @classmethod
-    def from_settings(
-        cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None
-    ) -> GumbelLatent:
-        names = ("categories", "temperature", "temperature_min", "temperature_epochs", "straight_through")
-        return cls(in_features, dim, **{name: settings[name] for name in names}, count=count)
 
     def temperature_of(self, epoch: int) -> float:
         """The temperature of epoch 1, 2, ...: geometric from the first value to the last."""

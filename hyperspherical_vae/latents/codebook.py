@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +44,7 @@ class CodebookLatent(Latent):
 
     has_density = False
     kl_is_constant = True
+    shares_codes = True
 
     # A code that gets less than this share of what it would get if all were used alike counts as dead.
     DEAD = 0.05
@@ -77,15 +76,6 @@ class CodebookLatent(Latent):
         self.register_buffer("codebook", torch.randn(codes, code_dim))
         self.register_buffer("ema_counts", torch.zeros(codes))
         self.register_buffer("ema_sums", torch.zeros(codes, code_dim))
-
-    @classmethod
-    def from_settings(
-        cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None
-    ) -> CodebookLatent:
-        if count is not None:
-            raise ValueError("CodebookLatent: cannot be a factor of a product space")
-        positions = settings["positions"] or 1
-        return cls(in_features, dim, settings["codes"], positions, settings["map_shape"])
 
     def encode(self, features: Tensor) -> Tensor:
         """The vectors that are quantized, (B, P, D), for features (B, F)."""
@@ -136,15 +126,6 @@ class CodebookLatent(Latent):
         self.codebook.copy_(self.ema_sums / self.ema_counts[:, None])
 
     def add_code_prior(self, kind: str, classes: int) -> CodePrior:
-        """A new prior over codes, from which `prior()` draws from now on.
-
-        Args:
-            kind: a key of `CODE_PRIORS`.
-            classes: number of classes, 0 without labels.
-
-        Raises:
-            ValueError: there is no such kind.
-        """
         if kind not in CODE_PRIORS:
             raise ValueError(f"kind is {kind!r}; allowed: {', '.join(CODE_PRIORS)}")
         self.code_prior = CODE_PRIORS[kind](self.code_count, self.positions, classes).to(self.codebook.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -72,12 +71,6 @@ class NormalLatent(Latent):
         self.register_buffer("identity", identity, persistent=False)
         self.register_buffer("rows_columns", torch.tril_indices(dim, dim, -1), persistent=False)
 
-    @classmethod
-    def from_settings(
-        cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None
-    ) -> NormalLatent:
-        return cls(in_features, dim, settings["covariance_matrix"], count)
-
     def posterior(self, features: Tensor) -> Distribution:
         output = self.parameters_of(features)
         loc, raw = output.split([self.event_dim, output.shape[-1] - self.event_dim], -1)
@@ -86,7 +79,9 @@ class NormalLatent(Latent):
             rows, columns = self.rows_columns
             tril[..., rows, columns] = raw[..., self.event_dim :]
             return MultivariateNormal(loc, scale_tril=tril, validate_args=False)
-        scale = (F.softplus(raw) + SMALLEST).expand_as(loc)
+        scale = F.softplus(raw) + SMALLEST
+        if self.covariance == "single":
+            scale = scale.expand_as(loc)
         return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
 
     def divergence(self, q: Distribution) -> Tensor:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,16 +14,11 @@ from ..distributions import HypersphericalUniform, PowerSpherical, SphericalCauc
 from ..distributions.base import LocatedOnSphere
 from .base import Latent
 
-# By name, what makes a posterior from directions and concentrations.
-FAMILIES: dict[str, Callable[..., LocatedOnSphere]] = {
-    "vmf": VonMisesFisher,
-    "powerspherical": PowerSpherical,
-    "spcauchy": SphericalCauchy.from_concentration,
-}
-
 
 class SphericalLatent(Latent):
-    """z on the sphere S^dim, p(z) uniform, q(z|x) von Mises-Fisher, Power Spherical or spherical Cauchy.
+    """z on the sphere S^dim, q(z|x) a von Mises-Fisher distribution, p(z) uniform.
+
+    A subclass with another `family` of distributions on the sphere is another kind of latent.
 
     The concentration is softplus(.) + 1, learned per input (Davidson et al. 2018), or fixed. It starts at about the
     ambient dimension: much below that, E<loc, z> is close to 0 and hardly any signal reaches the decoder.
@@ -32,13 +26,12 @@ class SphericalLatent(Latent):
     Args:
         in_features: F, the encoder's features.
         dim: intrinsic dimension m; S^m lives in R^(m+1).
-        family: a key of `FAMILIES`.
         kappa: a fixed concentration (the KL is then one constant), or None to learn it.
         radius: radius of the sphere.
         count: number of independent copies, see `Latent`.
 
-    Raises:
-        ValueError: there is no such family.
+    Attributes:
+        family: makes q(z|x) from its mean direction (..., dim + 1) and concentration (...).
 
     Example:
         >>> latent = SphericalLatent(in_features=128, dim=10)
@@ -48,22 +41,19 @@ class SphericalLatent(Latent):
         (torch.Size([3, 11]), torch.Size([3, 1]))
     """
 
+    family: Callable[..., LocatedOnSphere] = VonMisesFisher
     fixed: Tensor
 
     def __init__(
         self,
         in_features: int,
         dim: int,
-        family: str = "vmf",
         kappa: float | None = None,
         radius: float = 1.0,
         count: int | None = None,
     ) -> None:
-        if family not in FAMILIES:
-            raise ValueError(f"family is {family!r}; allowed: {', '.join(FAMILIES)}")
         super().__init__(in_features, dim + 1 + (kappa is None), count)
         self.event_dim = dim + 1
-        self.family = family
         self.kappa = kappa
         self.kl_is_constant = kappa is not None
         self.radius = radius
@@ -73,12 +63,6 @@ class SphericalLatent(Latent):
                 # softplus^-1(dim); the last output of each copy is the raw concentration.
                 self.head.bias.view(count or 1, -1)[:, -1] = dim + math.log(-math.expm1(-dim))
 
-    @classmethod
-    def from_settings(
-        cls, in_features: int, dim: int, settings: Mapping[str, Any], count: int | None = None
-    ) -> SphericalLatent:
-        return cls(in_features, dim, settings["distribution"], settings["kappa"], settings["radius"], count)
-
     def posterior(self, features: Tensor) -> Distribution:
         output = self.parameters_of(features)
         if self.kappa is None:
@@ -87,7 +71,7 @@ class SphericalLatent(Latent):
         else:
             direction, concentration = output, self.fixed.expand(output.shape[:-1])
         loc = F.normalize(direction, dim=-1)
-        return FAMILIES[self.family](loc, concentration, radius=self.radius, validate_args=False)
+        return self.family(loc, concentration, radius=self.radius, validate_args=False)
 
     def prior(self) -> Distribution:
         batch_shape = torch.Size() if self.count is None else torch.Size((self.count,))
@@ -107,3 +91,22 @@ class SphericalLatent(Latent):
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
         assert isinstance(q, LocatedOnSphere)
         return {"kappa": q.concentration.unsqueeze(-1) if self.count is None else q.concentration}
+
+    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+        assert isinstance(q, LocatedOnSphere)
+        return self.family(q.loc, torch.full_like(q.concentration, kappa), radius=q.radius, validate_args=False)
+
+
+class PowerSphericalLatent(SphericalLatent):
+    """z on the sphere S^dim, q(z|x) a Power Spherical distribution, p(z) uniform; see `SphericalLatent`."""
+
+    family = PowerSpherical
+
+
+class SphericalCauchyLatent(SphericalLatent):
+    """z on the sphere S^dim, q(z|x) a spherical Cauchy distribution, p(z) uniform; see `SphericalLatent`.
+
+    The concentration is that of the von Mises-Fisher distribution with the same curvature at the mode.
+    """
+
+    family = SphericalCauchy.from_concentration

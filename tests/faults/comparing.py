@@ -2,7 +2,7 @@
 
 import json
 
-from utils.checkpoints import digest, load_checkpoint
+from utils.run.checkpoints import digest, load_checkpoint
 
 
 def only_run(results, dataset="digits"):

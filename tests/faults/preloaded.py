@@ -9,6 +9,6 @@ import torch
 
 import models  # noqa: F401
 import run_models  # noqa: F401
-from utils import batches, evaluation, figures, plotting_utils, training_utils  # noqa: F401
+from utils import plotting_utils, training_utils  # noqa: F401
 
 torch.set_num_threads(1)

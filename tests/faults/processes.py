@@ -161,7 +161,7 @@ def close_output():
 
 def busy_until_killed(ready, patience):
     """Stands in for a step that takes for ever: it never asks whether a signal has come."""
-    from utils import interrupts
+    from utils.run import interrupts
 
     interrupts.PATIENCE = patience
     try:

@@ -9,7 +9,7 @@ import pytest
 from tests.faults import processes
 from tests.faults.comparing import metrics, only_run, outcome
 from tests.faults.conftest import words
-from utils.checkpoints import load_checkpoint, previous
+from utils.run.checkpoints import load_checkpoint, previous
 
 LINE = "-d digits -n vmf -z 2 -klw 2 -lls 5 -hd 8 -bs 300"
 

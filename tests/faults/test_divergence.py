@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from tests.faults.comparing import only_run
-from utils.batches import TrainingImages
-from utils.checkpoints import load_checkpoint, save_checkpoint
+from utils.run.checkpoints import load_checkpoint, save_checkpoint
+from utils.train.batches import TrainingImages
 
 LINE = "-d digits -n vmf -z 2 -klw 0 -lls 5 -hd 8 -bs 300 -mr 2"
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, kl_divergence
 
 from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, ProductDistribution, VonMisesFisher
-from hyperspherical_vae.latents import LATENTS, Latent, NormalLatent, ProductLatent, SphericalLatent
+from hyperspherical_vae.latents import Latent, NormalLatent, PowerSphericalLatent, ProductLatent, SphericalLatent
 
 FEATURES = 7
 
@@ -25,7 +25,7 @@ MAKERS: dict[str, Callable[..., Latent]] = {
     "vmf on a circle": lambda **k: SphericalLatent(FEATURES, 1, **k),
     "vmf fixed": lambda **k: SphericalLatent(FEATURES, 3, kappa=20.0, **k),
     "vmf wide": lambda **k: SphericalLatent(FEATURES, 3, radius=2.0, **k),
-    "power spherical": lambda **k: SphericalLatent(FEATURES, 3, "powerspherical", **k),
+    "power spherical": lambda **k: PowerSphericalLatent(FEATURES, 3, **k),
 }
 ALL = pytest.mark.parametrize("name", MAKERS)
 
@@ -45,7 +45,7 @@ def mixed(kinds: str = "s4,e2,s4,p2,f2") -> ProductLatent:
         dim = int(factor[1:])
         if factor[0] in "ef":
             return NormalLatent(FEATURES, dim, "full" if factor[0] == "f" else "diagonal", count)
-        return SphericalLatent(FEATURES, dim, {"s": "vmf", "p": "powerspherical"}[factor[0]], count=count)
+        return {"s": SphericalLatent, "p": PowerSphericalLatent}[factor[0]](FEATURES, dim, count=count)
 
     return ProductLatent(kinds.split(","), build)
 
@@ -153,6 +153,7 @@ def test_the_kl_of_normal_posteriors_and_its_gradient(covariance, count):
     general = kl_divergence(q, latent.prior())
     assert torch.allclose(latent.kl(q, q.mean), general if count else general.unsqueeze(-1), rtol=1e-12)
     assert torch.autograd.gradcheck(lambda x: latent.kl(latent.posterior(x), q.mean), (features,))
+    assert torch.autograd.gradgradcheck(lambda x: latent.kl(latent.posterior(x), q.mean), (features,))
 
 
 def test_normal_covariances_agree_where_they_can() -> None:
@@ -171,8 +172,8 @@ def test_normal_covariances_agree_where_they_can() -> None:
 
 def test_spherical_posterior_and_prior() -> None:
     features = torch.randn(5, FEATURES)
-    for family, kind in (("vmf", VonMisesFisher), ("powerspherical", PowerSpherical)):
-        latent = SphericalLatent(FEATURES, 10, family, radius=3.0)
+    for latent_class, kind in ((SphericalLatent, VonMisesFisher), (PowerSphericalLatent, PowerSpherical)):
+        latent = latent_class(FEATURES, 10, radius=3.0)
         q, p = latent.posterior(features), latent.prior()
         assert type(q) is kind
         assert isinstance(p, HypersphericalUniform)
@@ -249,18 +250,9 @@ def test_products_move_and_save_like_any_module() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["normal", "vmf", "powerspherical"])
-def test_latents_with_closed_forms_are_built_from_settings(name: str) -> None:
-    distribution = name if name in ("vmf", "powerspherical") else "vmf"
-    settings = {"covariance_matrix": "diagonal", "distribution": distribution, "kappa": None, "radius": 1.0}
-    latent = LATENTS[name].from_settings(FEATURES, 3, settings, count=2)
-    assert latent.posterior(torch.randn(4, FEATURES)).batch_shape == (4, 2)
-
-
 def test_what_is_not_allowed_is_refused_in_one_line() -> None:
     refused: list[tuple[Callable[[], Any], str]] = [
         (lambda: NormalLatent(FEATURES, 3, "round"), "covariance is 'round'; allowed: single, diagonal, full"),
-        (lambda: SphericalLatent(FEATURES, 3, "gauss"), "family is 'gauss'; allowed: vmf, powerspherical"),
         (lambda: ProductLatent([], lambda factor, count: NormalLatent(FEATURES, 2)), "at least one factor"),
     ]
     for call, message in refused:

@@ -1,0 +1,76 @@
+"""What `--from` asks of finished runs, and the flags that say it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from utils.config.config import Config
+from utils.config.flags import UsageError, flag, flags_of
+
+LOOK = "finished runs; with --from go also -lls, --figures, --pdf, --data_dir, -rs, --device and -v"
+
+
+def _as_in_training(name: str) -> Any:
+    """The flag of a training run of that name; where it is not given, the run's own value counts."""
+    return dataclasses.field(default=None, metadata={"flag": flags_of(Config)[name]})
+
+
+@dataclass(frozen=True)
+class Revisit:
+    """What to do with finished runs."""
+
+    runs: tuple[str, ...] = flag(
+        "--from", str, LOOK, (),
+        "folders of finished runs: draw the figures of one, or compare the reconstructions of several",
+        many="words",
+    )
+    figures: tuple[str, ...] | None = _as_in_training("figures")
+    kappas: tuple[float, ...] | None = flag(
+        "--kappas", float, LOOK, None,
+        "concentrations of the figure `concentration`; else some around the learned one",
+        many="commas", low=0, high=1e8,
+    )
+    generate: int | None = flag(
+        "--generate", int, LOOK, None,
+        "write so many new images to figures/generated_*.png, in place of earlier ones",
+        low=1, high=100_000,
+    )
+    label: str | None = flag("--label", str, LOOK, None, "class of the generated images, its number or name")
+    ll_sample: int | None = _as_in_training("ll_sample")
+    pdf: bool | None = _as_in_training("pdf")
+    data_dir: str | None = _as_in_training("data_dir")
+    rs: int | None = _as_in_training("rs")
+    device: str | None = _as_in_training("device")
+    verbosity: int | None = _as_in_training("verbosity")
+
+    @property
+    def draws(self) -> bool:
+        """Whether figures are asked for: by name or by their options, or because nothing else is."""
+        return bool(self.figures or self.kappas or self.pdf) or not (self.generate or self.ll_sample)
+
+    @property
+    def figure_names(self) -> tuple[str, ...] | None:
+        """The figures that are asked for, by name or by an option of one figure; else None, for all that fit."""
+        return ("concentration",) if self.kappas and not self.figures else self.figures
+
+    @property
+    def compares(self) -> bool:
+        """Whether several runs are to be put side by side."""
+        return len(self.runs) > 1 and not (self.figures or self.kappas or self.generate or self.ll_sample)
+
+
+def resolve_revisit(request: Revisit) -> Revisit:
+    """Refuse what contradicts itself.
+
+    Raises:
+        UsageError: a flag is there without the one that it belongs to, or a run is named twice.
+    """
+    for given, value in (("--label", request.label), ("-rs", request.rs)):
+        if value is not None and request.generate is None:
+            raise UsageError(f"{given} {value}: is for generated images; add --generate N, or leave it out")
+    twice = {run for run in request.runs if request.runs.count(run) > 1}
+    if twice:
+        raise UsageError(f"--from: {min(twice)} is named twice; name each run once")
+    return request

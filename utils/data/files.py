@@ -1,0 +1,163 @@
+"""The files that data sets consist of: where they may lie, and whether they are the known ones."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAX_FILE = 1 << 30  # bytes; no file of a data set is nearly as large
+
+
+class DataError(ValueError):
+    """A data set cannot be used; the text says in full what is wrong and what to do."""
+
+
+class DataUsageError(DataError):
+    """The request itself is wrong (an unknown data set, an option that does not fit it)."""
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One file of a data set.
+
+    Attributes:
+        path: Place relative to the data folder, with forward slashes.
+        size: Exact size in bytes; None where only the checksum is known.
+        checksum: ``kind:hex digest`` of the file as its source gives it out; kinds: ``md5``, ``sha256``, ``git-blob``
+            (the id under which git stores it).
+        parse: Turns the decompressed file and its name, for messages, into values: an array, or several.
+        content: ``kind:hex digest`` of what the file holds, be it the decompressed bytes or those of the one array that
+            `parse` returns. A file that was packed in another way is accepted by it. Empty where it is not known.
+        urls: Addresses, tried in this order.
+        names: Other names under which the same content is passed around.
+        parts: The files that this archive holds; all of them together are accepted in its place.
+        torchvision: Fetched with torchvision's downloader.
+    """
+
+    path: str
+    size: int | None
+    checksum: str
+    parse: Callable[[bytes, str], Any]
+    urls: tuple[str, ...] = ()
+    content: str = ""
+    names: tuple[str, ...] = ()
+    parts: tuple[DataFile, ...] = ()
+    torchvision: bool = False
+
+    @property
+    def max_size(self) -> int:
+        """Most bytes that a download may have."""
+        return 128 << 20 if self.size is None else self.size
+
+    def describe(self) -> str:
+        """What the file must be."""
+        size = "" if self.size is None else f"{self.size:,} bytes, "
+        origin = " (as git hash-object prints it)" if self.checksum.startswith("git-blob:") else ""
+        content = f", or packed in another way with content {self.content}" if self.content else ""
+        return f"{size}{self.checksum}{origin}{content}"
+
+    def is_known(self, data: bytes) -> bool:
+        """Whether these bytes, as they are stored, decompressed or as values, are those of the file."""
+        return any(checksum(data, known.split(":")[0]) == known for known in (self.checksum, self.content) if known)
+
+    def difference(self, data: bytes) -> str:
+        """How a file of other bytes differs from the known one."""
+        found = checksum(data, self.checksum.split(":")[0])
+        return f"expected {self.describe()}; found {len(data):,} bytes, {found}"
+
+
+def checksum(data: bytes, kind: str) -> str:
+    """Return ``kind:hex digest`` of `data`.
+
+    A git blob id is the SHA-1 of a short header with the length, followed by the content
+    (Pro Git, 2nd edition, section 10.2 "Git Objects").
+    """
+    if kind == "git-blob":
+        digest = hashlib.sha1(b"blob %d\0" % len(data), usedforsecurity=False)
+        digest.update(data)
+    else:
+        digest = hashlib.new(kind, data, usedforsecurity=False)
+    return f"{kind}:{digest.hexdigest()}"
+
+
+def stored_places(file: DataFile, data_dir: Path) -> list[Path]:
+    """Return where `file` lies in the data folder, the place where a download would put it first.
+
+    It may lie in its own folder or in those above, up to the data folder itself, under each of its names, gzipped or
+    not.
+    """
+    own = Path(file.path)
+    names = [variant for name in (own.name, *file.names) for variant in (name, _packed_otherwise(name))]
+    places = [data_dir / folder / name for folder in own.parents for name in names]
+    return [place for place in places if os.path.exists(place)]
+
+
+def _packed_otherwise(name: str) -> str:
+    return name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"
+
+
+def is_stored(file: DataFile, data_dir: Path) -> bool:
+    """Whether a file, or everything that it holds as an archive, lies in the data folder."""
+    unpacked = file.parts and all(stored_places(part, data_dir) for part in file.parts)
+    return bool(unpacked or stored_places(file, data_dir))
+
+
+def missing_files(files: Sequence[DataFile], data_dir: Path) -> list[DataFile]:
+    """Return the files that the data folder lacks."""
+    return [file for file in files if not is_stored(file, data_dir)]
+
+
+def read_bytes(path: Path, limit: int = MAX_FILE) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        DataError: The file cannot be read, is empty, or holds more than `limit` bytes.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not data:
+        raise DataError(f"{path} is empty; remove it to have it fetched again")
+    if len(data) > limit:
+        raise DataError(f"{path} holds more than the {limit:,} bytes it may; remove it to have it fetched again")
+    return data
+
+
+def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
+    """Say which files are missing, where they can be had, where to put them and what they must be.
+
+    Where there is no data folder the list would hide that: it was probably misspelled.
+    """
+    if not os.path.isdir(data_dir):
+        absolute = "" if data_dir.is_absolute() else f" ({data_dir.absolute()})"
+        if os.path.exists(data_dir):
+            return f"--data_dir {data_dir}{absolute}: is not a folder; give the one that holds the data sets"
+        return (
+            f"--data_dir {data_dir}{absolute}: there is no such folder, and {reason}; give the one that holds the data "
+            "sets, or make it and repeat the command to see which files belong there"
+        )
+    lines = [f"{len(files)} file{'s' * (len(files) > 1)} missing ({reason}). To put in place by hand:"]
+    for file in files:
+        lines.append(f"  {(data_dir / file.path).absolute()}")
+        lines += [f"      from {url}" for url in file.urls]
+        lines.append(f"      {file.describe()}")
+        if file.parts:
+            lines.append(f"  or, unpacked, {', '.join(str(data_dir / part.path) for part in file.parts)}")
+    return "\n".join(lines)
+
+
+def writable(folder: Path) -> bool:
+    """Whether files may be made in `folder`, or in the nearest existing folder above it.
+
+    The owner's write bit is asked too: the superuser could write into a folder that was marked read-only, but must not.
+    """
+    folder = folder.absolute()
+    while not os.path.exists(folder) and folder != folder.parent:
+        folder = folder.parent
+    return os.path.isdir(folder) and os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o200)

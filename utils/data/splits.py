@@ -1,0 +1,82 @@
+"""Splits that are the same for every seed, machine and version of the libraries."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from utils.data.files import DataError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def fixed_permutation(n: int, seed: int) -> np.ndarray:
+    """Return a permutation of 0 .. n - 1 that depends on `seed` alone: RandomState's stream is frozen (NEP 19)."""
+    import numpy as np
+
+    return np.random.RandomState(seed).permutation(n)
+
+
+def order_by_hash(keys: Sequence[str]) -> np.ndarray:
+    """Return the order of `keys` by their SHA-256: random to the eye, and independent of how a folder is listed."""
+    import numpy as np
+
+    return np.array(sorted(range(len(keys)), key=lambda i: hashlib.sha256(keys[i].encode()).digest()), np.int64)
+
+
+def stratified_choice(labels: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
+    """Choose `n` of N examples so that each class gives its share of them, up to one example.
+
+    The examples, sorted by class and inside a class by `order`, are sampled systematically: at equal distances.
+
+    Args:
+        labels: Shape (N,).
+        order: Shape (N,), a permutation.
+        n: How many to choose.
+
+    Returns:
+        Boolean mask of shape (N,) with exactly `n` true entries.
+    """
+    import numpy as np
+
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    steps = np.arange(len(labels) + 1) * n // len(labels)
+    chosen = np.zeros(len(labels), bool)
+    chosen[by_class[np.diff(steps) == 1]] = True
+    return chosen
+
+
+def stratified_split(labels: np.ndarray, order: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
+    """Split N examples into parts that hold the classes in equal shares.
+
+    Args:
+        labels: Shape (N,).
+        order: Shape (N,), a permutation that decides which examples of a class go where.
+        sizes: How many examples each part but the first gets; the first gets the rest.
+
+    Returns:
+        The indices of each part, ascending: the rest first, then a part for each entry of `sizes`.
+    """
+    import numpy as np
+
+    rest = np.arange(len(labels))
+    rank = np.empty(len(labels), np.int64)
+    rank[order] = rest
+    parts = []
+    for size in reversed(sizes):
+        chosen = stratified_choice(labels[rest], np.argsort(rank[rest]), size)
+        parts.append(rest[chosen])
+        rest = rest[~chosen]
+    return [rest, *reversed(parts)]
+
+
+def check_pairs(images: np.ndarray, labels: np.ndarray | None) -> None:
+    """Refuse images and labels that are not in pairs.
+
+    Raises:
+        DataError: Their numbers differ.
+    """
+    if labels is not None and len(labels) != len(images):
+        raise DataError(f"{len(images):,} images but {len(labels):,} labels")

@@ -1,0 +1,227 @@
+"""The figures of a run: which there are, what each needs, and how they become files.
+
+Importing this module does not import matplotlib.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from hyperspherical_vae.kinds import KINDS
+from utils.figures.subject import Subject, Undrawable, factors_of
+from utils.files import write_atomically
+from utils.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from utils.config.config import Config
+
+
+class Need(NamedTuple):
+    """What a figure may need of a run.
+
+    Attributes:
+        reason: why a run without it has no such figure; a template that may name fields of `config`.
+        of_config: whether a run of this configuration has it.
+        of_subject: whether this run, with its data and results, has it.
+    """
+
+    reason: str
+    of_config: Callable[[Config], bool] = lambda config: True
+    of_subject: Callable[[Subject], bool] = lambda subject: True
+
+
+NEEDS = {
+    "coordinates": Need(
+        "this latent space is no product of spheres and Euclidean spaces", lambda c: bool(factors_of(c))
+    ),
+    "several dimensions": Need(
+        "this latent space has one factor of at most two dimensions, which `latent` and `manifold` show whole",
+        lambda c: len(factors_of(c)) > 1 or any(f.dim > 2 for f in factors_of(c)),
+    ),
+    "low dimension": Need(
+        "this latent space has no factor of one or two dimensions", lambda c: any(f.dim <= 2 for f in factors_of(c))
+    ),
+    "sphere": Need("this latent space has no sphere", lambda c: any(f.radius is not None for f in factors_of(c))),
+    "low sphere": Need(
+        "this latent space has no factor S^1 or S^2",
+        lambda c: any(f.radius is not None and f.dim <= 2 for f in factors_of(c)),
+    ),
+    "learned concentration": Need("the concentration is fixed at {config.kappa:g}", lambda c: c.kappa is None),
+    "density": Need(
+        "this latent space has no density, and so no log p(x)",
+        lambda c: all(KINDS[name].density for name, _ in c.factors),
+    ),
+    "codes": Need(
+        "this latent space has no codes", lambda c: all(KINDS[name].is_discrete for name, _ in c.factors)
+    ),
+    "classifier": Need("this model has no classifier", lambda c: c.classifier),
+    "labels": Need("the images have no labels", of_subject=lambda s: s.labels is not None),
+    "three classes": Need(
+        "a tree and a map of the classes need at least three classes", of_subject=lambda s: len(s.classes) > 2
+    ),
+    "two images": Need("there is only one test image", of_subject=lambda s: len(s.images) > 1),
+    "log p(x)": Need(
+        "log p(x) of the single images is not stored with this run; a new -lls K estimates it",
+        of_subject=lambda s: s.log_px is not None,
+    ),
+}  # fmt: skip
+
+
+def missing(needs: Iterable[str], config: Config) -> str:
+    """Why runs of this configuration lack one of these needs, or nothing.
+
+    Args:
+        needs: keys of `NEEDS`.
+        config: the run.
+    """
+    unmet = (NEEDS[name].reason for name in needs if not NEEDS[name].of_config(config))
+    return next(unmet, "").format(config=config)
+
+
+class Picture(NamedTuple):
+    """An entry of `FIGURES`.
+
+    Attributes:
+        function: draws it, `module:function`; it takes a `Subject`, returns a matplotlib figure, and raises
+            `Undrawable` where the run lacks something that is no need.
+        needs: keys of `NEEDS`.
+    """
+
+    function: str
+    needs: tuple[str, ...] = ()
+
+    def misfit(self, config: Config) -> str:
+        """Why runs of this configuration have no such figure, or nothing."""
+        return missing(self.needs, config)
+
+    def draw(self, subject: Subject) -> Figure:
+        """The figure.
+
+        Raises:
+            Undrawable: the run lacks something that the figure needs.
+        """
+        lacking = [NEEDS[name].reason for name in self.needs if not NEEDS[name].of_subject(subject)]
+        if reason := self.misfit(subject.config) or next(iter(lacking), ""):
+            raise Undrawable(reason)
+        figure: Figure = resolve_name(self.function)(subject)
+        return figure
+
+
+FIGURES: dict[str, Picture] = {
+    "learning_curves": Picture("utils.figures.curves:learning_curves"),
+    "reconstructions": Picture("utils.figures.images:reconstructions"),
+    "samples": Picture("utils.figures.images:samples"),
+    "class_samples": Picture("utils.figures.images:class_samples", ("labels",)),
+    "latent": Picture("utils.figures.maps:latent", ("coordinates",)),
+    "latent_overview": Picture("utils.figures.maps:latent_overview", ("coordinates", "several dimensions")),
+    "manifold": Picture("utils.figures.decoded:manifold", ("low dimension",)),
+    "traversals": Picture("utils.figures.paths:traversals", ("coordinates", "several dimensions")),
+    "interpolation": Picture("utils.figures.paths:interpolation", ("coordinates", "two images")),
+    "concentration": Picture("utils.figures.decoded:concentration", ("sphere",)),
+    "kappa": Picture("utils.figures.statistics:kappa", ("sphere", "learned concentration")),
+    "log_px": Picture("utils.figures.statistics:log_px", ("density", "log p(x)")),
+    "aggregate_posterior": Picture("utils.figures.maps:aggregate_posterior", ("low sphere",)),
+    "code_usage": Picture("utils.figures.codes:code_usage", ("codes",)),
+    "class_codes": Picture("utils.figures.codes:class_codes", ("codes", "labels", "three classes")),
+    "confusion": Picture("utils.figures.statistics:confusion", ("classifier", "labels")),
+}
+
+
+@dataclass
+class Drawn:
+    """The outcome of drawing.
+
+    Attributes:
+        files: in order.
+        refused: for each figure that could not be drawn a line that says why.
+    """
+
+    files: list[Path]
+    refused: list[str]
+
+
+@torch.no_grad()
+def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf: bool = False) -> Drawn:
+    """Draw figures as PNG files, and as PDF files too if asked.
+
+    A fault in one figure is reported and does not stop the others, since a run of hours must not fail for a picture.
+
+    Args:
+        subject: the run.
+        folder: where to write.
+        names: which figures; else all that fit the kind of run.
+        pdf: whether to write PDF files too.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    drawn = Drawn([], [])
+    if importlib.util.find_spec("matplotlib") is None:
+        drawn.refused.append("no figures: matplotlib is not installed; install it, and give this run to --from")
+        return drawn
+    for name, picture in FIGURES.items():
+        if name not in names if names is not None else picture.misfit(subject.config):
+            continue
+        torch.manual_seed(derive_seed(subject.config.rs, "figure", name))
+        try:
+            contents = _render(functools.partial(picture.draw, subject), pdf)
+        except Undrawable as reason:
+            drawn.refused.append(f"{name} is not drawn: {reason}")
+        except Exception as error:
+            drawn.refused.append(f"{name} could not be drawn: {type(error).__name__}: {error}".splitlines()[0])
+        else:
+            drawn.files += _write(contents, folder, name)
+    return drawn
+
+
+@torch.no_grad()
+def draw_side_by_side(subjects: Sequence[Subject], originals: Tensor, folder: Path, pdf: bool = False) -> list[Path]:
+    """Draw the same test images as several runs reconstruct them; returns the files.
+
+    Args:
+        subjects: runs on one data set.
+        originals: its test images before any binarization, (N, C, H, W).
+        folder: where to write.
+        pdf: whether to write a PDF file too.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    from utils.figures.images import side_by_side
+
+    return _write(_render(lambda: side_by_side(subjects, originals), pdf), folder, "side_by_side")
+
+
+def _render(figure: Callable[[], Figure], pdf: bool) -> dict[str, bytes]:
+    """The contents of the files of a figure, which is made in the house style, by the ending of their names."""
+    from matplotlib import rc_context
+
+    from utils.plotting_utils import HOUSE_STYLE
+
+    contents = {}
+    with rc_context(HOUSE_STYLE):
+        drawn = figure()
+        for kind in ("png", "pdf") if pdf else ("png",):
+            content = io.BytesIO()
+            drawn.savefig(content, format=kind, dpi=100)
+            contents[kind] = content.getvalue()
+    return contents
+
+
+def _write(contents: dict[str, bytes], folder: Path, name: str) -> list[Path]:
+    files = {folder / f"{name}.{kind}": content for kind, content in contents.items()}
+    for path, content in files.items():
+        write_atomically(path, content)
+    return list(files)

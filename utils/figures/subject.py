@@ -1,0 +1,240 @@
+"""What there is to draw of a run: model, images and labels, and what follows from them once, for all figures.
+
+Shapes: N test images, M of them that are placed in the latent space, D latent width.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from hyperspherical_vae.kinds import KINDS
+from utils.figures.geometry import Array
+from utils.seeds import derive_seed
+
+if TYPE_CHECKING:
+    from models import VAE
+    from utils.config.config import Config
+
+EMBEDDED = 2000
+BLOCK = 500
+
+
+class Undrawable(Exception):
+    """A figure cannot be drawn of this run; the text says why."""
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor of a latent space.
+
+    Attributes:
+        dim: intrinsic dimension.
+        radius: of a sphere, None for a Euclidean space.
+        columns: its coordinates in z.
+    """
+
+    dim: int
+    radius: float | None
+    columns: slice
+
+    @property
+    def symbol(self) -> str:
+        """The letter of the manifold and its dimension, such as `S^2`."""
+        return f"{'R' if self.radius is None else 'S'}^{self.dim}"
+
+    def unit(self, z: Array) -> Array:
+        """This factor's coordinates in latents (..., D); on a sphere those on the unit sphere."""
+        part: Array = z[..., self.columns]
+        return part if self.radius is None else part / self.radius
+
+
+def factors_of(config: Config) -> tuple[Factor, ...]:
+    """The spheres and Euclidean spaces that a latent space is the product of, in order; none if any factor is codes."""
+    found, start = [], 0
+    for name, dim in config.factors:
+        kind = KINDS[name]
+        if kind.is_discrete:
+            return ()
+        columns = slice(start, start := start + dim + kind.is_sphere)
+        radius = float(getattr(config, kind.arguments["radius"])) if kind.is_sphere else None
+        found.append(Factor(dim, radius, columns))
+    return tuple(found)
+
+
+def symbols(text: str) -> str:
+    """`S^2 x R^3` set as mathematics."""
+    return re.sub(r"([SR])\^(\d+)", r"$\1^{\2}$", text).replace(" x ", " × ")
+
+
+@dataclass
+class Subject:
+    """A run to be drawn.
+
+    Attributes:
+        model: the best model.
+        config: the run.
+        images: test images as the model sees them, (N, C, H, W).
+        labels: their classes, (N,) on the CPU, or None.
+        class_names: names of the classes, where known.
+        metrics: the lines of `metrics.jsonl`.
+        best_epoch: the epoch that the model is from.
+        log_px: importance samples K and log p(x) of each test image, where it was estimated.
+        kappas: concentrations to decode at, or None for some around the learned one.
+        embeddings: modes of q(z|x) of all test images, (N, D), where the evaluation has computed them.
+    """
+
+    model: VAE
+    config: Config
+    images: Tensor
+    labels: Tensor | None
+    class_names: tuple[str, ...]
+    metrics: list[dict[str, Any]]
+    best_epoch: int
+    log_px: tuple[int, Array] | None = None
+    kappas: tuple[float, ...] | None = None
+    embeddings: Tensor | None = None
+
+    @property
+    def trained(self) -> str:
+        """What was trained on what."""
+        return f"{self.config.name} on {symbols(self.config.space)}, {self.config.dataset}"
+
+    @property
+    def title(self) -> str:
+        """The model that is drawn: what was trained on what, for how long."""
+        return f"{self.trained}, epoch {self.best_epoch}"
+
+    @functools.cached_property
+    def classes(self) -> list[int]:
+        """The classes of the test images, in ascending order; none without labels."""
+        return [] if self.labels is None else self.labels.unique().tolist()
+
+    @functools.cached_property
+    def factors(self) -> tuple[Factor, ...]:
+        return factors_of(self.config)
+
+    @property
+    def names(self) -> list[str]:
+        """The symbol of each factor, with its number where there are several factors."""
+        several = len(self.factors) > 1
+        return [
+            symbols(factor.symbol) + f" (factor {number})" * several for number, factor in enumerate(self.factors, 1)
+        ]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the latent space is Euclidean, where geodesics are straight lines and nobody calls them so."""
+        return all(factor.radius is None for factor in self.factors)
+
+    def spread(self, count: int) -> Tensor:
+        """Numbers of `count` test images, or of all if fewer, evenly spread: some splits come class by class."""
+        total = len(self.images)
+        return torch.linspace(0, total - 1, min(count, total), dtype=torch.float64).round().long()
+
+    @functools.cached_property
+    def embedded(self) -> Tensor:
+        """Numbers of the test images that are placed in the latent space, (M,)."""
+        return self.spread(EMBEDDED)
+
+    @functools.cached_property
+    def embedded_labels(self) -> Array | None:
+        """Their classes, (M,)."""
+        return None if self.labels is None else self.labels[self.embedded].numpy()
+
+    @functools.cached_property
+    def posteriors(self) -> list[Distribution]:
+        """Their posteriors, in blocks."""
+        return [self.model.posterior(x) for x in self.chosen(self.embedded).split(BLOCK)]
+
+    @functools.cached_property
+    def modes(self) -> Array:
+        """The modes of those, (M, D).
+
+        Raises:
+            Undrawable: some are not finite.
+        """
+        if self.embeddings is None:
+            return _finite([q.mode for q in self.posteriors])
+        return _finite([self.embeddings[self.embedded.to(self.embeddings.device)]])
+
+    @functools.cached_property
+    def samples(self) -> Array:
+        """A sample of each of those, (M, D).
+
+        Raises:
+            Undrawable: some are not finite.
+        """
+        torch.manual_seed(derive_seed(self.config.rs, "figures", "embedding"))
+        return _finite([q.sample() for q in self.posteriors])
+
+    @functools.cached_property
+    def concentrations(self) -> Array:
+        """The concentrations of those on each sphere, (M, spheres).
+
+        Raises:
+            Undrawable: some are not finite.
+        """
+        return _finite([self.model.latent.statistics(q)["kappa"] for q in self.posteriors])
+
+    @property
+    def base(self) -> Array:
+        """The latent (D,) of one image, at which the factors that a figure does not vary are held."""
+        middle: Array = self.modes[len(self.embedded) // 2]
+        return middle
+
+    def chosen(self, numbers: Tensor) -> Tensor:
+        """The test images of these numbers, on the model's device."""
+        return self.images[numbers.to(self.images.device)]
+
+    def pictures(self, numbers: Tensor) -> Array:
+        """The test images of these numbers, as an array."""
+        return self.chosen(numbers).cpu().numpy()
+
+    def codes(self, images: Tensor) -> Tensor:
+        """The codes of images under a discrete latent, (N, positions), on the CPU."""
+        model = self.model
+        return torch.cat([model.latent.codes(model.posterior(x)).cpu() for x in images.split(BLOCK)])
+
+    def decode(self, z: Tensor | Array) -> Array:
+        """E[x | z] for latents (..., D), as an array (..., C, H, W)."""
+        latents = torch.as_tensor(z, dtype=self.images.dtype, device=self.images.device)
+        flat = torch.cat([self.model.decode(part).cpu() for part in latents.flatten(0, -2).split(BLOCK)])
+        return flat.unflatten(0, latents.shape[:-1]).numpy()
+
+    @property
+    def knows_classes(self) -> bool:
+        """Whether the model itself can draw latents of a class: by a classifier, or a prior for each class."""
+        return self.model.classifier is not None or self.model.latent.class_prior(0) is not None
+
+    def class_latents(self, label: int, count: int) -> Tensor:
+        """`count` latents (count, D) of one class, see `VAE.sample`; from test images where the model knows no classes.
+
+        Raises:
+            Undrawable: the model knows no classes and there is no image of this one, or its prior hardly ever is of it.
+        """
+        if self.knows_classes:
+            try:
+                return self.model.sample_latents(count, label)
+            except ValueError:
+                raise Undrawable(f"the model's prior hardly ever yields class {label}") from None
+        if self.labels is None:
+            raise Undrawable("the images have no labels, and the model knows no classes")
+        of_class = (self.labels == label).nonzero().squeeze(-1)
+        if not len(of_class):
+            raise Undrawable(f"there is no test image of class {label}, and the model knows no classes")
+        return self.model.sample_latents(count, like=self.chosen(of_class))
+
+
+def _finite(parts: list[Tensor]) -> Array:
+    found: Array = torch.cat(parts).cpu().numpy()
+    if not np.isfinite(found).all():
+        raise Undrawable("the latents of some images are not finite")
+    return found

@@ -1,0 +1,121 @@
+"""What a run prints."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from utils.run.metrics import number
+
+if TYPE_CHECKING:
+    from utils.config.config import Config
+    from utils.run.checkpoints import Progress
+
+
+# Seconds between lines on how far something is that takes long.
+PATIENCE = 60.0
+
+
+class Console:
+    """Prints the head of a run, a progress bar or plain lines, and warnings.
+
+    A terminal gets a bar with epoch, training and validation ELBO, the best so far and the time left; anything else
+    gets a line every `-pf` epochs.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.started = self.said = time.perf_counter()
+        self.first_epoch = 0
+        self._bar: Any = None
+
+    def say(self, text: str) -> None:
+        """A line that `-v 0` leaves out."""
+        self.said = time.perf_counter()
+        if self.config.verbosity:
+            print(text, flush=True)
+
+    def warn(self, text: str) -> None:
+        """A line on standard error, whatever the verbosity."""
+        if self._bar is not None:
+            self._bar.clear()
+        print(text, file=sys.stderr, flush=True)
+
+    def head(self, facts: dict[str, str]) -> None:
+        """What is about to run, a line each."""
+        width = max(len(name) for name in facts)
+        for name, value in facts.items():
+            self.say(f"{name.ljust(width)}  {value}")
+
+    def begin(self, first_epoch: int) -> None:
+        """Training starts after `first_epoch` epochs."""
+        self.started, self.first_epoch = time.perf_counter(), first_epoch
+        if self.config.verbosity and sys.stdout.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=self.config.epochs, initial=first_epoch, unit="epoch", dynamic_ncols=True, file=sys.stdout
+            )
+
+    def end(self) -> None:
+        """Training is over."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def epoch(self, line: dict[str, Any], progress: Progress) -> None:
+        """An epoch is done."""
+        best = f"best {progress.best_elbo:.2f} at {progress.best_epoch}" if progress.best_epoch else "no best yet"
+        validated = f"val {number(line['val']['elbo'])}" if line["val"] else "val -"
+        if line["val"] and "log_px" in line["val"]:
+            validated += f" log p(x) {number(line['val']['log_px'])}"
+        text = f"train {number(line['train']['elbo'])}  {validated}  {best}"
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(1)
+        elif progress.epoch % self.config.pf == 0 or progress.epoch == self.config.epochs:
+            per_epoch = (time.perf_counter() - self.started) / max(progress.epoch - self.first_epoch, 1)
+            left = per_epoch * (self.config.epochs - progress.epoch)
+            weight = f"KL weight {line['kl_weight']:.2f}"
+            self.say(f"epoch {progress.epoch}/{self.config.epochs}  {text}  {weight}  {duration(left)} left")
+        if self.config.verbosity > 1 and "kl_factors" in line["train"]:
+            self.say("    KL per factor " + " ".join(number(kl) for kl in line["train"]["kl_factors"]))
+
+    def diverged(self, progress: Progress, report: Path) -> None:
+        """Training was given up."""
+        self.warn(
+            f"the run diverged: a loss or gradient was not finite, and came back after {self.config.max_restarts} "
+            f"restarts. The model of epoch {progress.epoch} is saved in last.pt; try a smaller -lr or a longer -klw. "
+            f"For a report of a fault, what failed is in {report}"
+        )
+
+    def restart(self, progress: Progress) -> None:
+        """A non-finite loss or gradient sent the run back to its last good state."""
+        self.warn(
+            f"a loss or gradient was not finite: back to epoch {progress.epoch} with fresh noise "
+            f"(restart {progress.restarts} of {self.config.max_restarts})"
+        )
+
+    def counting(self, what: str, done: int, total: int) -> None:
+        """Progress of something other than training: one line that changes on a terminal, else one now and then."""
+        if self.config.verbosity and sys.stdout.isatty():
+            print(f"\r{what}: {done} of {total}", end="\n" if done == total else "", flush=True)
+        elif time.perf_counter() - self.said >= PATIENCE:
+            self.say(f"{what}: {done} of {total}")
+
+
+def printable(text: object) -> str:
+    """A text or path on one line, with escapes for what would change the terminal or cannot be encoded."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s` or `2 h 07 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

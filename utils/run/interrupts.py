@@ -1,0 +1,94 @@
+"""Stopping in good order on the signals that ask for it."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType, TracebackType
+
+# The signals that ask a run to save its state and leave, as far as the system has them. A terminal that closes sends
+# HUP, and Slurm USR2 before the time limit.
+STOPPING = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2") if hasattr(signal, name)
+)
+
+# Seconds that a signal waits for a step boundary; together with leaving, it stays below five.
+PATIENCE = 4.0
+
+
+class Interrupted(BaseException):
+    """The run was asked to stop, and what it had is saved.
+
+    Like KeyboardInterrupt it is no Exception, so that nothing on its way takes it for an error of its own.
+
+    Args:
+        signum: the signal; the exit code is 128 + its number.
+    """
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.exit_code = 128 + signum
+
+
+class StopRequest:
+    """Turns the first of the signals `STOPPING` into `Interrupted`; a second one ends the process at once.
+
+    Use it as a context manager, in the main thread. `Interrupted` is raised where the signal finds the program, but
+    within `deferred()` only by `check()`, so that training stops between two steps.
+    """
+
+    def __init__(self) -> None:
+        self.signum: int | None = None
+        self._deferring = False
+
+    def __enter__(self) -> StopRequest:
+        # What is ignored already, as HUP is under nohup, stays so.
+        heeded = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._note) for number in heeded}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._set_alarm(0)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        # Native code that a signal interrupts may report an error of its own; a disk that is full while the state is
+        # saved is worth more than the news that a signal came.
+        if self.signum is not None and isinstance(error, Exception) and not isinstance(error, OSError):
+            raise Interrupted(self.signum) from error
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Within it a signal waits for `check()`, but not for ever: a step may take longer than a user waits."""
+        self._deferring = True
+        try:
+            yield
+        finally:
+            self._deferring = False
+            self._set_alarm(0)
+        self.check()
+
+    def check(self) -> None:
+        """Raise `Interrupted` if a signal has come."""
+        if self.signum is not None:
+            raise Interrupted(self.signum)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        self.signum = signum
+        # The system's own reaction to the next one does not wait for the interpreter.
+        for number in self._before:
+            signal.signal(number, signal.SIG_DFL)
+        if not self._deferring:
+            raise Interrupted(signum)
+        self._set_alarm(PATIENCE)
+
+    def _set_alarm(self, seconds: float) -> None:
+        if hasattr(signal, "setitimer"):  # not on Windows
+            if seconds:
+                self._alarm_before = signal.signal(signal.SIGALRM, lambda signum, frame: self.check())
+                signal.setitimer(signal.ITIMER_REAL, seconds)
+            elif hasattr(self, "_alarm_before"):
+                signal.setitimer(signal.ITIMER_REAL, 0)
+                signal.signal(signal.SIGALRM, self._alarm_before)

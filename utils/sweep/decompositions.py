@@ -1,0 +1,83 @@
+"""Ways to break a latent space of a total dimension into factors: what `-zd auto:...` stands for in a sweep."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from utils.config.flags import UsageError
+
+MOST = 1000  # more runs than that were not meant
+
+
+def expand(text: str) -> list[str]:
+    """The decompositions that a word of `-zd` stands for; itself where it is one already.
+
+    `auto:10` breaks 10 into equal factors: 10, 5+5, 2+2+2+2+2 and ten circles, coarsest first. `auto:10:2,3` takes
+    factors of dimension 2 and 3 in all ways: 3+3+2+2 and 2+2+2+2+2. The total is the intrinsic dimension, the sum of
+    the m of S^m; with `auto:40:ambient` it is the ambient one, the sum of the m + 1, which is what the decoder sees:
+    S^39, S^19 x S^19, S^9 x S^9 x S^9 x S^9 and so on.
+
+    Args:
+        text: a word of `-zd`.
+
+    Returns:
+        Words that `-zd` of a single run takes, such as `5,5`.
+
+    Raises:
+        UsageError: it begins like such a word, but is none, or there is no decomposition.
+    """
+    if not text.startswith("auto"):
+        return [text]
+    match = re.fullmatch(r"auto:([0-9]{1,5})(:ambient|:intrinsic)?(?::([0-9]{1,5}(?:,[0-9]{1,5})*))?", text)
+    if not match or int(match[1]) < 1:
+        raise UsageError(
+            f"-zd {text}: write auto:TOTAL, auto:TOTAL:ambient, or either with the dimensions to choose from, "
+            "such as auto:10:2,3"
+        )
+    # On the ambient scale a factor S^m takes up m + 1.
+    extra = 1 if match[2] == ":ambient" else 0
+    total = int(match[1])
+    if match[3]:
+        sizes = sorted({int(size) + extra for size in match[3].split(",") if int(size)}, reverse=True)
+        ways = _ways(total, sizes)
+        _check(text, ways[0][total])
+        found = list(_sums(total, sizes, ways))
+    else:
+        found = [
+            [total // count] * count for count in range(1, total + 1) if total % count == 0 and total // count > extra
+        ]
+        _check(text, len(found))
+    letter = "s" if extra else ""  # only a sphere has an ambient dimension of its own
+    return [",".join(f"{letter}{size - extra}" for size in sizes) for sizes in found]
+
+
+def _check(text: str, count: int) -> None:
+    """Refuse no decomposition, and more than anybody wants to run."""
+    if not count:
+        raise UsageError(f"-zd {text}: there is no such decomposition")
+    if count > MOST:
+        raise UsageError(f"-zd {text}: stands for more than {MOST:,} decompositions; give fewer dimensions")
+
+
+def _ways(total: int, sizes: Sequence[int]) -> list[list[int]]:
+    """ways[i][t]: in how many ways t is a sum of sizes[i:], each used any number of times; counted up to MOST + 1."""
+    rows = [[1] + [0] * total]
+    for size in reversed(sizes):
+        row = rows[-1].copy()
+        for t in range(size, total + 1):
+            row[t] = min(row[t] + row[t - size], MOST + 1)
+        rows.append(row)
+    return rows[::-1]
+
+
+def _sums(total: int, sizes: Sequence[int], ways: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """All ways to write a total as a sum of these sizes, which fall; each way with falling terms."""
+    if not sizes:
+        yield []
+        return
+    first, *others = sizes
+    for count in range(total // first, -1, -1):
+        if ways[1][total - count * first]:
+            for rest in _sums(total - count * first, others, ways[1:]):
+                yield [first] * count + rest

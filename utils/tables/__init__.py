@@ -1,0 +1,1 @@
+"""Numbers of runs side by side."""

@@ -1,0 +1,251 @@
+"""Finished runs side by side: grouped by their settings, averaged over seeds, compared with other groups and papers."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from utils.config.flags import UsageError, nearest
+from utils.run.console import printable
+from utils.run.metrics import METRICS
+from utils.run.records import Record, mean_of
+from utils.tables.columns import check_columns, default_columns, natural_order, say, setting
+from utils.tables.published import protocol_notes, published_for
+from utils.tables.welch import welch
+
+Groups = Mapping[tuple[Any, ...], Sequence[Record]]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One metric of one group of runs.
+
+    Attributes:
+        count: runs with a number.
+        mean, std: over those; None where there is none (std: where there are fewer than two).
+        not_finite: runs whose number was not finite; while there are any there is no mean, for leaving them out would
+            flatter the model.
+        difference: from the mean of the baseline.
+        p: of Welch's t-test against the baseline.
+        better: whether the mean beats the baseline's with p below 0.05.
+        published: the number that the literature reports.
+    """
+
+    count: int
+    mean: float | None
+    std: float | None
+    not_finite: int
+    difference: float | None = None
+    p: float | None = None
+    better: bool = False
+    published: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A group of runs that differ in their seeds.
+
+    Attributes:
+        key: value of each column that it is grouped by.
+        runs: how many.
+        diverged: how many of them diverged before there was a model to test.
+        cells: by metric.
+    """
+
+    key: tuple[Any, ...]
+    runs: int
+    diverged: int
+    cells: Mapping[str, Cell]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table in numbers.
+
+    Attributes:
+        by: what the rows are grouped by.
+        metrics: what is compared.
+        rows: the groups, in order.
+        baseline: the settings that rows are compared with, such as `{"name": "normal"}`; empty for none.
+        notes: what a reader has to know.
+    """
+
+    by: tuple[str, ...]
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+    baseline: Mapping[str, str]
+    notes: tuple[str, ...]
+
+
+def finished(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """The results of finished runs, each once, and notes on what is left out."""
+    found: dict[tuple[str, int, int], Record] = {}
+    done = [record for record in records if record.summary]
+    for record in done:
+        found.setdefault((record.config.hash, record.config.epochs, record.k), record)
+    notes = []
+    if len(done) < len(records):
+        notes.append(f"{_runs(len(records) - len(done))} not finished and left out")
+    if len(found) < len(done):
+        notes.append(f"{_runs(len(done) - len(found))} there twice (same settings and seed) and counted once")
+    return list(found.values()), notes
+
+
+def compare(
+    records: Sequence[Record],
+    metrics: Sequence[str] = (),
+    by: Sequence[str] = (),
+    against: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Group runs, average over what is left, and compare each group with a baseline and the literature.
+
+    Args:
+        records: finished runs, at least one.
+        metrics: keys of `Record.values`; by default those of `METRICS` that are compared and that the runs have.
+        by: fields of `Config`, or `space` or `k`; by default `default_columns`.
+        against: settings that make a row a baseline, such as `name=normal`.
+        notes: put before those that the comparison adds.
+
+    Raises:
+        UsageError: there is no such metric, column or baseline.
+    """
+    metrics = _metrics(records, metrics)
+    columns = tuple(by) or default_columns(records)
+    check_columns(columns)
+    if "k" not in columns:
+        records, counted = _one_of_each(records)
+        notes = [*notes, *counted]
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(setting(record, name) for name in columns), []).append(record)
+    groups = {key: groups[key] for key in sorted(groups, key=lambda key: tuple(map(natural_order, key)))}
+    baseline = _baseline(against, columns, list(groups))
+    rows, beside = [], []
+    for key, group in groups.items():
+        base = _base_of(key, columns, baseline, groups)
+        cells = {}
+        for metric in metrics:
+            cells[metric] = _cell(metric, group, base)
+            if published := published_for(group, metric):
+                cells[metric] = dataclasses.replace(cells[metric], published=published.values[metric])
+                beside += [(published.protocol, record) for record in group]
+        rows.append(Row(key, len(group), sum(record.diverged for record in group), cells))
+    all_notes = (*notes, *_notes(records, metrics), *_mixed(groups, columns), *protocol_notes(beside))
+    return Comparison(columns, tuple(metrics), tuple(rows), baseline, all_notes)
+
+
+def _metrics(records: Sequence[Record], asked: Sequence[str]) -> Sequence[str]:
+    known = sorted({name for record in records for name in record.values})
+    for metric in asked:
+        if metric not in known and any(not record.diverged for record in records):
+            all_known = printable(", ".join(known))
+            raise UsageError(f"--metric: {metric!r} is in none of these runs{nearest(metric, known)}; {all_known}")
+    return asked or [name for name, metric in METRICS.items() if metric.compared and name in known]
+
+
+def _one_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """Each run once, where some were evaluated with several K: with the largest that all have, else its own largest."""
+    runs: dict[tuple[str, int], dict[int, Record]] = {}
+    for record in records:
+        runs.setdefault((record.config.hash, record.config.epochs), {})[record.k] = record
+    several = sum(len(found) > 1 for found in runs.values())
+    if not several:
+        return list(records), []
+    common = set.intersection(*(set(found) for found in runs.values()))
+    which = f"K = {max(common)}" if common else "the largest K of each"
+    note = f"{_runs(several)} evaluated with several K and counted once, with {which}; --by k shows all"
+    return [found[max(common or found)] for found in runs.values()], [note]
+
+
+def _cell(metric: str, records: Sequence[Record], base: Sequence[Record] | None) -> Cell:
+    values, not_finite = _values(metric, records)
+    mean = statistics.fmean(values) if values and not not_finite else None
+    std = statistics.stdev(values) if mean is not None and len(values) > 1 else None
+    cell = Cell(len(values), mean, std, not_finite)
+    if base is None or mean is None:
+        return cell
+    others, others_not_finite = _values(metric, base)
+    if not others or others_not_finite or (metric == "log_px" and len({r.k for r in (*records, *base)}) > 1):
+        return cell
+    difference, p = mean - statistics.fmean(others), welch(values, others)
+    better = metric in METRICS and METRICS[metric].better * difference > 0 and p is not None and p < 0.05
+    return dataclasses.replace(cell, difference=difference, p=p, better=better)
+
+
+def _values(metric: str, records: Sequence[Record]) -> tuple[list[float], int]:
+    found = [mean_of(record.values[metric]) for record in records if metric in record.values]
+    values = [value for value in found if value is not None]
+    return values, len(found) - len(values)
+
+
+def _baseline(against: Sequence[str], columns: Sequence[str], keys: Sequence[tuple[Any, ...]]) -> dict[str, str]:
+    baseline = {}
+    for text in against:
+        name, equals, value = text.partition("=")
+        if not equals or name not in columns:
+            raise UsageError(
+                f"--against: {text!r} must be COLUMN=VALUE with a column of this table: {', '.join(columns)}"
+            )
+        values = [say(key[columns.index(name)]) for key in keys]
+        if value not in values:
+            known = printable(", ".join(dict.fromkeys(values)))
+            raise UsageError(f"--against: no run here has {name}={value}; there are {known}")
+        baseline[name] = value
+    return baseline
+
+
+def _base_of(
+    key: tuple[Any, ...], columns: Sequence[str], baseline: Mapping[str, str], groups: Groups
+) -> Sequence[Record] | None:
+    """The runs that a group is compared with: those with the baseline's settings that are otherwise like it.
+
+    Models of equal dimension are alike in that, whatever space they span.
+    """
+    if not baseline:
+        return None
+
+    def likeness(other: tuple[Any, ...]) -> dict[str, Any]:
+        alike = {name: value for name, value in zip(columns, other, strict=True) if name not in baseline}
+        if "name" in baseline and "space" in alike:
+            alike["space"] = sum(dim for _, dim in groups[other][0].config.factors)
+        if "space" in baseline:
+            alike.pop("name", None)
+        return alike
+
+    for other, records in groups.items():
+        is_base = all(say(other[columns.index(name)]) == value for name, value in baseline.items())
+        if is_base and other != key and likeness(other) == likeness(key):
+            return records
+    return None
+
+
+def _notes(records: Sequence[Record], metrics: Sequence[str]) -> list[str]:
+    notes = []
+    if early := sum(record.values.get("warm_up", 1) != 1 for record in records):
+        notes.append(f"warning: the best epoch of {early} of {len(records)} runs lies within the KL warm-up")
+    ks = {record.k for record in records}
+    if "log_px" in metrics and len(ks) == 1:
+        notes.append(f"log p(x) is estimated with K = {min(ks)} importance samples; nats per image")
+    return notes
+
+
+def _mixed(groups: Groups, columns: Sequence[str]) -> list[str]:
+    """What `--by` hides: settings in which the runs of one row differ."""
+    found: dict[str, set[str]] = {}
+    for records in groups.values():
+        for name in default_columns(records):
+            values = {say(setting(record, name)) for record in records}
+            if len(values) > 1 and name not in columns:
+                found.setdefault(name, set()).update(values)
+    return [
+        f"warning: a row averages over different {name}: {', '.join(sorted(values, key=natural_order))}"
+        for name, values in found.items()
+    ]
+
+
+def _runs(count: int) -> str:
+    return "1 run is" if count == 1 else f"{count} runs are"

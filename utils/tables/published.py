@@ -1,0 +1,181 @@
+"""Numbers that the literature reports, and how they were obtained. Adding some is adding entries to `PUBLISHED`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from utils.run.records import Record
+from utils.tables.columns import natural_order, say, setting
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How published numbers were obtained, as far as the source says.
+
+    Attributes:
+        source: where they are printed.
+        runs: over how many runs they are averaged.
+        settings: fields of `Config` (and `k`, the importance samples) with their published values; `epochs` and
+            `look_ahead` are those of the early stopping.
+        remark: what else a reader has to know.
+    """
+
+    source: str
+    runs: int | None
+    settings: Mapping[str, Any]
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """Numbers of one model that were obtained in the same way.
+
+    Attributes:
+        protocol: how they were obtained.
+        dataset, factors: the runs that they can be compared with, as in `Config`.
+        values: metric to mean, in the units of a summary.
+    """
+
+    protocol: Protocol
+    dataset: str
+    factors: tuple[tuple[str, int], ...]
+    values: Mapping[str, float]
+
+
+# What a setting is called in a warning.
+WORDS = {
+    "k": "K",
+    "batch_size": "batch size",
+    "kl_warmup": "KL warm-up",
+    "epochs": "epochs at most",
+    "look_ahead": "look-ahead",
+    "binarize": "binarization",
+    "lr": "learning rate",
+    "beta": "beta",
+    "h_dims": "hidden units",
+    "encode_type": "encoder",
+    "decode_type": "decoder",
+    "covariance_matrix": "covariance",
+    "kl_target": "KL target",
+}
+# Settings that the published models left as they are by default: with another value it is another model.
+AS_PUBLISHED = ("kappa", "radius", "loss_function", "classifier", "no_bias")
+
+S_VAE = Protocol(
+    "Davidson et al. 2018 (S-VAE), Table 1",
+    runs=10,
+    settings={
+        "k": 500,
+        "batch_size": 64,
+        "kl_warmup": 100,
+        "epochs": 500,
+        "look_ahead": 50,
+        "binarize": False,
+        "lr": 1e-3,
+        "beta": 1.0,
+        "h_dims": (256, 128),
+        "encode_type": "mlp",
+        "decode_type": "mlp",
+        "covariance_matrix": "diagonal",
+        "kl_target": 0.0,
+    },
+)
+S_VAE_KNN = Protocol(
+    "Davidson et al. 2018 (S-VAE), nearest neighbours on embeddings",
+    runs=20,
+    settings={name: value for name, value in S_VAE.settings.items() if name != "k"},
+    remark="the published accuracies are means over 20 runs, those here over choices of labels, then over runs",
+)
+PRODUCT_SPACES = Protocol(
+    "Davidson et al. 2019 (product spaces), static MNIST",
+    runs=None,
+    settings={},
+    remark="the protocol is not known to us, nor which four factors were meant: equal ones are shown",
+)
+
+_TABLE_1_METRICS = ("log_px", "elbo", "log_px_z", "kl")
+# (dimension, normal, vMF)
+_TABLE_1 = (
+    (2, (-135.73, -137.08, -129.84, 7.24), (-132.50, -133.72, -126.43, 7.28)),
+    (5, (-110.21, -112.98, -100.16, 12.82), (-108.43, -111.19, -97.84, 13.35)),
+    (10, (-93.84, -98.36, -78.93, 19.44), (-93.16, -97.70, -77.03, 20.67)),
+    (20, (-88.90, -94.79, -71.29, 23.50), (-89.02, -96.15, -67.65, 28.50)),
+    (40, (-88.93, -94.91, -71.14, 23.77), (-90.87, -101.26, -67.75, 33.50)),
+)
+# Correct in % with 100, 600 and 1000 labels: (dimension, normal, vMF).
+_KNN_METRICS = tuple(f"probe.knn.{labels}.mean" for labels in (100, 600, 1000))
+_KNN = (
+    (2, (72.6, 80.8, 81.7), (77.9, 84.9, 85.6)),
+    (5, (81.8, 90.9, 92.0), (87.5, 92.8, 93.4)),
+    (10, (75.7, 88.4, 90.2), (80.6, 91.2, 92.8)),
+    (20, (71.3, 88.3, 90.1), (72.8, 89.1, 91.1)),
+    (40, (72.3, 88.0, 90.3), (67.7, 87.4, 90.4)),
+)
+
+
+def _s_vae(protocol: Protocol, metrics: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Published]:
+    return [
+        Published(protocol, "mnist", ((kind, dim),), dict(zip(metrics, values, strict=True)))
+        for dim, *models in rows
+        for kind, values in zip(("normal", "vmf"), models, strict=True)
+    ]
+
+
+PUBLISHED: tuple[Published, ...] = (
+    *_s_vae(S_VAE, _TABLE_1_METRICS, _TABLE_1),
+    *_s_vae(S_VAE_KNN, _KNN_METRICS, _KNN),
+    Published(PRODUCT_SPACES, "static_mnist", (("vmf", 40),), {"log_px": -96.32}),
+    Published(PRODUCT_SPACES, "static_mnist", (("vmf", 10),) * 4, {"log_px": -92.65}),
+)
+
+
+def published_for(records: Sequence[Record], metric: str) -> Published | None:
+    """The published numbers of this metric that runs of one data set, model and latent space can be compared with."""
+    for entry in PUBLISHED:
+        if metric in entry.values and all(_is_of(entry, record) for record in records):
+            return entry
+    return None
+
+
+def _is_of(entry: Published, record: Record) -> bool:
+    config = record.config
+    defaults = {f.name: f.default for f in fields(config)}
+    as_published = all(getattr(config, name) == defaults[name] for name in AS_PUBLISHED)
+    return as_published and (entry.dataset, entry.factors) == (config.dataset, config.factors)
+
+
+def protocol_notes(compared: Sequence[tuple[Protocol, Record]]) -> list[str]:
+    """For each protocol what it is, and where the runs beside its numbers were made differently.
+
+    Args:
+        compared: (protocol of published numbers, a run beside them).
+    """
+    notes = []
+    for protocol in {id(protocol): protocol for protocol, _ in compared}.values():
+        runs = f", mean of {protocol.runs} runs" if protocol.runs else ""
+        notes.append(f"published: {protocol.source}{runs}; difference = ours - published")
+        if protocol.remark:
+            notes.append(f"warning: {protocol.remark}")
+        found: dict[str, set[str]] = {}
+        for record in (record for other, record in compared if other is protocol):
+            for name, published in protocol.settings.items():
+                here = setting(record, name)
+                # None: a model without this setting, or the default network, whose hidden units are the published ones.
+                if here not in (published, None):
+                    found.setdefault(name, set()).add(_say(name, here))
+        if found:
+            listed = (
+                f"{WORDS[name]} {', '.join(sorted(here, key=natural_order))} "
+                f"(published {_say(name, protocol.settings[name])})"
+                for name, here in found.items()
+            )
+            notes.append(f"warning: the protocol differs from the published one: {'; '.join(listed)}")
+    return notes
+
+
+def _say(name: str, value: Any) -> str:
+    if name == "binarize":
+        return "once" if value else "in every batch"
+    return say(value)

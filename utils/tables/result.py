@@ -1,0 +1,73 @@
+"""The test metrics of one run, or of one run per seed, as a table."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from utils.run.metrics import METRICS, Value
+from utils.run.records import mean_of, values_of
+from utils.tables.layout import Table, as_text
+
+
+def result_table(summary: Mapping[str, Any], verbosity: int = 1) -> str:
+    """The test metrics of one run; those per factor only with a verbosity above 0."""
+    if not summary["test"]:
+        return "no test metrics: the run diverged before a model was saved"
+    values = values_of(summary)
+    factors = str(summary.get("space", "")).split(" x ")  # older summaries do not hold the space
+    rows = [["nats per image", "value"]]
+    for key, metric in METRICS.items():
+        if key in values and (verbosity or not isinstance(values[key], tuple)):
+            constant = key == "kl" and summary["test"].get("kl_is_constant") is True
+            rows.append([metric.heading + " (constant)" * constant, described(key, values, factors)])
+    return as_text(Table(rows))
+
+
+def described(key: str, values: Mapping[str, Value], factors: Sequence[str] = ()) -> str:
+    """A metric of one run in words, with its error and detail; empty where the run lacks it.
+
+    Args:
+        key: of the metric.
+        values: of the run.
+        factors: of its latent space; a metric that has a value for each, or for each sphere, is written with them.
+    """
+    metric, value, error = METRICS[key], values.get(key, ()), values.get(METRICS[key].error)
+    if isinstance(value, tuple):
+        errors = error if isinstance(error, tuple) and len(error) == len(value) else (None,) * len(value)
+        texts = [metric.text(one, its_error) for one, its_error in zip(value, errors, strict=True)]
+        spheres = [name for name in factors if name.startswith("S")]
+        names = next((names for names in (factors, spheres) if 1 < len(names) == len(texts)), None)
+        return ", ".join(texts if names is None else map("{}: {}".format, names, texts))
+    if value is None and isinstance(count := values.get(f"{key}_nonfinite"), float):
+        return f"not finite for {count:.0f} images"
+    text = metric.text(value, None if isinstance(error, tuple) else error)
+    try:
+        return f"{text} {metric.detail.format_map(values)}".rstrip()
+    except (KeyError, TypeError, ValueError):  # the run lacks what would stand there
+        return text
+
+
+def seeds_table(summaries: Mapping[int, Mapping[str, Any]]) -> str:
+    """The test metrics of runs that differ in their seed only, their mean and standard deviation (divisor n - 1).
+
+    Args:
+        summaries: of each seed. Those that diverged before a model was saved have nothing to average.
+    """
+    runs = {seed: values_of(summary) for seed, summary in summaries.items()}
+    known = {key for values in runs.values() for key in values}
+    shown = {key: metric for key, metric in METRICS.items() if metric.compared and key in known}
+    rows = [["seed", *(metric.heading for metric in shown.values()), "epochs"]]
+    for seed, summary in summaries.items():
+        cells = [metric.text(mean_of(runs[seed][key])) if key in runs[seed] else "" for key, metric in shown.items()]
+        rows.append([str(seed), *cells, f"{summary['epochs']}" + ("" if summary["test"] else ", diverged")])
+    for name, statistic, least in (("mean", statistics.fmean, 1), ("std", statistics.stdev, 2)):
+        row = [name]
+        for key, metric in shown.items():
+            values = [mean_of(run[key]) for run in runs.values() if key in run]
+            whole = [value for value in values if value is not None]
+            enough = len(values) >= least
+            row.append(metric.text(statistic(whole) if len(whole) == len(values) else None) if enough else "n/a")
+        rows.append([*row, ""])
+    return as_text(Table(rows))
