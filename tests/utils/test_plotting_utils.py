@@ -7,7 +7,7 @@ from matplotlib.transforms import Affine2D
 
 from utils.plotting_utils import (
     COLOURS,
-    HOUSE_STYLE,
+    Style,
     LEGEND_CLASSES,
     MARKERS,
     class_legend,
@@ -133,7 +133,7 @@ def test_titles_break_after_what_is_shown_and_not_within_the_epoch(title, lines)
 
 
 def test_long_titles_are_wrapped():
-    with rc_context(HOUSE_STYLE):
+    with rc_context(Style().settings):
         figure = rendered(new_figure(4, 3, "word " * 40))
     width = figure._suptitle.get_window_extent().width
     assert width <= figure.bbox.width

@@ -20,6 +20,7 @@ from utils.plotting_utils import (
     WHOLE_TICKS,
     class_points,
     font_size,
+    legend,
     matrix,
     name_of,
     new_figure,
@@ -53,7 +54,7 @@ def _shared_usage(counts: Array, perplexity: float, title: str) -> Figure:
         ylabel="share of all positions",
         title=f"{used}; perplexity {perplexity:.1f} of {len(share)} at most",
     )
-    axes.legend()
+    legend(axes)
     return figure
 
 

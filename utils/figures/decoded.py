@@ -160,7 +160,7 @@ def concentration(subject: Subject) -> Figure:
         show_rows(figure.add_subplot(grid[row, 0]), images[None], [text], ["image", *[""] * 8] if row == 0 else [])
         axes = figure.add_subplot(grid[row, 1])
         if row == 0:
-            axes.set_title("samples of z")
+            axes.set_title("z")
         cloud = factor.unit(z.cpu().numpy())
         if low:
             _cloud(axes, cloud, centre, factor.unit(subject.modes))

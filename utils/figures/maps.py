@@ -28,6 +28,7 @@ from utils.plotting_utils import (
     class_legend,
     class_points,
     class_style,
+    legend,
     named_classes,
     new_figure,
     panel_grid,
@@ -216,13 +217,12 @@ def aggregate_posterior(subject: Subject) -> Figure:
     for number, place in zip(low, places, strict=True):
         points = subject.factors[number].unit(subject.samples.astype(np.float64))
         axes = figure.add_subplot(place)
-        (_density_around if points.shape[1] == 2 else _density_over)(figure, axes, points)
         tests = uniformity(points)
         axes.set_title(
             f"{names[number]}: mean of length {tests.resultant:.3f}\n"
-            f"uniform? Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}",
-            fontsize=9,
+            f"uniform? Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}"
         )
+        (_density_around if points.shape[1] == 2 else _density_over)(figure, axes, points)
     return figure
 
 
@@ -232,7 +232,7 @@ def _density_around(figure: Figure, axes: Any, points: Array) -> None:
     axes.axhline(1, color="0.3", linestyle="--", label="prior")
     axes.set(xlim=(0, 360), xticks=range(0, 361, 60), xlabel="angle (degrees)", ylabel="density / prior")
     axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right")
+    legend(axes)
 
 
 def _density_over(figure: Figure, axes: Any, points: Array) -> None:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from utils.config.config import Config
+    from utils.plotting_utils import Style
 
 
 class Need(NamedTuple):
@@ -153,8 +153,10 @@ class Drawn:
 
 
 @torch.no_grad()
-def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf: bool = False) -> Drawn:
-    """Draw figures as PNG files, and as PDF files too if asked.
+def draw(
+    subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf: bool = False, style: Style | None = None
+) -> Drawn:
+    """Draw figures as PNG files, and as others too if asked.
 
     A fault in one figure is reported and does not stop the others, since a run of hours must not fail for a picture.
 
@@ -163,6 +165,7 @@ def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf
         folder: where to write.
         names: which figures; else all that fit the kind of run.
         pdf: whether to write PDF files too.
+        style: how they look, and which files else they become.
 
     Raises:
         OSError: a file could not be written.
@@ -171,12 +174,15 @@ def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf
     if importlib.util.find_spec("matplotlib") is None:
         drawn.refused.append("no figures: matplotlib is not installed; install it, and give this run to --from")
         return drawn
+    from utils.plotting_utils import render
+
+    style = _style(style, pdf)
     for name, picture in FIGURES.items():
         if name not in names if names is not None else picture.misfit(subject.config):
             continue
         torch.manual_seed(derive_seed(subject.config.rs, "figure", name))
         try:
-            contents = _render(functools.partial(picture.draw, subject), pdf)
+            contents = render(functools.partial(picture.draw, subject), style)
         except Undrawable as reason:
             drawn.refused.append(f"{name} is not drawn: {reason}")
         except Exception as error:
@@ -187,7 +193,9 @@ def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf
 
 
 @torch.no_grad()
-def draw_side_by_side(subjects: Sequence[Subject], originals: Tensor, folder: Path, pdf: bool = False) -> list[Path]:
+def draw_side_by_side(
+    subjects: Sequence[Subject], originals: Tensor, folder: Path, pdf: bool = False, style: Style | None = None
+) -> list[Path]:
     """Draw the same test images as several runs reconstruct them; returns the files.
 
     Args:
@@ -195,29 +203,23 @@ def draw_side_by_side(subjects: Sequence[Subject], originals: Tensor, folder: Pa
         originals: its test images before any binarization, (N, C, H, W).
         folder: where to write.
         pdf: whether to write a PDF file too.
+        style: how the figure looks, and which files else it becomes.
 
     Raises:
         OSError: a file could not be written.
     """
     from utils.figures.images import side_by_side
+    from utils.plotting_utils import render
 
-    return _write(_render(lambda: side_by_side(subjects, originals), pdf), folder, "side_by_side")
+    contents = render(functools.partial(side_by_side, subjects, originals), _style(style, pdf))
+    return _write(contents, folder, "side_by_side")
 
 
-def _render(figure: Callable[[], Figure], pdf: bool) -> dict[str, bytes]:
-    """The contents of the files of a figure, which is made in the house style, by the ending of their names."""
-    from matplotlib import rc_context
+def _style(style: Style | None, pdf: bool) -> Style:
+    from utils.plotting_utils import Style
 
-    from utils.plotting_utils import HOUSE_STYLE
-
-    contents = {}
-    with rc_context(HOUSE_STYLE):
-        drawn = figure()
-        for kind in ("png", "pdf") if pdf else ("png",):
-            content = io.BytesIO()
-            drawn.savefig(content, format=kind, dpi=100)
-            contents[kind] = content.getvalue()
-    return contents
+    style = style or Style()
+    return replace(style, formats=(*style.formats, "pdf")) if pdf else style
 
 
 def _write(contents: dict[str, bytes], folder: Path, name: str) -> list[Path]:

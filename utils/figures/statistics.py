@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from utils.figures.subject import BLOCK, Array, Subject
-from utils.plotting_utils import COLOURS, STYLES, WHOLE_TICKS, matrix, name_of, new_figure, show_rows
+from utils.plotting_utils import COLOURS, STYLES, WHOLE_TICKS, legend, matrix, name_of, new_figure, show_rows
 
 MOST_SPHERES = 6
 
@@ -37,7 +37,7 @@ def kappa(subject: Subject) -> Figure:
             axes.hist(values, bins, color=colour, alpha=0.25)
     axes.set_xlabel("concentration κ of q(z|x)")
     _count_axis(axes, len(kappas))
-    axes.legend()
+    legend(axes)
     return figure
 
 
@@ -54,7 +54,7 @@ def log_px(subject: Subject) -> Figure:
     above.hist(finite, _bin_count(finite), color=COLOURS[0])
     if len(finite):
         above.axvline(finite.mean(), color=COLOURS[1], linestyle="--", label=f"mean {finite.mean():.2f}")
-        above.legend()
+        legend(above)
     lost = len(values) - len(finite)
     above.set_xlabel(f"log p(x) (nats, K = {k})" + (f"; {lost} not finite" if lost else ""))
     _count_axis(above, len(values))
