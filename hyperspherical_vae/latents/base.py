@@ -94,6 +94,14 @@ class Latent(nn.Module):
         """
         raise TypeError(f"{type(self).__name__}: is continuous and has no codes")
 
+    def vectors(self, codes: Tensor) -> Tensor:
+        """z (..., D) for codes (..., positions) of a discrete latent.
+
+        Raises:
+            TypeError: the latent is continuous.
+        """
+        raise TypeError(f"{type(self).__name__}: is continuous and has no codes")
+
     def code_summary(self, codes: Tensor) -> dict[str, float]:
         """How codes (N, positions) of many images make use of the symbols, by name."""
         return {}

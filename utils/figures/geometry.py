@@ -210,12 +210,18 @@ def jensen_shannon(counts: Array) -> Array:
 
 
 def line_density(at: Array, values: Array) -> Array:
-    """Density (M,) of values (N,) on a line by Gaussian kernels of Silverman's width."""
+    """Density (M,) of values (N,) on a line at places (M,); see `line_kernels`."""
+    density: Array = line_kernels(at, values).mean(-1)
+    return density
+
+
+def line_kernels(at: Array, values: Array) -> Array:
+    """Gaussian kernels (M, N) of Silverman's width around values (N,) on a line, at places (M,)."""
     low, high = np.quantile(values, (0.25, 0.75))
     spread = min(values.std(), (high - low) / 1.34) or values.std() or 1e-3
     width = 0.9 * spread * len(values) ** -0.2
-    kernels = np.exp(-0.5 * ((at[:, None] - values) / width) ** 2)
-    return kernels.mean(-1) / (width * np.sqrt(2 * np.pi))
+    kernels: Array = np.exp(-0.5 * ((at[:, None] - values) / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    return kernels
 
 
 def even_points(dim: int, count: int) -> Array:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, NamedTuple
@@ -57,6 +57,10 @@ NEEDS = {
     "low sphere": Need(
         "this latent space has no factor S^1 or S^2",
         lambda c: any(f.radius is not None and f.dim <= 2 for f in factors_of(c)),
+    ),
+    "low sphere or line": Need(
+        "this latent space has no factor S^1, S^2 or R^d",
+        lambda c: any(f.radius is None or f.dim <= 2 for f in factors_of(c)),
     ),
     "learned concentration": Need("the concentration is fixed at {config.kappa:g}", lambda c: c.kappa is None),
     "density": Need(
@@ -128,12 +132,14 @@ FIGURES: dict[str, Picture] = {
     "latent_overview": Picture("utils.figures.maps:latent_overview", ("coordinates", "several dimensions")),
     "manifold": Picture("utils.figures.decoded:manifold", ("low dimension",)),
     "traversals": Picture("utils.figures.paths:traversals", ("coordinates", "several dimensions")),
-    "interpolation": Picture("utils.figures.paths:interpolation", ("coordinates", "two images")),
+    "interpolation": Picture("utils.figures.paths:interpolation", ("two images",)),
     "concentration": Picture("utils.figures.decoded:concentration", ("sphere",)),
     "kappa": Picture("utils.figures.statistics:kappa", ("sphere", "learned concentration")),
     "log_px": Picture("utils.figures.statistics:log_px", ("density", "log p(x)")),
-    "aggregate_posterior": Picture("utils.figures.maps:aggregate_posterior", ("low sphere",)),
+    "aggregate_posterior": Picture("utils.figures.aggregate:aggregate_posterior", ("low sphere or line",)),
+    "class_areas": Picture("utils.figures.aggregate:class_areas", ("low sphere", "labels")),
     "code_usage": Picture("utils.figures.codes:code_usage", ("codes",)),
+    "codebook": Picture("utils.figures.codes:codebook", ("codes",)),
     "class_codes": Picture("utils.figures.codes:class_codes", ("codes", "labels", "three classes")),
     "confusion": Picture("utils.figures.statistics:confusion", ("classifier", "labels")),
 }
@@ -146,10 +152,12 @@ class Drawn:
     Attributes:
         files: in order.
         refused: for each figure that could not be drawn a line that says why.
+        warnings: what the reader of the figures has to know of the run, such as a collapse of its posterior.
     """
 
     files: list[Path]
     refused: list[str]
+    warnings: list[str] = field(default_factory=list)
 
 
 @torch.no_grad()
@@ -177,6 +185,8 @@ def draw(
     from utils.plotting_utils import render
 
     style = _style(style, pdf)
+    if subject.collapse:
+        drawn.warnings.append(subject.collapse)
     for name, picture in FIGURES.items():
         if name not in names if names is not None else picture.misfit(subject.config):
             continue
@@ -198,6 +208,8 @@ def draw_side_by_side(
 ) -> list[Path]:
     """Draw the same test images as several runs reconstruct them; returns the files.
 
+    Where all runs have spheres, a second figure shows one image at the same concentrations in each.
+
     Args:
         subjects: runs on one data set.
         originals: its test images before any binarization, (N, C, H, W).
@@ -208,11 +220,17 @@ def draw_side_by_side(
     Raises:
         OSError: a file could not be written.
     """
-    from utils.figures.images import side_by_side
+    from utils.figures.images import concentrations_side_by_side, side_by_side
     from utils.plotting_utils import render
 
-    contents = render(functools.partial(side_by_side, subjects, originals), _style(style, pdf))
-    return _write(contents, folder, "side_by_side")
+    figures = {"side_by_side": side_by_side}
+    if not any(missing(("sphere",), subject.config) for subject in subjects):
+        figures["side_by_side_concentrations"] = concentrations_side_by_side
+    files = []
+    for name, function in figures.items():
+        contents = render(functools.partial(function, subjects, originals), _style(style, pdf))
+        files += _write(contents, folder, name)
+    return files
 
 
 def _style(style: Style | None, pdf: bool) -> Style:
