@@ -104,9 +104,6 @@ def render(draw: Callable[[], Figure], style: Style) -> dict[str, bytes]:
     return contents
 
 
-# Room for a header between rows of images, as a share of the width of an image.
-HEADER = 0.45
-
 # More classes than this have no legend: their colours run through a scale instead.
 LEGEND_CLASSES = 20
 
@@ -183,7 +180,7 @@ def panel_grid(wide: Sequence[bool], title: str, note: str, beside: float = 0.0)
         return figure, [figure.add_gridspec(1, 1)[0]]
     columns = 2 if count == 4 else min(count, 3)
     if is_narrow():
-        columns = 1 if any(wide) else 2
+        columns = 1 if any(wide) or count < 4 else 2
     rows = -(-count // columns)
     widths = [max(1.7 if wide[place] else 1.0 for place in range(column, count, columns)) for column in range(columns)]
     figure = new_figure(3.4 * sum(widths) + beside, 3.7 * rows + 0.9, title, note)
@@ -264,7 +261,7 @@ def scatter_classes(axes: Any, xy: Array, labels: Array | None, size: float = 18
     `class_legend` explains them. The order of drawing goes through the classes several times, so that no class covers
     all others.
     """
-    present = named_classes(labels)
+    present, size = named_classes(labels), size * (0.4 if is_narrow() else 1)
     if not present:
         axes.scatter(xy[:, 0], xy[:, 1], s=size, alpha=0.6, linewidths=0, **unnamed_style(labels))
     for turn in range(4):
@@ -325,7 +322,7 @@ def show_rows(
     """Show images as rows, without a frame, with labels to the left of rows and above columns; see `image_rows`."""
     grid = image_grid(rows.reshape(-1, *rows.shape[2:]), rows.shape[1])
     height, width = rows.shape[-2] + 2, rows.shape[-1] + 2
-    later, gap = headers or {}, round(HEADER * width)
+    later, gap = headers or {}, round(_header() * width)
     grid = np.insert(grid, np.repeat([1 + height * row for row in later], gap).astype(int), 1.0, axis=0)
     axes.imshow(grid, interpolation="nearest")
     axes.set(xticks=[], yticks=[], frame_on=False)
@@ -340,6 +337,11 @@ def show_rows(
         for place, text in zip(columns, _thinned(texts), strict=True):
             axes.text(place, tops[row], text, ha="center", va="bottom")
     axes.tick_params(length=0)
+
+
+def _header() -> float:
+    """Room for a header between rows of images, as a share of the width of an image."""
+    return 1.5 if is_narrow() else 0.45
 
 
 def _thinned(labels: Sequence[str]) -> list[str]:
@@ -374,8 +376,9 @@ def image_rows(
     down = min(across * count * height / (columns * width), 0.9 * count * max(height / width, 1), 14.0)
     titles = _STYLE.get().titles
     extra = 0.1 + 0.45 * titles + 0.25 * bool(column_labels) + 0.35 * (titles and bool(note))
-    extra += HEADER * across / columns * len(headers or ())
+    extra += _header() * across / columns * len(headers or ())
     figure = new_figure(across + beside, down + extra, title, note)
+    figure.set_layout_engine("compressed")  # the other engine cuts off names of rows beside axes of a fixed aspect
     show_rows(figure.subplots(), rows, row_labels, column_labels, headers)
     return figure
 

@@ -30,7 +30,6 @@ from utils.plotting_utils import (
     matrix,
     name_of,
     named_classes,
-    new_figure,
     panel_grid,
     plane_axes,
 )
@@ -67,7 +66,8 @@ def aggregate_posterior(subject: Subject) -> Figure:
             tests = uniformity(points)
             axes.set_title(
                 f"{names[number]}: mean of length {factor.radius * tests.resultant:.3f}\n"
-                f"uniform? Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}"
+                f"uniform? Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}",
+                fontsize="medium",
             )
             (_around if factor.dim == 1 else _over)(figure, axes, points)
         else:
@@ -75,7 +75,8 @@ def aggregate_posterior(subject: Subject) -> Figure:
             spread = " to ".join(sorted({f"{points.std(0).min():.2f}", f"{points.std(0).max():.2f}"}))
             axes.set_title(
                 f"{names[number]}: mean of length {np.linalg.norm(points.mean(0)):.3f}\n"
-                f"standard deviation {spread} (prior: {prior.std():.2f})"
+                f"standard deviation {spread} (prior: {prior.std():.2f})",
+                fontsize="medium",
             )
             (_in_plane if factor.dim == 2 else _along)(figure, axes, points, prior)
     if torus:
@@ -162,8 +163,9 @@ def class_areas(subject: Subject) -> Figure:
     note = "Area: the smallest share of the sphere that holds 90 % of the density of samples of q(z|x) of the class. "
     note += "Overlap: 0 where two classes have nothing in common, 1 where they lie alike."
     where = f" on {subject.names[number]}" if len(subject.factors) > 1 else ""
-    figure = new_figure(11, 5, f"Areas of the classes{where} and their overlap: {subject.title}", note)
-    left, right = figure.subplots(1, 2)
+    title = f"Areas of the classes{where} and their overlap: {subject.title}"
+    figure, places = panel_grid([False] * 2, title, note, 2.0)
+    left, right = (figure.add_subplot(place) for place in places)
     for rank, area in enumerate(areas):
         left.barh(rank, 100 * area, color=class_style(rank)[0])
         left.text(100 * area, rank, f" {area:.0%}", va="center")

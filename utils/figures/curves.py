@@ -39,7 +39,7 @@ def learning_curves(subject: Subject) -> Figure:
     rows = [np.repeat(range(above), max(below, 1)), np.repeat(range(above, len(draw)), above)]
     width, height = 7.2 if len(draw) == 4 else 10.8, 6.2 if below else 3.4
     if is_narrow():
-        rows, width, height = [np.array([place]) for place in range(len(draw))], 3.6, 1.6 * len(draw)
+        rows, width, height = [np.array([place]) for place in range(len(draw))], 3.6, 1.25 * len(draw)
     figure = new_figure(width, height, f"Learning curves: {subject.trained}, best epoch {subject.best_epoch}")
     panels = figure.subplot_mosaic([row.tolist() for row in rows if len(row)])
     for axes, function in zip(panels.values(), draw, strict=True):

@@ -138,7 +138,7 @@ def hammer_frame(axes: Any, grid: bool = True) -> None:
             x, y = hammer(_direction(np.radians(float(longitude)), np.radians(float(latitude))))
             align = {"+z": "bottom", "−z": "top"}.get(text, "center")
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 1}
-            axes.text(x, y, text, ha="center", va=align, fontsize=8, color="0.25", bbox=box, zorder=3)
+            axes.text(x, y, text, ha="center", va=align, fontsize=8, color="0.25", bbox=box, zorder=1.5)
     axes.add_patch(Ellipse((0, 0), 4 * np.sqrt(2), 2 * np.sqrt(2), fill=False, color="0.5"))
     axes.set(xlim=(-2.9, 2.9), ylim=(-1.62, 1.62), aspect="equal")
     axes.set_axis_off()
