@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from utils.data.catalogue import DATASETS
+from utils.data.sets import DATASETS
 from utils.figures.subject import Subject, symbols
 from utils.plotting_utils import image_rows, name_of, plain
 from utils.seeds import derive_seed
