@@ -241,7 +241,7 @@ def class_points(axes: Any, xy: Array, rank: int, size: float, **style: Any) -> 
 
 
 def _darker(colour: str) -> tuple[float, ...]:
-    return tuple(0.6 * part for part in to_rgb(colour))
+    return tuple(0.5 * part for part in to_rgb(colour))
 
 
 def named_classes(labels: Array | None) -> list[int]:

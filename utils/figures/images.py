@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from utils.data.sets import DATASETS
 from utils.figures.subject import Subject, symbols
@@ -30,7 +29,7 @@ def reconstructions(subject: Subject) -> Figure:
     name = "binarized" if binary and (spec is None or spec.levels > 1) else "original"
     shown = {name: subject.pictures(chosen)} | shown
     if name != "original" and subject.originals is not None:
-        shown = {"original": subject.originals[chosen.to(subject.originals.device)].cpu().numpy()} | shown
+        shown = {"original": subject.original_pictures(chosen)} | shown
     groups = np.stack([part.reshape(-1, columns, *part.shape[1:]) for part in shown.values()], 1)
     title = f"Test images and their reconstructions: {subject.title}"
     return image_rows(np.concatenate(list(groups)), title, list(shown) * len(groups))
@@ -55,21 +54,20 @@ def class_samples(subject: Subject) -> Figure:
     return image_rows(rows, f"Samples of each class: {subject.title}", names, note=note)
 
 
-def concentrations_side_by_side(subjects: Sequence[Subject], originals: Tensor) -> Figure:
+def concentrations_side_by_side(subjects: Sequence[Subject]) -> Figure:
     """One test image decoded from its posterior at several concentrations, two rows for each of several runs.
 
     Args:
         subjects: runs on one data set, all with a sphere.
-        originals: its test images before any binarization, (N, C, H, W).
     """
-    chosen = subjects[0].spread(3)[-2:-1]
+    chosen = subjects[0].spread(3)[-2:][:1]
     kappas = subjects[0].kappas or COMPARED
     rows, texts = [], []
     for subject in subjects:
         torch.manual_seed(derive_seed(subject.config.rs, "figure", "concentrations"))
         latent, q = subject.model.latent, subject.model.posterior(subject.chosen(chosen))
         z = torch.stack([latent.with_concentration(q, kappa).sample((2,)).squeeze(1) for kappa in kappas], 1)
-        images = np.broadcast_to(originals[chosen].numpy(), (2, 1, *originals.shape[1:]))
+        images = np.stack([subjects[0].original_pictures(chosen)] * 2)
         rows.append(np.concatenate([images, subject.decode(z)], 1))
         trained = f"fixed κ = {subject.config.kappa:g}" if subject.config.kappa is not None else "learned κ"
         median = np.median(subject.concentrations)
@@ -83,16 +81,15 @@ def _name(subject: Subject) -> str:
     return f"{plain(subject.config.exp_name or str(subject.config.name))}, seed {subject.config.rs}"
 
 
-def side_by_side(subjects: Sequence[Subject], originals: Tensor, columns: int = 12) -> Figure:
+def side_by_side(subjects: Sequence[Subject], columns: int = 12) -> Figure:
     """The same test images as several runs reconstruct them, a row for each.
 
     Args:
         subjects: runs on one data set.
-        originals: its test images before any binarization, (N, C, H, W).
         columns: how many images.
     """
     chosen = subjects[0].spread(columns)
-    rows, texts = [originals[chosen].numpy()], ["original"]
+    rows, texts = [subjects[0].original_pictures(chosen)], ["original"]
     for subject in subjects:
         torch.manual_seed(derive_seed(subject.config.rs, "figure", "side_by_side"))
         rows.append(subject.decode(subject.model.posterior(subject.chosen(chosen)).sample()))

@@ -14,7 +14,6 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
 
 from hyperspherical_vae.kinds import KINDS
 from utils.figures.subject import Subject, Undrawable, factors_of
@@ -204,7 +203,7 @@ def draw(
 
 @torch.no_grad()
 def draw_side_by_side(
-    subjects: Sequence[Subject], originals: Tensor, folder: Path, pdf: bool = False, style: Style | None = None
+    subjects: Sequence[Subject], folder: Path, pdf: bool = False, style: Style | None = None
 ) -> list[Path]:
     """Draw the same test images as several runs reconstruct them; returns the files.
 
@@ -212,7 +211,6 @@ def draw_side_by_side(
 
     Args:
         subjects: runs on one data set.
-        originals: its test images before any binarization, (N, C, H, W).
         folder: where to write.
         pdf: whether to write a PDF file too.
         style: how the figure looks, and which files else it becomes.
@@ -228,7 +226,7 @@ def draw_side_by_side(
         figures["side_by_side_concentrations"] = concentrations_side_by_side
     files = []
     for name, function in figures.items():
-        contents = render(functools.partial(function, subjects, originals), _style(style, pdf))
+        contents = render(functools.partial(function, subjects), _style(style, pdf))
         files += _write(contents, folder, name)
     return files
 

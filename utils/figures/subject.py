@@ -94,7 +94,8 @@ class Subject:
         log_px: importance samples K and log p(x) of each test image, where it was estimated.
         kappas: concentrations to decode at, or None for some around the learned one.
         embeddings: modes of q(z|x) of all test images, (N, D), where the evaluation has computed them.
-        originals: grey or colour test images before any binarization, (N, C, H, W) in [0, 1], where they are at hand.
+        originals: whole grey levels of the test images, (N, C, H, W), before any binarization, where they are at hand.
+        levels: the highest grey level.
     """
 
     model: VAE
@@ -108,6 +109,7 @@ class Subject:
     kappas: tuple[float, ...] | None = None
     embeddings: Tensor | None = None
     originals: Tensor | None = None
+    levels: int = 1
 
     @property
     def trained(self) -> str:
@@ -230,6 +232,12 @@ class Subject:
     def pictures(self, numbers: Tensor) -> Array:
         """The test images of these numbers, as an array."""
         return self.chosen(numbers).cpu().numpy()
+
+    def original_pictures(self, numbers: Tensor) -> Array:
+        """The test images of these numbers before any binarization, as an array."""
+        if self.originals is None:
+            return self.pictures(numbers)
+        return self.originals[numbers.to(self.originals.device)].cpu().numpy() / self.levels
 
     def codes(self, images: Tensor) -> Tensor:
         """The codes of images under a discrete latent, (N, positions), on the CPU."""
