@@ -27,18 +27,17 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
-from models import build_model
 from utils.config.command_line import parse_options, parse_run
 from utils.config.config import Config
 from utils.config.flags import UsageError, flag, nearest
-from utils.experiment import prepare
-from utils.measure.evaluation import ROWS, estimate_log_px
+from utils.experiment import Experiment
+from utils.measure.conditions import Conditions
+from utils.measure.log_px import ROWS, estimate_log_px
 from utils.run.checkpoints import Progress
-from utils.run.folder import RunDir
+from utils.run.interrupts import StopRequest
 from utils.tables.layout import Table, as_text
-from utils.train.adam import Adam
-from utils.train.batches import TrainingImages, fixed_images
-from utils.training_utils import train_epoch
+from utils.train.batches import TrainingImages
+from utils.training_utils import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 MEBIBYTE = 2**20
@@ -98,22 +97,23 @@ def ratio(found: dict[str, list[float]], above: str, below: str) -> float:
     return statistics.median(a / b for a, b in zip(found[above], found[below], strict=True))
 
 
-def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], Tensor]]:
+def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], None]]:
     """The model of these flags, and a function that trains it for `STEPS` steps, or a shorter epoch, as a run does."""
     config = setting.config(line)
-    data, model, how = prepare(config, build_model)
-    data.train.images = data.train.images[: STEPS * config.batch_size]
-    images = TrainingImages(data.train, once=False, batch_size=config.batch_size, **how)
-    optimizer = Adam(model.parameters(), config.lr)
-    store = RunDir(config)  # nothing is stored before an epoch ends
-    trained: Any = model
+    experiment = Experiment.prepare(config, StopRequest())
+    model, split = experiment.model, experiment.data.train
+    split.images = split.images[: STEPS * config.batch_size]
+    images = TrainingImages(split, experiment.preparation, config.batch_size)
+    step: Any = model
     if config.compile:
-        from utils.train.compiling import Compiled
+        from utils.train.compiling import compiled_step
 
-        trained = Compiled(model, images)
+        step = compiled_step(model, images)
+    trainer = Trainer(model, images, config, experiment.run, experiment.console, dict, step=step)
 
-    def train() -> Tensor:
-        return train_epoch(trained, optimizer, images, 1.0, config, Progress(), None, store, lambda: None)
+    def train() -> None:  # nothing is written before an epoch ends
+        trainer.progress, trainer.sums = Progress(), None
+        trainer.train_epoch()
 
     return model, train
 
@@ -198,11 +198,12 @@ def bench_networks(setting: Setting) -> list[Row]:
     for network in ("mlp", "cnn"):
         line = f"-n vmf -z 10 -d freyfaces -et {network} -dt {network}"
         _, found[f"step, {network}"] = training(line, setting)
-        data, model, how = prepare(setting.config(line), build_model)
-        test = fixed_images(data.test, purpose="test", **how)[:20]
-        found[f"log p(x), {network}"] = functools.partial(estimate_log_px, model, test, 100, 1)
+        frey = Experiment.prepare(setting.config(line), StopRequest())
+        found[f"log p(x), {network}"] = functools.partial(
+            estimate_log_px, frey.model, frey.test_images[:20], 100, Conditions(1)
+        )
     times = {name: statistics.median(took) for name, took in setting.interleaved(found).items()}
-    steps = min(STEPS, -(-len(data.train) // 100))
+    steps = min(STEPS, -(-len(frey.data.train) // 100))
     return [
         Row(f"Frey faces, {name}", value, "ms" if "step" in name else "us", None, None, each)
         for name, took in times.items()
@@ -230,8 +231,8 @@ def bench_product(setting: Setting) -> list[Row]:
 def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[Row]:
     """log p(x) of a vMF model against decoding as many latents and one log-likelihood of each."""
     config = setting.config("-n vmf -z 10")
-    data, model, how = prepare(config, build_model)
-    test = fixed_images(data.test, purpose="test", **how)[: 2 * count]
+    experiment = Experiment.prepare(config, StopRequest())
+    model, test, conditions = experiment.model, experiment.test_images[: 2 * count], Conditions(1)
     latents = model.latent.prior().sample((ROWS // 100, 100))
     pixels = test[:100].flatten(1)
     weights = [layer.weight for layer in model.decoder.modules() if isinstance(layer, nn.Linear)]
@@ -255,10 +256,10 @@ def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[R
 
     found = setting.interleaved(
         {
-            "estimate": lambda: estimate_log_px(model, test[:count], k, 1),
+            "estimate": lambda: estimate_log_px(model, test[:count], k, conditions),
             "decoding": decode,
-            "twice the images": lambda: estimate_log_px(model, test, k, 1),
-            "twice K": lambda: estimate_log_px(model, test[:count], 2 * k, 1),
+            "twice the images": lambda: estimate_log_px(model, test, k, conditions),
+            "twice K": lambda: estimate_log_px(model, test[:count], 2 * k, conditions),
             **{name: least(product) for name, product in PRODUCTS.items()},
         }
     )
@@ -288,17 +289,17 @@ def highest():  # unlike getrusage, which begins with that of the process that s
 
 MEMORY = """
 import sys
-from models import build_model
-from utils.train.batches import fixed_images
 from utils.config.command_line import parse_run
-from utils.measure.evaluation import estimate_log_px
-from utils.experiment import prepare
+from utils.experiment import Experiment
+from utils.measure.conditions import Conditions
+from utils.measure.log_px import estimate_log_px
+from utils.run.interrupts import StopRequest
 images, k, data_dir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 config = parse_run(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"])
-data, model, how = prepare(config, build_model)
-test = fixed_images(data.test, purpose="test", **how)
+experiment = Experiment.prepare(config, StopRequest())
+test = experiment.test_images
 before = highest()
-estimate_log_px(model, test[:images], k, 1)
+estimate_log_px(experiment.model, test[:images], k, Conditions(1))
 print(before, highest())
 """
 
@@ -307,13 +308,17 @@ import sys, torch
 from types import SimpleNamespace
 from models import build_model
 from utils.config.command_line import parse_run
-from utils.measure.evaluation import evaluate_validation
+from utils.measure.conditions import Conditions
+from utils.measure.elbo import evaluate_elbo
+from utils.measure.log_px import estimate_log_px
 size, likelihood = int(sys.argv[1]), sys.argv[2]
 facts = SimpleNamespace(shape=(3, size, size), levels=255, likelihood=likelihood, classes=0)
 model = build_model(parse_run(["-n", "vmf", "-z", "10", "-hd", "32", "-d", "digits"]), facts)
 test = torch.randint(256, (100, 3, size, size)).float() / 255
 before = highest()
-evaluate_validation(model, test.round() if model.likelihood.binary else test, 1, 40)
+test = test.round() if model.likelihood.binary else test
+evaluate_elbo(model, test, Conditions(1))
+estimate_log_px(model, test, 40, Conditions(1))
 print(before, highest())
 """
 

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,15 +22,18 @@ from typing import Any
 import torch
 
 import run_models
-from models import build_model
+from models import VAE, build_model
 from utils.config.command_line import parse_run
-from utils.measure.evaluation import estimate_log_px
+from utils.config.config import Config
+from utils.measure.conditions import Conditions
+from utils.measure.log_px import estimate_log_px
 from utils.run.checkpoints import Progress
+from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.records import read_summary
 from utils.train.adam import Adam
-from utils.train.batches import TrainingImages
-from utils.training_utils import note_nonfinite, objective, train_epoch
+from utils.train.batches import Preparation, TrainingImages
+from utils.training_utils import Trainer, note_nonfinite, objective
 
 KINDS = {
     "Normal": "-n normal -z 5",
@@ -71,17 +75,16 @@ def timed(function: Callable[[], object], device: str, turns: int = 5) -> float:
     return min(took[1:])
 
 
-def prepared(name: str, device: str) -> tuple[Any, Any, TrainingImages]:
+def prepared(name: str, device: str) -> tuple[Config, VAE, TrainingImages]:
     """Configuration, model and batches of random images."""
     config = parse_run(f"-n {name} -z 10 -d digits --device {device}".split())
     facts = SimpleNamespace(shape=(1, 28, 28), levels=255, likelihood="bce", classes=0)
-    split = SimpleNamespace(images=torch.randint(256, (STEPS * 100, 1, 28, 28), dtype=torch.uint8), labels=None)
-    how: dict[str, Any] = {"levels": 255, "binary": True, "seed": 1, "device": torch.device(device)}
-    images = TrainingImages(split, once=False, batch_size=100, **how)  # type: ignore[arg-type]
+    split: Any = SimpleNamespace(images=torch.randint(256, (STEPS * 100, 1, 28, 28), dtype=torch.uint8), labels=None)
+    images = TrainingImages(split, Preparation(255, binary=True, seed=1, device=torch.device(device)), 100)
     return config, build_model(config, facts).to(device), images
 
 
-def captured(config: Any, model: Any, images: TrainingImages) -> Callable[[], None]:
+def captured(config: Config, model: VAE, images: TrainingImages) -> Callable[[], None]:
     """An epoch whose step is a captured graph: binarization outside, everything else in it."""
     optimizer, stream = Adam(model.parameters(), config.lr), torch.cuda.Stream()
     x = next(images.epoch(0))[0].clone()
@@ -89,7 +92,7 @@ def captured(config: Any, model: Any, images: TrainingImages) -> Callable[[], No
 
     def step() -> None:
         optimizer.zero_grad()
-        loss = objective(model.elbo_terms(x), 1.0, 0.0)
+        loss = objective(model(x), 1.0, 0.0)
         loss.backward()
         note_nonfinite(optimizer.skip, [loss.detach(), *optimizer.gradients()], one)
         optimizer.step()
@@ -110,36 +113,37 @@ def captured(config: Any, model: Any, images: TrainingImages) -> Callable[[], No
     return epoch
 
 
+def epoch(config: Config, model: VAE, images: TrainingImages, compiled: bool = False) -> Callable[[], None]:
+    """An epoch as a run does it."""
+    step: Any = model
+    if compiled:
+        from utils.train.compiling import compiled_step
+
+        step = compiled_step(model, images)
+    trainer = Trainer(model, images, config, RunDir(config), Console(config), dict, step=step)
+
+    def train() -> None:  # nothing is written before an epoch ends
+        trainer.progress, trainer.sums = Progress(), None
+        trainer.train_epoch()
+
+    return train
+
+
 def time_steps(device: str) -> None:
     """Print the time of a step of Normal and vMF: plain, compiled, and as a captured graph; and of log p(x)."""
+    ways: dict[str, Callable[..., Callable[[], None]]] = {"plain": epoch, "compiled": partial(epoch, compiled=True)}
+    if device != "cpu":
+        ways["captured"] = captured
     for name in ("normal", "vmf"):
         config, model, images = prepared(name, device)
-        optimizer, store = Adam(model.parameters(), config.lr), RunDir(config)
-
-        def epoch(trained: Any) -> Callable[[], object]:
-            given = (trained, optimizer, images, 1.0, config)  # noqa: B023
-            return lambda: train_epoch(*given, Progress(), None, store, lambda: None)  # noqa: B023
-
-        def compiled() -> Callable[[], object]:
-            from utils.train.compiling import Compiled
-
-            return epoch(Compiled(model, images))  # noqa: B023
-
-        ways: dict[str, Callable[[], Callable[[], object]]] = {
-            "plain": lambda: epoch(model),  # noqa: B023
-            "compiled": compiled,
-            "captured": lambda: captured(config, model, images),  # noqa: B023
-        }
         for way, make in ways.items():
-            if way == "captured" and device == "cpu":
-                continue
             try:
-                text = f"{timed(make(), device) / STEPS * 1e3:.3f} ms a step"
+                text = f"{timed(make(config, model, images), device) / STEPS * 1e3:.3f} ms a step"
             except Exception as error:  # the other ways are measured all the same
                 text = f"{type(error).__name__}: {error}".splitlines()[0]
             print(f"{name}, {way}: {text}", flush=True)
         x = next(images.epoch(0))[0]
-        seconds = timed(lambda: estimate_log_px(model, x, 500, 1), device, 3)  # noqa: B023
+        seconds = timed(partial(estimate_log_px, model, x, 500, Conditions(1)), device, 3)
         print(f"{name}, log p(x): {seconds / 100 / 500 * 1e6:.3f} us a latent", flush=True)
 
 

@@ -34,10 +34,14 @@ torch.set_num_threads(threads)
 from benchmarks import bench
 setting = bench.Setting(1, threads, data_dir)
 jobs = {name: bench.training(f"-n {name.lower()} -z 10", setting)[1] for name in ("Normal", "vMF")}
-torch.manual_seed(0)
-data, model, how = bench.prepare(setting.config("-n vmf -z 10"), bench.build_model)
-test = bench.fixed_images(data.test, purpose="test", **how)[:100]
-jobs["log p(x)"] = lambda: bench.estimate_log_px(model, test, 500, 1)
+config = setting.config("-n vmf -z 10")
+if hasattr(bench, "Experiment"):
+    experiment = bench.Experiment.prepare(config, bench.StopRequest())
+    model, test, how = experiment.model, experiment.test_images[:100], bench.Conditions(1)
+else:  # up to 502e484
+    data, model, how = bench.prepare(config, bench.build_model)
+    test, how = bench.fixed_images(data.test, purpose="test", **how)[:100], 1
+jobs["log p(x)"] = lambda: bench.estimate_log_px(model, test, 500, how)
 print(*jobs["log p(x)"]().values.tolist(), flush=True)
 for line in sys.stdin:
     started = setting.clock()

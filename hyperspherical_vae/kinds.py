@@ -81,6 +81,7 @@ KINDS: dict[str, Kind] = {
     "vmf": _sphere("von Mises-Fisher"),
     "normal": Kind("normal", "R", {"covariance": "covariance_matrix"}),
     "powerspherical": _sphere("Power Spherical"),
+    "spcauchy": _sphere("spherical Cauchy"),
     "gumbel": Kind(
         "Gumbel-softmax",
         arguments={name: name for name in _GUMBEL},

@@ -2,6 +2,7 @@
 
 import ast
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -9,10 +10,12 @@ FLOORS = (
     "utils.files hyperspherical_vae",
     "utils.data utils.model_utils utils.plotting_utils utils.seeds",
     "utils.config",
-    "utils.load_data models utils.run",
+    "utils.load_data utils.run",
+    "models",
     "utils.train utils.classifying_utils utils.tables utils.figures",
     "utils.training_utils utils.measure utils.results utils.report",
-    "utils.experiment utils.revisit utils.sweep",
+    "utils.experiment",
+    "utils.revisit utils.sweep",
     "run_models",
     "benchmarks",
 )
@@ -54,6 +57,10 @@ def test_modules_import_from_their_own_room_and_from_lower_floors():
         if FLOOR[room_of(other)] >= FLOOR[room_of(module)]
     ]
     assert not wrong, "\n".join(sorted(wrong))
+
+
+def test_no_module_imports_itself_through_others():
+    TopologicalSorter({module: imports(module) for module in MODULES}).prepare()  # raises CycleError, which names them
 
 
 def test_rooms_are_small_enough_to_be_taken_in_at_a_glance():

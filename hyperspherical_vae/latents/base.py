@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
+from .code_priors import CodePrior
+
 
 class Latent(nn.Module):
     """Turns the features of an encoder into a posterior over z, and knows the prior.
@@ -46,8 +48,8 @@ class Latent(nn.Module):
         self.head = nn.Linear(in_features, outputs * (count or 1))
 
     def parameters_of(self, features: Tensor) -> Tensor:
-        """The head's output: (B, outputs), or (B, count, outputs) for several copies."""
-        output: Tensor = self.head(features)
+        """The head's output: (B, outputs), or (B, count, outputs) for several copies; in the dtype of the weights."""
+        output = self.head(features).to(self.head.weight.dtype)
         return output if self.count is None else output.unflatten(-1, (self.count, -1))
 
     def posterior(self, features: Tensor) -> Distribution:
@@ -93,6 +95,27 @@ class Latent(nn.Module):
             TypeError: the latent is continuous.
         """
         raise TypeError(f"{type(self).__name__}: is continuous and has no codes")
+
+    def vectors(self, codes: Tensor) -> Tensor:
+        """z (..., D) for codes (..., positions) of a discrete latent.
+
+        Raises:
+            TypeError: the latent is continuous.
+        """
+        raise TypeError(f"{type(self).__name__}: is continuous and has no codes")
+
+    def add_code_prior(self, kind: str, classes: int) -> CodePrior:
+        """A new prior over codes, to be fitted, from which `prior()` draws from now on.
+
+        Args:
+            kind: a key of `code_priors.CODE_PRIORS`.
+            classes: number of classes, 0 without labels.
+
+        Raises:
+            TypeError: the latent has no codebook.
+            ValueError: there is no such kind.
+        """
+        raise TypeError(f"{type(self).__name__}: has no codebook, and so no prior over codes")
 
     def code_summary(self, codes: Tensor) -> dict[str, float]:
         """How codes (N, positions) of many images make use of the symbols, by name."""

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.config.config import Config
-from utils.config.flags import UsageError
+from utils.config.flags import UsageError, printable
 from utils.config.stored import from_json
-from utils.run.console import printable
 from utils.run.metrics import METRICS, Value
 
 # No file of settings or results has as many bytes, no metric is as large, and none lies as deep.
@@ -221,7 +220,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _is_epoch(line: Mapping[str, Any]) -> bool:
     """Whether a line of `metrics.jsonl` has what curves are drawn of."""
-    parts = [line.get("train")] + ([] if line.get("val") is None else [line["val"]])
+    parts: list[Any] = [line.get("train")] + ([] if line.get("val") is None else [line["val"]])
     return (
         "val" in line
         and _is_count(line.get("epoch"))

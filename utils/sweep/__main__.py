@@ -67,8 +67,8 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
     if "--" in own:
         own, words = own[: own.index("--")], own[own.index("--") + 1 :]
     try:
-        for word in own:
-            if any(word.partition("=")[0] in flag.names for flag in flags_of(Config).values()):
+        for word in (word.partition("=")[0] for word in own):
+            if any(word in flag.names for flag in flags_of(Config).values()):
                 raise UsageError(f"{word}: is a flag of the runs; those come after --, such as: {EXAMPLE}")
         options, files = parse_options(
             own, Options,

@@ -162,8 +162,8 @@ def protocol_notes(compared: Sequence[tuple[Protocol, Record]]) -> list[str]:
         for record in (record for other, record in compared if other is protocol):
             for name, published in protocol.settings.items():
                 here = setting(record, name)
-                # The hidden units of the default mlp are the published ones; another network is listed itself.
-                if here != published and (name, here) != ("h_dims", None):
+                # None: a model without this setting, or the default network, whose hidden units are the published ones.
+                if here not in (published, None):
                     found.setdefault(name, set()).add(_say(name, here))
         if found:
             listed = (

@@ -76,9 +76,9 @@ def test_registered_names_are_choices(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"])
     out = " ".join(capsys.readouterr().out.split())
-    assert "-n {vmf,normal,powerspherical,gumbel,vq,toy,saddle,words,productspace}" in out
-    assert "-dis {vmf,normal,powerspherical,toy,saddle}" in out
-    assert "-et {mlp,cnn,tree}" in out
-    assert "-lf {bce,mse,logistic,poisson}" in out
+    assert "{vmf,normal,powerspherical,gumbel,vq,toy,saddle,words,productspace}" in out
+    assert "{vmf,normal,powerspherical,toy,saddle}" in out
+    assert "{mlp,cnn,tree}" in out
+    assert "{bce,mse,logistic,poisson}" in out
     assert "for -n vmf or powerspherical or saddle" in out
     assert parse_run(["-lf", "poisson", "-dt", "tree"]).loss_function == "poisson"

@@ -189,12 +189,9 @@ def _cyclic():
     "make",
     [
         lambda: torch.eye(3).to_sparse(),
-        lambda: torch.eye(3).to_sparse_csr(),
         lambda: torch.empty(3, device="meta"),
         lambda: torch.zeros(1).expand(10**12),
         lambda: torch.zeros(1).as_strided((10**6, 10**6), (0, 0)),
-        lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8),
-        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
         lambda: torch.ones(2, dtype=torch.complex64).conj(),
         _cyclic,
         lambda: {1.5: {None: [()]}},

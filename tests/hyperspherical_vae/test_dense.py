@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hyperspherical_vae.ops import dense as module
-from hyperspherical_vae.ops.dense import _has_wide_units, dense, product_library
+from hyperspherical_vae import dense as module
+from hyperspherical_vae.dense import _has_wide_units, dense, product_library
 
 WIDTHS = (7, 5, 6, 4)
 
