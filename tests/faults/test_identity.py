@@ -1,4 +1,4 @@
-"""A result says what it is a result of: data that change, files of other runs, edited copies, folders that are taken."""
+"""A result says what it is a result of: data that change, files of other runs, edited copies, folders taken away."""
 
 import collections
 import json
@@ -55,7 +55,7 @@ def test_changed_data_are_another_run_said_in_one_line(run_models, tmp_path, cap
             assert len(said) == 1
             assert re.search(rf"{first}: train \d+ -> \d+ \(class a \d+ -> \d+\), .*this is another run", said[0])
     assert files_of(first) == before
-    # Three runs on the changed data, one on the old ones: the table averages over neither both nor hides which is which.
+    # Three runs on the changed data, one on the old ones: no row is a mean over both.
     assert results.main([str(tmp_path / "results")]) == 0
     table = capfd.readouterr().out
     assert len(set(re.findall(r"shapes \([0-9a-f]{6}\)", table))) == 2

@@ -10,8 +10,8 @@ from pathlib import Path
 from utils.config.command_line import parse_options
 from utils.config.config import Config
 from utils.config.flags import UsageError, flag, flags_of
-from utils.results import TableOptions, print_comparison
 from utils.load_data import DataError
+from utils.results import TableOptions, print_comparison
 from utils.run.failures import explain, flush_output
 from utils.run.interrupts import Interrupted, StopRequest
 from utils.run.records import read_runs

@@ -1,12 +1,11 @@
 """Runs side by side: what is grouped, averaged, tested and held against the literature."""
 
-import json
 import math
 
 import pytest
 import scipy.stats
 
-from tests.utils.fake_runs import comparable, finished
+from tests.utils.fake_runs import comparable, edit, finished
 from utils.config.flags import UsageError
 from utils.run.records import read_run
 from utils.tables.columns import default_columns
@@ -165,8 +164,7 @@ def test_log_px_of_different_k_is_not_held_against_each_other(tmp_path):
 
 def test_run_that_ended_in_its_warm_up_is_pointed_out(tmp_path):
     folder = finished(tmp_path, "-n vmf -z 5 -d digits")
-    path = folder / "summary.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "warm_up": 0.0}))
+    edit(folder / "summary.json", warm_up=0.0)
     found = compare(comparable(tmp_path)[0])
     assert "warning: the best epoch of 1 of 1 runs lies within the KL warm-up" in found.notes
 
