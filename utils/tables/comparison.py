@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.config.flags import UsageError, nearest, printable
+from utils.config.formats import FIRST
 from utils.run.metrics import METRICS
 from utils.run.records import Record, mean_of
 from utils.tables.columns import check_columns, default_columns, natural_order, say, setting
@@ -30,7 +31,7 @@ class Cell:
         difference: from the mean of the baseline.
         p: of Welch's t-test against the baseline.
         better: whether the mean beats the baseline's with p below 0.05.
-        published: the number that the literature reports.
+        published, published_std: what the literature reports, and its standard deviation over runs where that is known.
     """
 
     count: int
@@ -41,6 +42,7 @@ class Cell:
     p: float | None = None
     better: bool = False
     published: float | None = None
+    published_std: float | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def compare(
     metrics = _metrics(records, metrics)
     columns = tuple(by) or default_columns(records)
     check_columns(columns)
+    if len({record.config.format for record in records}) > 1 and "format" not in columns:
+        columns = (*columns, "format")  # what was measured by other rules is not averaged
     if "k" not in columns:
         records, counted = _one_of_each(records)
         notes = [*notes, *counted]
@@ -130,7 +134,8 @@ def compare(
         for metric in metrics:
             cells[metric] = _cell(metric, group, base)
             if published := published_for(group, metric):
-                cells[metric] = dataclasses.replace(cells[metric], published=published.values[metric])
+                reported, spread = published.values[metric], published.stds.get(metric)
+                cells[metric] = dataclasses.replace(cells[metric], published=reported, published_std=spread)
                 beside += [(published.protocol, record) for record in group]
         rows.append(Row(key, len(group), sum(record.diverged for record in group), cells))
     all_notes = (*notes, *_notes(records, metrics), *_mixed(groups, columns), *protocol_notes(beside))
@@ -224,6 +229,11 @@ def _base_of(
 
 def _notes(records: Sequence[Record], metrics: Sequence[str]) -> list[str]:
     notes = []
+    if old := sum(record.config.format == FIRST for record in records):
+        notes.append(
+            f"warning: {_runs(old)} of version 1.0 (format {FIRST}): their seeds have other binarized test images, "
+            "their ELBO is of one sample per image, and their models were compared from the first epoch on"
+        )
     if early := sum(record.values.get("warm_up", 1) != 1 for record in records):
         notes.append(f"warning: the best epoch of {early} of {len(records)} runs lies within the KL warm-up")
     ks = {record.k for record in records}
