@@ -12,7 +12,7 @@ from PIL import Image
 from utils.config.command_line import parse
 from utils.config.flags import UsageError
 from utils.config.request import Revisit
-from utils.run.image_log_px import read_log_px
+from utils.run.folder import RunDir
 
 SMALL = "-d digits -e 2 -klw 0 -lls 5 -hd 8"
 
@@ -148,7 +148,7 @@ def test_new_k_is_written_beside_the_old_result_and_kept(finished, look, capfd):
     assert "(K=30)" in out
     assert (run / "summary.json").read_bytes() == old
     summary = json.loads((run / "summary_k30.json").read_text())
-    k, values = read_log_px(run, summary["best_epoch"])
+    k, values = RunDir.at(run).log_px(summary["best_epoch"])
     assert k == 30
     assert values.mean() == pytest.approx(summary["test"]["log_px"])
     written = (run / "summary_k30.json").stat().st_mtime_ns
@@ -252,5 +252,5 @@ def test_figure_that_was_asked_for_and_cannot_be_drawn_is_a_failure(finished, lo
 def test_log_px_of_an_earlier_model_is_not_taken(finished):
     run = finished("-n normal -z 2")
     best = json.loads((run / "summary.json").read_text())["best_epoch"]
-    assert read_log_px(run, best)[0] == 5
-    assert read_log_px(run, best + 1) is None
+    assert RunDir.at(run).log_px(best)[0] == 5
+    assert RunDir.at(run).log_px(best + 1) is None

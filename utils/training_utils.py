@@ -142,7 +142,7 @@ class Trainer:
             Whether the run diverged: a non-finite loss or gradient came back after `max_restarts` reloads.
         """
         if state is None:
-            self.store.save_last(self.state())
+            self.store.save("last", self.state())
         else:
             self._restore(state)
         self.store.rewind(self.progress.epoch)
@@ -218,7 +218,7 @@ class Trainer:
                 self.check_stop()
             except BaseException:
                 if not bool(bad):
-                    self.store.save_stopped(self.state())
+                    self.store.save("stopped", self.state())
                 raise
         if bool(self.peers.total(bad)):
             raise NonFinite(first_step + int(optimizer.taken - taken_before))
@@ -245,7 +245,7 @@ class Trainer:
         try:
             found = self.validate()
         except BaseException:
-            self.store.save_stopped(self.state())
+            self.store.save("stopped", self.state())
             raise
         if not math.isfinite(found["elbo"]):
             raise NonFinite
@@ -255,14 +255,14 @@ class Trainer:
         """Return to the last checkpoint after a failure in this step, unless that happened too often already."""
         failed = replace(self.progress, restarts=self.progress.restarts + 1)
         if gives_up := failed.restarts > self.config.max_restarts:
-            self.store.save_diverged(self._evidence(step))
-        self._restore(self.store.load_last())
+            self.store.save("diverged", self._evidence(step))
+        self._restore(self.store.load("last"))
         # The best model so far stays the best, though the epochs since the last checkpoint are trained once more.
         self.progress = replace(
             self.progress, restarts=failed.restarts, best_elbo=failed.best_elbo, best_epoch=failed.best_epoch
         )
         self.store.rewind(self.progress.epoch)
-        self.store.save_last(self.state())
+        self.store.save("last", self.state())
         if not gives_up:
             self.console.restart(self.progress)
         return gives_up
@@ -302,9 +302,9 @@ class Trainer:
         self.store.log(line)
         self.sums = None
         if validated is not None and self._is_best(validated["elbo"]):
-            self.store.save_best({"progress": asdict(progress), "model": self.model.state_dict()})
+            self.store.save("best", {"progress": asdict(progress), "model": self.model.state_dict()})
         if progress.epoch % config.save_f == 0 or progress.epoch == config.epochs:
-            self.store.save_last(self.state())
+            self.store.save("last", self.state())
         self.console.epoch(line, progress)
 
     def _is_best(self, elbo: float) -> bool:

@@ -25,26 +25,19 @@ class Memory:
     """Keeps in memory what a run keeps on disk, and notes what it is told."""
 
     def __init__(self):
-        self.last, self.best, self.stopped, self.evidence = None, None, None, None
+        self.last, self.best, self.stopped, self.diverged = None, None, None, None
         self.lines, self.restarts = [], []
 
-    def save_last(self, state):
-        self.last, self.stopped = copied(state), None
+    def save(self, name, state):
+        setattr(self, name, copied(state))
+        if name == "last":
+            self.stopped = None
 
-    def save_stopped(self, state):
-        self.stopped = copied(state)
+    def load(self, name):
+        return copied(getattr(self, name))
 
     def load_furthest(self):
         return copied(self.stopped or self.last)
-
-    def save_diverged(self, evidence):
-        self.evidence = copied(evidence)
-
-    def save_best(self, state):
-        self.best = copied(state)
-
-    def load_last(self):
-        return copied(self.last)
 
     def log(self, line):
         self.lines.append({key: value for key, value in line.items() if key != "seconds"})
@@ -223,7 +216,7 @@ def test_run_given_more_epochs_equals_the_long_run():
     whole, _, _ = train(*setting("-e 6"))
     memory, _, _ = train(*setting("-e 4"))
     config, model, batches = setting("-e 6")
-    train(config, model, batches, memory, state=memory.load_last())
+    train(config, model, batches, memory, state=memory.load("last"))
     assert memory.lines == whole.lines
     assert_same(memory.last, whole.last)
 
@@ -352,7 +345,7 @@ def test_diverged_run_leaves_the_batch_that_failed():
     memory = Memory()
     examine = lambda images: examined.append(images) or {"kappa": 7.0}  # noqa: E731
     Trainer(model, batches, config, memory, memory, lambda: {"elbo": -1.0}, examine).fit()
-    found = memory.evidence
+    found = memory.diverged
     assert (found["where"], found["epoch"], found["step"], found["restarts"]) == ("training", 2, 2, 0)
     assert found["measured"] == {"kappa": 7.0}
     assert torch.equal(found["batch"], examined[0])
@@ -365,7 +358,7 @@ def test_diverged_validation_is_reported_without_a_batch():
     config, model, batches = setting("-mr 0")
     memory, _, diverged = train(config, model, batches, validate=lambda: {"elbo": math.inf})
     assert diverged
-    assert (memory.evidence["where"], memory.evidence["step"], memory.evidence["batch"]) == ("validation", None, None)
+    assert (memory.diverged["where"], memory.diverged["step"], memory.diverged["batch"]) == ("validation", None, None)
 
 
 def test_stop_in_the_validation_keeps_the_steps():

@@ -8,15 +8,12 @@ imported here.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import os
 from dataclasses import dataclass
 from typing import Any
 
 from hyperspherical_vae.kinds import KINDS, LIKELIHOODS
 from utils.config.flags import flag, flag_of, flags_of
-from utils.config.formats import FIRST, FORMAT
+from utils.config.formats import FORMAT
 from utils.config.networks import NETWORKS
 from utils.data.sets import DATASETS
 
@@ -27,6 +24,7 @@ EVALUATION, EMBEDDINGS, RUN = "evaluation", "embeddings", "run"
 DEFAULT = next(iter(KINDS))  # the kind of latent where none is named
 PRODUCT = "productspace"  # the name of a model whose latent space has several factors, each of a kind of its own
 NO_FIGURES = "none"
+NAME = (r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", "up to 80 letters, digits and . _ + -, a letter or digit first")
 
 
 def continuous() -> tuple[str, ...]:
@@ -109,6 +107,11 @@ class Config:
         "--data_dir", str, DATA, "data",
         "folder with the data sets, or with your images for -d folder; for -d array your .npz or .npy file",
         identity=False,
+    )
+    data_name: str | None = flag(
+        "--data_name", str, DATA, None,
+        "name of your own data in results/ and in tables; default: that of their folder or file",
+        pattern=NAME, identity=False,
     )
     binarize: bool = flag(
         "-bnz --binarize", bool, DATA, False, "binarize the training images once instead of again in every batch"
@@ -253,10 +256,7 @@ class Config:
     )
     exp_name: str | None = flag(
         "-en --exp_name", str, RUN, None, "first part of the folder's name, in place of the model's",
-        pattern=(
-            r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", "up to 80 letters, digits and . _ + -, a letter or digit first"
-        ),
-        identity=False,
+        pattern=NAME, identity=False,
     )
     log_dir: str = flag("-ld --log_dir", str, RUN, "results", "folder that holds the runs", identity=False)
     overwrite: bool = flag(
@@ -306,6 +306,16 @@ class Config:
         kind, dim = self.factors[0]
         return " x ".join(parts) + (f" in R^{dim + 1}" if len(parts) == 1 and KINDS[kind].is_sphere else "")
 
+    @property
+    def has_own_data(self) -> bool:
+        """Whether the data set is the user's own."""
+        return DATASETS[self.dataset].is_own
+
+    @property
+    def has_known_data(self) -> bool:
+        """Whether the name of the data set fixes its content: its files are verified by their checksums."""
+        return not (self.has_own_data or self.allow_unverified)
+
     def has(self, setting: str) -> bool:
         """Whether a model of this kind has a setting; `--kappa` is for spheres only, for example."""
         kinds = owners(setting)
@@ -319,23 +329,6 @@ class Config:
             reason == "always" or (reason != "never" and getattr(self, reason) != getattr(Config, reason))
             for reason in reasons
         )
-
-    @property
-    def hash(self) -> str:
-        """Eight hexadecimal digits that name the run: of all that defines it and differs from the default.
-
-        Leaving out defaults keeps the name of an old run when a later version adds a flag.
-        """
-        chosen = {f.name: getattr(self, f.name) for f in identity_fields() if getattr(self, f.name) != f.default}
-        if self.format != FIRST:  # whose names do not hold it
-            chosen["format"] = self.format
-        if DATASETS[self.dataset].shape is None:  # elsewhere the name says which data they are
-            chosen["data_dir"] = os.path.abspath(self.data_dir)
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
-
-    def to_json(self) -> str:
-        """The text of `config.json`; `utils.config.stored.from_json` reads it."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
 def identity_fields() -> list[dataclasses.Field[Any]]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 
 from hyperspherical_vae.kinds import KINDS
 from utils.config.config import DEFAULT, PRODUCT, Config, continuous, letter_of, owners
 from utils.config.flags import UsageError, bare, flags_of, shown
+from utils.config.formats import FIRST
 from utils.config.networks import NETWORKS
 from utils.config.schedule import last_validation
+from utils.data.sets import DATASETS
 
 
 def resolve(config: Config) -> Config:
@@ -19,11 +22,25 @@ def resolve(config: Config) -> Config:
         UsageError: two settings contradict each other.
     """
     name = config.name or (PRODUCT if config.z_dims is not None else config.distribution or DEFAULT)
-    config = dataclasses.replace(config, name=name)
+    config = dataclasses.replace(config, name=name, data_name=_data_name(config))
     config = _product(config) if name == PRODUCT else _single(config)
     for check in (_check_parts, _check_objective, _check_epochs):
         check(config)
     return config
+
+
+def _data_name(config: Config) -> str:
+    """What the data set is called in results/ and in tables."""
+    if not config.has_own_data:
+        if config.data_name not in (None, config.dataset):
+            raise UsageError(f"--data_name {config.data_name}: is for your own data; -d {config.dataset} has its name")
+        return config.dataset
+    place = Path(config.data_dir).absolute().name.removesuffix(".npz").removesuffix(".npy")
+    name = config.data_name or re.sub(r"[^A-Za-z0-9._+-]+", "-", place).lstrip("._+-")[:80] or "own"
+    if name in DATASETS and config.format != FIRST:
+        given = f"--data_name {name}" if config.data_name else f"--data_dir {bare(config.data_dir)}"
+        raise UsageError(f"{given}: {name} is the name of a built-in data set; give your own data another --data_name")
+    return name
 
 
 def _product(config: Config) -> Config:

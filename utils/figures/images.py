@@ -66,6 +66,6 @@ def side_by_side(subjects: Sequence[Subject], originals: Tensor, columns: int = 
         rows.append(subject.decode(subject.model.posterior(subject.chosen(chosen)).sample()))
         config = subject.config
         texts.append(f"{plain(config.exp_name or str(config.name))}, seed {config.rs}\n{symbols(config.space)}")
-    title = f"Test images of {subjects[0].config.dataset} and their reconstructions by {len(subjects)} models"
+    title = f"Test images of {subjects[0].config.data_name} and their reconstructions by {len(subjects)} models"
     epochs = ", ".join(str(subject.best_epoch) for subject in subjects)
     return image_rows(np.stack(rows), title, texts, note=f"Models of epochs {epochs}.")

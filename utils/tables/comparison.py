@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.config.flags import UsageError, nearest, printable
-from utils.config.formats import FIRST
+from utils.run.identity import MARK
 from utils.run.metrics import METRICS
 from utils.run.records import Record, mean_of
-from utils.tables.columns import check_columns, default_columns, natural_order, say, setting
+from utils.tables.columns import APART, check_columns, default_columns, natural_order, say, setting
 from utils.tables.published import protocol_notes, published_for
 from utils.tables.welch import welch
 
@@ -86,7 +86,7 @@ def finished(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     found: dict[tuple[str, int, int], Record] = {}
     done = [record for record in records if record.summary]
     for record in done:
-        found.setdefault((record.config.hash, record.config.epochs, record.k), record)
+        found.setdefault((record.identity.hash, record.config.epochs, record.k), record)
     notes = []
     if len(done) < len(records):
         notes.append(f"{_runs(len(records) - len(done))} not finished and left out")
@@ -117,8 +117,7 @@ def compare(
     metrics = _metrics(records, metrics)
     columns = tuple(by) or default_columns(records)
     check_columns(columns)
-    if len({record.config.format for record in records}) > 1 and "format" not in columns:
-        columns = (*columns, "format")  # what was measured by other rules is not averaged
+    columns = (*columns, *(name for name in APART if name not in columns and _differ(records, name)))
     if "k" not in columns:
         records, counted = _one_of_each(records)
         notes = [*notes, *counted]
@@ -142,6 +141,10 @@ def compare(
     return Comparison(columns, tuple(metrics), tuple(rows), baseline, all_notes)
 
 
+def _differ(records: Sequence[Record], name: str) -> bool:
+    return len({setting(record, name) for record in records}) > 1
+
+
 def _metrics(records: Sequence[Record], asked: Sequence[str]) -> Sequence[str]:
     known = sorted({name for record in records for name in record.values})
     for metric in asked:
@@ -155,7 +158,7 @@ def _one_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """Each run once, where some were evaluated with several K: with the largest that all have, else its own largest."""
     runs: dict[tuple[str, int], dict[int, Record]] = {}
     for record in records:
-        runs.setdefault((record.config.hash, record.config.epochs), {})[record.k] = record
+        runs.setdefault((record.identity.hash, record.config.epochs), {})[record.k] = record
     several = sum(len(found) > 1 for found in runs.values())
     if not several:
         return list(records), []
@@ -229,13 +232,13 @@ def _base_of(
 
 def _notes(records: Sequence[Record], metrics: Sequence[str]) -> list[str]:
     notes = []
-    if old := sum(record.config.format == FIRST for record in records):
-        notes.append(
-            f"warning: {_runs(old)} of version 1.0 (format {FIRST}): their seeds have other binarized test images, "
-            "their ELBO is of one sample per image, and their models were compared from the first epoch on"
-        )
     if early := sum(record.values.get("warm_up", 1) != 1 for record in records):
         notes.append(f"warning: the best epoch of {early} of {len(records)} runs lies within the KL warm-up")
+    if first := sum(record.identity.is_first for record in records):
+        notes.append(
+            f"{first} of {len(records)} runs {MARK}, averaged apart: their binarized test images differ from seed to seed, "
+            "their ELBO has one sample per image, and their models were compared from the first epoch on"
+        )
     ks = {record.k for record in records}
     if "log_px" in metrics and len(ks) == 1:
         notes.append(f"log p(x) is estimated with K = {min(ks)} importance samples; nats per image")

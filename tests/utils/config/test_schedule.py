@@ -1,13 +1,13 @@
 """From which epoch on models are compared, and what a user is told where no model will be."""
 
 import dataclasses
-import json
 
 import pytest
 
+from tests.utils.fake_runs import in_json
 from utils.config.command_line import parse
 from utils.config.schedule import compared_after, kl_weight, note_on_selection, warm_up, whole_from
-from utils.config.stored import from_json
+from utils.config.stored import from_values
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_runs_of_the_first_format_are_compared_from_the_start():
     old = dataclasses.replace(parse([]), format=1)
     assert compared_after(old) == 0
     # Their files hold the default of their time, which is no burn-in that somebody asked for.
-    assert from_json(json.dumps({**json.loads(old.to_json()), "burn_in": 0})) == old
-    assert compared_after(from_json(json.dumps({**json.loads(old.to_json()), "burn_in": 7}))) == 7
+    assert from_values({**in_json(old), "burn_in": 0}) == old
+    assert compared_after(from_values({**in_json(old), "burn_in": 7})) == 7
 
 
 @pytest.mark.parametrize(

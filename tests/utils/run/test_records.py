@@ -1,7 +1,6 @@
 """What a run wrote is read back, and what a crash tore is not."""
 
 import json
-import math
 import os
 import random
 import shutil
@@ -10,7 +9,9 @@ import pytest
 
 from tests.utils.fake_runs import finished
 from utils import report, results
-from utils.run.records import find_runs, finite, read_json, read_metrics, read_run, values_of
+from utils.run import stamped
+from utils.run.folder import RunDir
+from utils.run.records import find_runs, read_metrics, read_run, values_of
 
 
 def test_metrics_skip_what_is_torn(tmp_path):
@@ -21,21 +22,6 @@ def test_metrics_skip_what_is_torn(tmp_path):
     lines = "\n".join(map(json.dumps, [whole, *wrong]))
     path.write_bytes(lines.encode() + b'\n\xff\x00\n7\n{"epoch": 2}\n{"epoch": 3, "kl_')
     assert read_metrics(path) == [whole]
-
-
-def test_json_that_is_torn_or_absent_is_none(tmp_path):
-    for content in (None, b"", b"\xff", b"[1]", b'{"a": '):
-        if content is not None:
-            (tmp_path / "x.json").write_bytes(content)
-        assert read_json(tmp_path / "x.json") is None
-
-
-def test_numbers_that_json_cannot_hold_become_null():
-    assert finite({"a": [1.0, math.nan], "b": (math.inf, 2), "c": "nan"}) == {
-        "a": [1.0, None],
-        "b": [None, 2],
-        "c": "nan",
-    }
 
 
 def test_metrics_have_a_path_and_those_that_a_run_lacks_are_left_out():
@@ -84,9 +70,11 @@ def make_broken_link(path):
 
 
 def edit(**changes):
+    """A summary with other content that is as whole as before."""
+
     def damage(path):
-        found = json.loads(path.read_text())
-        path.write_text(json.dumps({**found, **changes}))
+        run = RunDir.at(path.parent)
+        stamped.write(path, {**stamped.read(path, run.identity.stamp), **changes}, run.identity.stamp)
 
     return damage
 

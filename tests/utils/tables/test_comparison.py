@@ -1,5 +1,6 @@
 """Runs side by side: what is grouped, averaged, tested and held against the literature."""
 
+import dataclasses
 import json
 import math
 
@@ -8,6 +9,7 @@ import scipy.stats
 
 from tests.utils.fake_runs import comparable, finished
 from utils.config.flags import UsageError
+from utils.run.identity import Identity
 from utils.run.records import read_run
 from utils.tables.columns import default_columns
 from utils.tables.comparison import compare
@@ -165,9 +167,7 @@ def test_log_px_of_different_k_is_not_held_against_each_other(tmp_path):
 
 
 def test_run_that_ended_in_its_warm_up_is_pointed_out(tmp_path):
-    folder = finished(tmp_path, "-n vmf -z 5 -d digits")
-    path = folder / "summary.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "warm_up": 0.0}))
+    finished(tmp_path, "-n vmf -z 5 -d digits", warm_up=0.0)
     found = compare(comparable(tmp_path)[0])
     assert "warning: the best epoch of 1 of 1 runs lies within the KL warm-up" in found.notes
 
@@ -241,13 +241,14 @@ def test_difference_from_the_literature_is_given_in_its_standard_deviations(tmp_
 
 
 def test_runs_of_different_formats_are_never_averaged(tmp_path):
-    finished(tmp_path, "-n vmf -z 10 -d mnist -rs 1", elbo=-3.0)
-    old = finished(tmp_path, "-n vmf -z 10 -d mnist -rs 2", elbo=-1.0) / "config.json"
-    old.write_text(json.dumps({name: value for name, value in json.loads(old.read_text()).items() if name != "format"}))
+    for seed in (1, 2):
+        finished(tmp_path, f"-n vmf -z 10 -d mnist -rs {seed}", elbo=-float(seed))
+    new, old = comparable(tmp_path)[0]
+    old = dataclasses.replace(old, identity=Identity(dataclasses.replace(old.config, format=1)))
     for by in ((), ("name",)):
-        found = compare(comparable(tmp_path)[0], ["elbo"], by)
-        assert [row.cells["elbo"].mean for row in found.rows] == [-1.0, -3.0]
-        assert any("1 run is of version 1.0" in note for note in found.notes)
+        found = compare([new, old], ["elbo"], by)
+        assert sorted(row.cells["elbo"].mean for row in found.rows) == [-2.0, -1.0]
+        assert any("1 of 2 runs made by version 1.0" in note for note in found.notes)
 
 
 def test_published_numbers_add_up():
