@@ -314,13 +314,13 @@ def load_model(folder: str | Path) -> tuple[VAE, Config]:
     """The best model of a run, ready to use, and its configuration.
 
     Args:
-        folder: of the run, such as `results/mnist/vmf__s1__f9d2c5f4`.
+        folder: of the run, such as `results/mnist/vmf-z10__s1__9d3c01ab`.
 
     Returns:
         The model on the CPU in evaluation mode, with its prior over codes if the run fitted one, and the configuration.
 
     Example:
-        model, config = load_model("results/mnist/vmf__s1__f9d2c5f4")
+        model, config = load_model("results/mnist/vmf-z10__s1__9d3c01ab")
         z = model.encode(x)                     # images (B, 1, 28, 28) to embeddings (B, D)
         images = model.decode(z)                # and back to pixel means
         images = model.sample(16)               # new images from the prior

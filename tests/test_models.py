@@ -24,6 +24,7 @@ SPACES = {
     "vmf": "-n vmf -z 2",
     "vmf fixed": "-n vmf -z 2 --kappa 20 --radius 2",
     "powerspherical": "-n powerspherical -z 2",
+    "spcauchy": "-n spcauchy -z 2",
     "product": "-n productspace -zd s2,e2,s2",
     "gumbel": "-n gumbel --variables 3 --categories 4",
     "gumbel straight-through": "-n gumbel --variables 3 --categories 4 --straight_through",

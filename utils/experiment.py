@@ -202,6 +202,8 @@ class Experiment:
             self.processes.wait()
             if (summary := self.run.result()) is not None:  # another process did it while this one was preparing
                 return summary
+            if not self.processes.rank:
+                self.run.refuse_foreign_files()
             if self.run.moved_to:
                 self.console.say(f"the run that was here is now {self.run.moved_to}")
             summary = self.train()
@@ -341,8 +343,9 @@ class Experiment:
                 result["test"] |= self._classes_and_codes(best_epoch)
                 subject = self.subject(best_epoch, modes)
                 self.run.check()
-                for reason in registry.draw(subject, self.run.figures, config.figures, config.pdf).refused:
-                    self.console.say(reason)
+                drawn = registry.draw(subject, self.run.figures, config.figures, config.pdf)
+                for line in (*drawn.warnings, *drawn.refused):
+                    self.console.say(line)
                 if config.tensorboard:
                     write_figures(self.run.path / "tensorboard", self.run.figures, best_epoch)
         if not first:
@@ -464,4 +467,6 @@ class Experiment:
             self.run.log_px(best_epoch),
             kappas,
             embeddings,
+            self.data.test.images,
+            self.data.levels,
         )

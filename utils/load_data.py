@@ -209,7 +209,7 @@ def _to_split(arrays: Arrays, shape: tuple[int, int, int], levels: int, classes:
         raise DataError(f"labels run from {labels.min()} to {labels.max()}; 0 to {classes - 1} are allowed")
     # Copied where the arrays are read-only views of a file's bytes.
     return Split(
-        torch.from_numpy(np.require(images, requirements="CW")),
+        torch.from_numpy(np.require(images, requirements=("C", "W"))),
         None if labels is None else torch.from_numpy(np.array(labels, np.int64)),
     )
 

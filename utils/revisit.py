@@ -128,6 +128,7 @@ class Visit:
             if request.ll_sample is not None:
                 print(result_table(self.evaluate(experiment), self.config.verbosity))
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
+            self.run.check()
             if request.generate is not None:
                 self.generate(subject, request.generate)
             if not request.draws:
@@ -135,6 +136,8 @@ class Visit:
             drawn = registry.draw(subject, self.run.figures, request.figure_names, bool(request.pdf))
         for file in drawn.files:
             self.console.say(str(file))
+        for line in drawn.warnings:
+            self.console.say(line)
         for line in drawn.refused:
             print(line, file=sys.stderr if request.figure_names else sys.stdout)
         return not (drawn.refused and request.figure_names)
@@ -143,6 +146,7 @@ class Visit:
         """The result with the asked number of importance samples; written beside those that are there."""
         if (found := self.run.result()) is not None:
             return found
+        self.run.refuse_foreign_files()
         best = self.run.load("best")
         # What does not depend on K, such as the accuracy of a classifier, is taken over.
         test = {**self.summary["test"], **experiment.evaluate(best)}
@@ -197,10 +201,9 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
     first = visits[0]
     data = first.load_data()
-    originals = data.test.images.float().div(data.levels)
     with first.run:
         subjects = [visit.experiment(data).subject(visit.best_epoch) for visit in visits]
-        files = registry.draw_side_by_side(subjects, originals, first.run.figures, bool(request.pdf))
+        files = registry.draw_side_by_side(subjects, first.run.figures, bool(request.pdf))
     for file in files:
         first.console.say(str(file))
     return True

@@ -43,7 +43,7 @@ def _kl(beta: float, kappa: Tensor) -> tuple[Tensor, Tensor]:
     """KL(Power Spherical || uniform) and its derivative kappa (psi'(alpha) - psi'(alpha + beta))."""
     k = kappa.to(working_dtype(kappa))
     ratio = GammaRatio(k + beta, beta, beta)
-    growth = ratio.log_ratio() - _log_ratio_at_zero(k.dtype, k.device, beta)
+    growth = ratio.log_ratio() - _log_ratio_at_zero(k.dtype, k.device, beta)[0]
     closed = growth - k * ratio.digamma_difference()
     x = (k / beta).clamp_max(_SERIES_UP_TO)
     series, *rest = _kl_series(k.dtype, k.device, beta).unbind()
@@ -123,7 +123,7 @@ class PowerSpherical(LocatedOnSphere):
     def _log_normaliser(self) -> Tensor:
         """Log-density at the mode minus that of the uniform distribution."""
         beta, k = self._beta, self._working
-        return GammaRatio(k + beta, beta, beta).log_ratio() - _log_ratio_at_zero(k.dtype, k.device, beta)
+        return GammaRatio(k + beta, beta, beta).log_ratio() - _log_ratio_at_zero(k.dtype, k.device, beta)[0]
 
     def _log_density(self, unit: Tensor) -> Tensor:
         near = (unit - self.loc).square().sum(-1) / 2

@@ -69,7 +69,8 @@ class Latent(nn.Module):
 
         Args:
             q: what `posterior` returned.
-            z: reparameterized samples of it, (..., B, D), for latents whose KL has no closed form: theirs is (..., B, n).
+            z: reparameterized samples of it, (..., B, D), for latents whose KL has no closed form; the KL is then one of
+                each sample, (..., B, n).
         """
         try:
             kl = self.divergence(q)
@@ -90,6 +91,14 @@ class Latent(nn.Module):
 
     def codes(self, q: Distribution) -> Tensor:
         """The symbols that a discrete posterior thinks most probable: (B, positions), int64, below `code_count`.
+
+        Raises:
+            TypeError: the latent is continuous.
+        """
+        raise TypeError(f"{type(self).__name__}: is continuous and has no codes")
+
+    def vectors(self, codes: Tensor) -> Tensor:
+        """z (..., D) for codes (..., positions) of a discrete latent.
 
         Raises:
             TypeError: the latent is continuous.

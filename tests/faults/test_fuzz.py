@@ -1,8 +1,8 @@
 """Nonsense on the command line and in configuration files: a run that is described, or one line and exit code 2."""
 
+import contextlib
 import dataclasses
 import json
-import contextlib
 import os
 import string
 import tempfile

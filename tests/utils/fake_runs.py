@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from utils.config.command_line import parse_run
+from utils.run import stamped
 from utils.run.folder import RunDir
 from utils.run.identity import Identity
 from utils.run.records import find_runs
@@ -33,6 +34,12 @@ def finished(folder, line, data=None, **figures):
         run.write("env.json", {})
         run.write(name, summary)
     return Path(run.path)
+
+
+def edit(path, target=None, **changes):
+    """Change the content of a file of a run, or that of a copy, which stays as whole as it was."""
+    stamp = RunDir.at(path.parent).identity.stamp
+    stamped.write(target or path, {**stamped.read(path, stamp), **changes}, stamp)
 
 
 def in_json(config):

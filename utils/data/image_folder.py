@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections import Counter
@@ -219,7 +220,9 @@ def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[np.nd
     images = np.empty((len(search.found), 1 if grey else 3, *size), np.uint8)
     kept: list[_Candidate] = []
     with warnings.catch_warnings(), ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore")  # what Pillow warns of is skipped for a reason, or does not show
+        # What Pillow warns of and logs is skipped for a reason, or does not show.
+        warnings.simplefilter("ignore")
+        logging.getLogger("PIL").addHandler(logging.NullHandler())
         decoded = pool.map(lambda candidate: _read_image(candidate.path, size, grey), search.found)
         for candidate, image in zip(search.found, decoded, strict=True):
             if isinstance(image, str):

@@ -15,7 +15,7 @@ from utils.config.flags import UsageError, printable
 from utils.data.files import DataError
 from utils.run.lock import FolderLost
 from utils.run.processes import ProcessLost
-from utils.run.stamped import RunFileError
+from utils.run.stamped import Foreign, RunFileError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -80,7 +80,8 @@ def flush_output() -> None:
 def explain(error: Exception) -> str | None:
     """The line for the user, or None for an error that only a fault of the program explains."""
     if isinstance(error, RunFileError):
-        return f"{error}; or repeat the command of the run with --overwrite, which moves it aside and trains again"
+        joint = ", or" if isinstance(error, Foreign) else ";"
+        return f"{error}{joint} repeat the command of the run with --overwrite, which moves it aside and trains again"
     if isinstance(error, (DataError, ProcessLost, FolderLost)):
         return str(error)
     if isinstance(error, OSError):

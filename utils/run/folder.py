@@ -18,6 +18,7 @@ All but the metrics, which only curves are drawn of, and the pictures name their
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -115,6 +116,17 @@ class RunDir:
             FolderLost: it was deleted or replaced.
         """
         self._lock.check()
+
+    def refuse_foreign_files(self) -> None:
+        """Refuse to train or evaluate where a file of another run lies in the folder: it would be replaced.
+
+        Raises:
+            Foreign: which.
+        """
+        for path in sorted(self.path.rglob("*")):
+            if path.suffix in stamped.KINDS and path.is_file():
+                with contextlib.suppress(Damaged):
+                    self.read(str(path.relative_to(self.path)))
 
     def write(self, name: str, content: dict[str, Any], keep: Path | None = None) -> None:
         """Write one of the run's files; see `stamped.write`.

@@ -14,7 +14,7 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ def write(path: Path, content: Mapping[str, Any], stamp: Stamp | None, keep: Pat
         OSError: it could not be written; the one that stood there is untouched.
     """
     stamped = dict(content) if stamp is None else {**content, "run": dict(stamp)}
-    pack = {".json": _pack_json, ".npz": _pack_arrays, ".pt": _pack_state}[path.suffix]
+    pack, _ = KINDS[path.suffix]
     write_atomically(path, pack(stamped), keep)
 
 
@@ -91,7 +91,8 @@ def read_with_stamp(path: Path, device: torch.device | str = "cpu") -> tuple[dic
     if not is_there(path):
         raise Damaged(f"{printable(path)}: there is no such file")
     try:
-        content = _unpack_state(path, device) if path.suffix == ".pt" else _UNPACK[path.suffix](path)
+        _, unpack = KINDS[path.suffix]
+        content = unpack(path, device)
         stamp = content.pop("run", None)
         if stamp is not None and not isinstance(stamp, dict):
             raise Damaged("is damaged (it names no run)")
@@ -133,7 +134,7 @@ def _pack_json(content: Mapping[str, Any]) -> bytes:
     return (json.dumps(plain, indent=2) + "\n").encode()
 
 
-def _unpack_json(path: Path) -> dict[str, Any]:
+def _unpack_json(path: Path, device: Any) -> dict[str, Any]:
     with open(path, "rb") as file:
         content = json.loads(file.read(_BYTES))
     if not isinstance(content, dict):
@@ -167,7 +168,7 @@ def _pack_arrays(content: Mapping[str, Any]) -> memoryview:
     return packed.getbuffer()
 
 
-def _unpack_arrays(path: Path) -> dict[str, Any]:
+def _unpack_arrays(path: Path, device: Any) -> dict[str, Any]:
     import numpy
 
     _check_size(path)
@@ -233,7 +234,12 @@ def _check_size(path: Path) -> int:
     return size
 
 
-_UNPACK = {".json": _unpack_json, ".npz": _unpack_arrays}
+# How each kind of file is made of its content, and read.
+KINDS: dict[str, tuple[Callable[[Mapping[str, Any]], bytes | memoryview], Callable[[Path, Any], dict[str, Any]]]] = {
+    ".json": (_pack_json, _unpack_json),
+    ".npz": (_pack_arrays, _unpack_arrays),
+    ".pt": (_pack_state, _unpack_state),
+}
 
 
 def digest(state: Any, most: float = math.inf) -> str:

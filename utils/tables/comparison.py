@@ -236,8 +236,8 @@ def _notes(records: Sequence[Record], metrics: Sequence[str]) -> list[str]:
         notes.append(f"warning: the best epoch of {early} of {len(records)} runs lies within the KL warm-up")
     if first := sum(record.identity.is_first for record in records):
         notes.append(
-            f"{first} of {len(records)} runs {MARK}, averaged apart: their binarized test images differ from seed to seed, "
-            "their ELBO has one sample per image, and their models were compared from the first epoch on"
+            f"{first} of {len(records)} runs {MARK}, averaged apart: their binarized test images differ from seed to "
+            "seed, their ELBO has one sample per image, and their models were compared from the first epoch on"
         )
     ks = {record.k for record in records}
     if "log_px" in metrics and len(ks) == 1:

@@ -45,4 +45,11 @@ def rendered(figure):
     return figure
 
 
+def placed(points, classes=0, **settings):
+    """A run whose images are placed at these points."""
+    found = subject(len(points), classes, **settings)
+    found.modes = found.samples = points
+    return found
+
+
 discrete = partial(subject, name="vq", codes=16, positions=2, code_dim=3)

@@ -12,8 +12,8 @@ from torch._dynamo.exc import BackendCompilerFailed
 from tests.utils.fake_runs import finished
 from utils.config.flags import UsageError
 from utils.load_data import DataError
-from utils.run.stamped import Damaged
 from utils.run.failures import explain, guarded
+from utils.run.stamped import Damaged
 
 ROOT = Path(__file__).parents[3]
 

@@ -47,7 +47,7 @@ def test_names_of_known_runs_never_change():
     run = run_of("-n vmf -z 10 -d mnist -e 20 -klw 10 -rs 1")
     assert run.of_version_1.hash == "b6ac7ec3"
     assert str(run.of_version_1.folder) == "mnist/vmf__s1__b6ac7ec3"
-    assert str(run.folder) == "mnist/vmf-z10__s1__f5c2e6b5"
+    assert str(run.folder) == "mnist/vmf-z10__s1__e7e6957f"
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,9 @@ import shutil
 
 import pytest
 
+from tests.utils import fake_runs
 from tests.utils.fake_runs import finished
 from utils import report, results
-from utils.run import stamped
-from utils.run.folder import RunDir
 from utils.run.records import find_runs, read_metrics, read_run, values_of
 
 
@@ -71,12 +70,7 @@ def make_broken_link(path):
 
 def edit(**changes):
     """A summary with other content that is as whole as before."""
-
-    def damage(path):
-        run = RunDir.at(path.parent)
-        stamped.write(path, {**stamped.read(path, run.identity.stamp), **changes}, run.identity.stamp)
-
-    return damage
+    return lambda path: fake_runs.edit(path, **changes)
 
 
 DAMAGES = [

@@ -1,13 +1,12 @@
 """Runs side by side: what is grouped, averaged, tested and held against the literature."""
 
 import dataclasses
-import json
 import math
 
 import pytest
 import scipy.stats
 
-from tests.utils.fake_runs import comparable, finished
+from tests.utils.fake_runs import comparable, edit, finished
 from utils.config.flags import UsageError
 from utils.run.identity import Identity
 from utils.run.records import read_run
@@ -167,7 +166,8 @@ def test_log_px_of_different_k_is_not_held_against_each_other(tmp_path):
 
 
 def test_run_that_ended_in_its_warm_up_is_pointed_out(tmp_path):
-    finished(tmp_path, "-n vmf -z 5 -d digits", warm_up=0.0)
+    folder = finished(tmp_path, "-n vmf -z 5 -d digits")
+    edit(folder / "summary.json", warm_up=0.0)
     found = compare(comparable(tmp_path)[0])
     assert "warning: the best epoch of 1 of 1 runs lies within the KL warm-up" in found.notes
 
