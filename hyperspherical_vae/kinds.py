@@ -84,7 +84,7 @@ class Kind:
 
 
 def _sphere(title: str) -> Kind:
-    return Kind(title, "S", {"kappa": "kappa", "radius": "radius"}, constant_kl="kappa")
+    return Kind(title, "S", {"kappa": "kappa", "radius": "radius", "start": "kappa_start"}, constant_kl="kappa")
 
 
 _GUMBEL = ("categories", "temperature", "temperature_min", "temperature_epochs", "straight_through")

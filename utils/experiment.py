@@ -362,7 +362,8 @@ class Experiment:
 
     def _partial_log_px(self, best: dict[str, Any]) -> PartialResult:
         """Where an estimate of log p(x) of this model with this K is stored while it is computed."""
-        return PartialResult(self.run, {"k": self.config.ll_sample, "model": digest(best["model"])})
+        key = {"k": self.config.ll_sample, "model": digest(best["model"]), "format": self.config.format}
+        return PartialResult(self.run, key)
 
     def evaluate(self, best: dict[str, Any]) -> dict[str, Any]:
         """The metrics of the ELBO and log p(x) of the test images.

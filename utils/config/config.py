@@ -90,6 +90,12 @@ class Config:
         "--kappa", float, MODEL, None, "fix the concentration of every sphere instead of learning it per input",
         low=0, high=1e8,
     )
+    kappa_start: float | str = flag(
+        "--kappa_start", float, MODEL, "dim",
+        "where the concentration that is learned starts, on average; dim is the dimension of the space that a sphere "
+        "lies in",
+        above=1, high=1e8, word="dim",
+    )
     radius: float = flag("--radius", float, MODEL, 1.0, "radius of every sphere", above=0, high=1e6)
     loss_function: str | None = flag(
         "-lf --loss_function", str, MODEL, None, f"likelihood of the pixels: {_CLASSES}; else the data set's own",

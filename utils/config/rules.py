@@ -133,6 +133,8 @@ def _check_objective(config: Config) -> None:
         reasons = {kind.constant_kl for kind in kinds}
         cause = f"-n {config.name}" if "always" in reasons else _given(config, *reasons)
         raise UsageError(f"{extra}: has no effect with {cause}, whose KL is constant; leave it out")
+    if config.kappa is not None and (extra := _given(config, "kappa_start")):
+        raise UsageError(f"{extra}: has no effect with {_given(config, 'kappa')}, which fixes it; leave it out")
 
 
 def _check_epochs(config: Config) -> None:

@@ -50,8 +50,9 @@ def note_on_selection(config: Config) -> str | None:
     freeze = f"-klf {config.kl_freeze} " if config.kl_freeze else ""
     cause = f"{freeze}-klw {config.kl_warmup}: the KL has its full weight from epoch {whole} on"
     if last < whole:
+        end = f"-e {config.epochs} and -vf {config.val_f} end with the validation of epoch {last}"
         chosen = "models are compared before that (-bi)" if after < last else "the newest model is taken for the best"
-        return f"{cause}, but -e {config.epochs} and -vf {config.val_f} end with the validation of epoch {last}; {chosen}"
+        return f"{cause}, but {end}; {chosen}"
     if after < whole - 1:
         return f"{cause}, but -bi {after} lets models be compared, and training stop early, from epoch {after + 1} on"
     return None

@@ -31,7 +31,7 @@ class Cell:
         difference: from the mean of the baseline.
         p: of Welch's t-test against the baseline.
         better: whether the mean beats the baseline's with p below 0.05.
-        published: the number that the literature reports.
+        published, published_std: what the literature reports, and its standard deviation over runs where that is known.
     """
 
     count: int
@@ -42,6 +42,7 @@ class Cell:
     p: float | None = None
     better: bool = False
     published: float | None = None
+    published_std: float | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,8 @@ def compare(
         for metric in metrics:
             cells[metric] = _cell(metric, group, base)
             if published := published_for(group, metric):
-                cells[metric] = dataclasses.replace(cells[metric], published=published.values[metric])
+                reported, spread = published.values[metric], published.stds.get(metric)
+                cells[metric] = dataclasses.replace(cells[metric], published=reported, published_std=spread)
                 beside += [(published.protocol, record) for record in group]
         rows.append(Row(key, len(group), sum(record.diverged for record in group), cells))
     all_notes = (*notes, *_notes(records, metrics), *_mixed(groups, columns), *protocol_notes(beside))
@@ -233,7 +235,10 @@ def _notes(records: Sequence[Record], metrics: Sequence[str]) -> list[str]:
     if early := sum(record.values.get("warm_up", 1) != 1 for record in records):
         notes.append(f"warning: the best epoch of {early} of {len(records)} runs lies within the KL warm-up")
     if first := sum(record.identity.is_first for record in records):
-        notes.append(f"{first} of {len(records)} runs {MARK}: averaged apart, by the rules of that version")
+        notes.append(
+            f"{first} of {len(records)} runs {MARK}, averaged apart: their binarized test images differ from seed to "
+            "seed, their ELBO has one sample per image, and their models were compared from the first epoch on"
+        )
     ks = {record.k for record in records}
     if "log_px" in metrics and len(ks) == 1:
         notes.append(f"log p(x) is estimated with K = {min(ks)} importance samples; nats per image")
