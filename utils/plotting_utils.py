@@ -140,7 +140,7 @@ def set_title(axes: Any, text: str) -> None:
     """The title of one panel, in lines that fit its width."""
     points = matplotlib.rcParams["font.size"] + (1 if "\n" not in text else 0)
     inches = axes.get_subplotspec().get_position(axes.figure).width * axes.figure.get_figwidth()
-    width = max(int(1.3 * inches * 72 / (0.56 * points)), 12)
+    width = max(int(1.1 * inches * 72 / (0.56 * points)), 12)
     lines = [textwrap.fill(line, width) if _length(line) > width else line for line in text.split("\n")]
     axes.set_title("\n".join(lines), fontsize=points)
 

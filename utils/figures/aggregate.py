@@ -77,7 +77,7 @@ def aggregate_posterior(subject: Subject) -> Figure:
             set_title(
                 axes,
                 f"{names[number]}: mean of length {np.linalg.norm(points.mean(0)):.3f}\n"
-                f"standard deviation {spread} (prior: {prior.std():.2f})",
+                f"standard deviation {spread}\n(prior: {prior.std():.2f})",
             )
             (_in_plane if factor.dim == 2 else _along)(figure, axes, points, prior)
     if torus:
@@ -133,7 +133,7 @@ def _in_plane(figure: Figure, axes: Any, points: Array, prior: Array) -> None:
     for deviations in (1, 2):
         circle = Circle((0, 0), deviations * prior.std(), fill=False, color="white", linestyle=":", linewidth=1)
         axes.add_patch(circle)
-    plane_axes(axes, "$z_1$ (dotted: 1 and 2 standard deviations of the prior)", "$z_2$")
+    plane_axes(axes, "$z_1$ (dotted: 1 and 2 s.d. of the prior)", "$z_2$")
     axes.set_aspect("equal", adjustable="box")
 
 

@@ -204,7 +204,7 @@ def _plane(axes: Any, points: Array, labels: Array | None, prior: Array, names: 
     scatter_classes(axes, points, labels)
     for deviations in (1, 2):
         axes.add_patch(Circle((0, 0), deviations * prior.std(), fill=False, color="0.5", linestyle=":", linewidth=1))
-    plane_axes(axes, "$z_1$ (dotted: 1 and 2 standard deviations of the prior)", "$z_2$")
+    plane_axes(axes, "$z_1$ (dotted: 1 and 2 s.d. of the prior)", "$z_2$")
 
 
 def _components(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
