@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.types import _size
 
+from ..constraints import Sphere, unit_vector
 from ..ops.bessel import log_sphere_area, working_dtype
-from ..ops.constraints import Sphere, unit_vector
 
 Batched = TypeVar("Batched", bound="BatchOfTensors")
 

@@ -10,8 +10,8 @@ from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 from torch.types import _size
 
+from ..constraints import unit_vector
 from ..ops.bessel import log_sphere_area, working_dtype
-from ..ops.constraints import unit_vector
 from ..ops.log_distance import mean_log_distance
 from .base import LocatedOnSphere, check_range
 

@@ -7,7 +7,7 @@ import torch
 from torch.distributions import biject_to, transform_to
 from torch.nn import functional as F
 
-from hyperspherical_vae.ops.constraints import Sphere, unit_vector
+from hyperspherical_vae.constraints import Sphere, unit_vector
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
