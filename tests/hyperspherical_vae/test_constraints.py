@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.distributions import biject_to, transform_to
 from torch.nn import functional as F
 
 from hyperspherical_vae.constraints import Sphere, unit_vector
@@ -28,3 +29,25 @@ def test_radius_counts() -> None:
     assert Sphere(5.0).check(value).tolist() == [True, False]
     assert repr(Sphere(5.0)) == "Sphere(radius=5)"
     assert Sphere.event_dim == 1
+
+
+def test_whole_numbers_are_checked_as_numbers() -> None:
+    assert unit_vector.check(torch.tensor([[1, 0], [1, 1]])).tolist() == [True, False]
+
+
+def test_transforms_lead_to_the_sphere() -> None:
+    x = torch.randn(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    sphere = Sphere(2.5)
+    to = transform_to(sphere)
+    assert sphere.check(to(x)).all()
+    torch.testing.assert_close(to(to.inv(to(x))), to(x))
+    onto = biject_to(sphere)
+    y = onto(x)
+    assert y.shape == onto.forward_shape(x.shape) == (5, 4)
+    assert onto.inverse_shape(y.shape) == x.shape
+    assert sphere.check(y).all()
+    torch.testing.assert_close(onto.inv(y), x)
+    # The volume of the image of the unit cube: the square root of det J'J.
+    jacobian = torch.func.vmap(torch.func.jacrev(onto))(x)
+    expected = torch.logdet(jacobian.mT @ jacobian) / 2
+    torch.testing.assert_close(onto.log_abs_det_jacobian(x, y), expected)

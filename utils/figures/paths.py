@@ -61,7 +61,8 @@ def _through(factor: Factor, own: Array, direction: Array) -> Array:
 def interpolation(subject: Subject) -> Figure:
     """Decoded points between the modes of pairs of test images: on spheres along geodesics, of codes one by one."""
     pairs = min(8, len(subject.images) // 2)
-    images = subject.chosen(subject.spread(2 * pairs)[torch.randperm(2 * pairs)])
+    numbers = subject.spread(2 * pairs)[torch.randperm(2 * pairs)]
+    images, pictures = subject.chosen(numbers), subject.pictures(numbers)
     shares = np.linspace(0, 1, STEPS - 2)
     if subject.factors:
         ends = subject.model.posterior(images).mode.cpu().numpy()
@@ -71,7 +72,6 @@ def interpolation(subject: Subject) -> Figure:
     else:
         decoded = subject.decode(_exchanged(subject, images, torch.from_numpy(shares)))
         kind = "Code by code"
-    pictures = images.cpu().numpy()
     rows = np.concatenate([pictures[::2, None], decoded, pictures[1::2, None]], 1)
     columns = ["image", *(f"{share:.0%}" for share in shares), "image"]
     return image_rows(rows, f"{kind} interpolation: {subject.title}", [], columns)

@@ -74,6 +74,7 @@ NEEDS = {
     "three classes": Need(
         "a tree and a map of the classes need at least three classes", of_subject=lambda s: len(s.classes) > 2
     ),
+    "pictures": Need("vectors make no pictures", of_subject=lambda s: s.has_pictures),
     "two images": Need("there is only one test image", of_subject=lambda s: len(s.images) > 1),
     "log p(x)": Need(
         "log p(x) of the single images is not stored with this run; a new -lls K estimates it",
@@ -124,21 +125,21 @@ class Picture(NamedTuple):
 
 FIGURES: dict[str, Picture] = {
     "learning_curves": Picture("utils.figures.curves:learning_curves"),
-    "reconstructions": Picture("utils.figures.images:reconstructions"),
-    "samples": Picture("utils.figures.images:samples"),
-    "class_samples": Picture("utils.figures.images:class_samples", ("labels",)),
+    "reconstructions": Picture("utils.figures.images:reconstructions", ("pictures",)),
+    "samples": Picture("utils.figures.images:samples", ("pictures",)),
+    "class_samples": Picture("utils.figures.images:class_samples", ("pictures", "labels")),
     "latent": Picture("utils.figures.maps:latent", ("coordinates",)),
     "latent_overview": Picture("utils.figures.maps:latent_overview", ("coordinates", "several dimensions")),
-    "manifold": Picture("utils.figures.decoded:manifold", ("low dimension",)),
-    "traversals": Picture("utils.figures.paths:traversals", ("coordinates", "several dimensions")),
-    "interpolation": Picture("utils.figures.paths:interpolation", ("two images",)),
-    "concentration": Picture("utils.figures.decoded:concentration", ("sphere",)),
+    "manifold": Picture("utils.figures.decoded:manifold", ("pictures", "low dimension")),
+    "traversals": Picture("utils.figures.paths:traversals", ("pictures", "coordinates", "several dimensions")),
+    "interpolation": Picture("utils.figures.paths:interpolation", ("pictures", "two images")),
+    "concentration": Picture("utils.figures.decoded:concentration", ("pictures", "sphere")),
     "kappa": Picture("utils.figures.statistics:kappa", ("sphere", "learned concentration")),
     "log_px": Picture("utils.figures.statistics:log_px", ("density", "log p(x)")),
     "aggregate_posterior": Picture("utils.figures.aggregate:aggregate_posterior", ("low sphere or line",)),
     "class_areas": Picture("utils.figures.aggregate:class_areas", ("low sphere", "labels")),
     "code_usage": Picture("utils.figures.codes:code_usage", ("codes",)),
-    "codebook": Picture("utils.figures.codes:codebook", ("codes",)),
+    "codebook": Picture("utils.figures.codes:codebook", ("pictures", "codes")),
     "class_codes": Picture("utils.figures.codes:class_codes", ("codes", "labels", "three classes")),
     "confusion": Picture("utils.figures.statistics:confusion", ("classifier", "labels")),
 }
@@ -150,7 +151,7 @@ class Drawn:
 
     Attributes:
         files: in order.
-        refused: for each figure that could not be drawn a line that says why.
+        refused: lines that say why figures could not be drawn.
         warnings: what the reader of the figures has to know of the run, such as a collapse of its posterior.
     """
 
@@ -183,6 +184,7 @@ def draw(
         return drawn
     from utils.plotting_utils import render
 
+    lacking: dict[str, list[str]] = {}
     style = _style(style, pdf)
     if subject.collapse:
         drawn.warnings.append(subject.collapse)
@@ -192,12 +194,14 @@ def draw(
         torch.manual_seed(derive_seed(subject.config.rs, "figure", name))
         try:
             contents = render(functools.partial(picture.draw, subject), style)
-        except Undrawable as reason:
-            drawn.refused.append(f"{name} is not drawn: {reason}")
+        except Undrawable as error:
+            lacking.setdefault(str(error), []).append(name)
         except Exception as error:
             drawn.refused.append(f"{name} could not be drawn: {type(error).__name__}: {error}".splitlines()[0])
         else:
             drawn.files += _write(contents, folder, name)
+    for reason, which in lacking.items():
+        drawn.refused.append(f"{', '.join(which)} {'is' if len(which) == 1 else 'are'} not drawn: {reason}")
     return drawn
 
 

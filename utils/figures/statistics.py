@@ -42,15 +42,16 @@ def kappa(subject: Subject) -> Figure:
 
 
 def log_px(subject: Subject) -> Figure:
-    """Histogram of log p(x) of each image, with the images of lowest and highest value.
+    """Histogram of log p(x) of each image, with the images of lowest and highest value if they can be shown.
 
     Values that are not finite are left out and counted in the label.
     """
     assert subject.log_px is not None
     k, values = subject.log_px
     finite = values[np.isfinite(values)]
-    figure = new_figure(8.4, 6.4, f"Log-likelihood of single test images: {subject.title}")
-    above, below = figure.subplots(2, 1, height_ratios=(3, 1.8))
+    rows = 1 + subject.has_pictures
+    figure = new_figure(8.4, (4.4, 6.4)[rows - 1], f"Log-likelihood of single test images: {subject.title}")
+    above, *below = figure.subplots(rows, 1, height_ratios=(3, 1.8)[:rows], squeeze=False)[:, 0]
     above.hist(finite, _bin_count(finite), color=COLOURS[0])
     if len(finite):
         above.axvline(finite.mean(), color=COLOURS[1], linestyle="--", label=f"mean {finite.mean():.2f}")
@@ -59,8 +60,9 @@ def log_px(subject: Subject) -> Figure:
     above.set_xlabel(f"log p(x) (nats, K = {k})" + (f"; {lost} not finite" if lost else ""))
     _count_axis(above, len(values))
     order = torch.from_numpy(np.argsort(np.nan_to_num(values, nan=-np.inf)))
-    extremes = np.stack([subject.pictures(end[:12]) for end in (order, order.flip(0))])
-    show_rows(below, extremes, ["least likely", "most likely"])
+    for axes in below:
+        extremes = np.stack([subject.pictures(end[:12]) for end in (order, order.flip(0))])
+        show_rows(axes, extremes, ["least likely", "most likely"])
     return figure
 
 

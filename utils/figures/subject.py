@@ -229,9 +229,25 @@ class Subject:
         """The test images of these numbers, on the model's device."""
         return self.images[numbers.to(self.images.device)]
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the images are more than vectors."""
+        return tuple(self.images.shape[1:3]) != (1, 1)
+
+    @functools.cached_property
+    def window(self) -> tuple[float, float]:
+        """The values to show as black and as white: of real numbers the extremes of the test images."""
+        low, high = self.images.min().item(), self.images.max().item()
+        return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+
     def pictures(self, numbers: Tensor) -> Array:
-        """The test images of these numbers, as an array."""
-        return self.chosen(numbers).cpu().numpy()
+        """The test images of these numbers as an array, black being 0 and white 1."""
+        return self._shown(self.chosen(numbers).cpu().numpy())
+
+    def _shown(self, images: Array) -> Array:
+        low, high = self.window
+        shown: Array = (images - low) / (high - low)
+        return shown
 
     def original_pictures(self, numbers: Tensor) -> Array:
         """The test images of these numbers before any binarization, as an array."""
@@ -245,10 +261,10 @@ class Subject:
         return torch.cat([model.latent.codes(model.posterior(x)).cpu() for x in images.split(BLOCK)])
 
     def decode(self, z: Tensor | Array) -> Array:
-        """E[x | z] for latents (..., D), as an array (..., C, H, W)."""
+        """E[x | z] for latents (..., D), as an array (..., C, H, W), black being 0 and white 1."""
         latents = torch.as_tensor(z, dtype=self.images.dtype, device=self.images.device)
         flat = torch.cat([self.model.decode(part).cpu() for part in latents.flatten(0, -2).split(BLOCK)])
-        return flat.unflatten(0, latents.shape[:-1]).numpy()
+        return self._shown(flat.unflatten(0, latents.shape[:-1]).numpy())
 
     @property
     def knows_classes(self) -> bool:

@@ -124,7 +124,8 @@ def test_non_finite_model_fails_no_run(tmp_path):
         found.model.latent.head.weight.fill_(math.nan)
     drawn = draw(found, tmp_path, ["learning_curves", "latent", "samples", "kappa", "aggregate_posterior"])
     assert names_of(drawn) >= {"learning_curves"}
-    assert "latent is not drawn: the latents of some images are not finite" in drawn.refused
+    text = "latent, kappa, aggregate_posterior are not drawn: the latents of some images are not finite"
+    assert text in drawn.refused
     assert all("\n" not in line for line in drawn.refused)
 
 
