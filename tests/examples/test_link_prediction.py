@@ -43,7 +43,7 @@ class Python2Pickler(pickle._Pickler):
     def save_string(self, data):
         self.write(b"T" + struct.pack("<i", len(data)) + data)
 
-    dispatch: ClassVar = pickle._Pickler.dispatch | {bytes: save_string}
+    dispatch: ClassVar = pickle._Pickler.dispatch | {bytes: save_string}  # type: ignore[assignment]
 
 
 def python2_pickle(value, path):
