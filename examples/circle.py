@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import argparse
 import math
-import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import NamedTuple, NoReturn
 
 import torch
@@ -184,18 +184,20 @@ def main(words: list[str] | None = None) -> int:
         print("| latent space | angle error in degrees | circular correlation |\n|---|--:|--:|")
         for name in settings.latents:
             latent = LATENTS[name]
-            found = []
+            errors, correlations = [], []
             for seed in range(settings.seeds):
                 truth, points = experiment(latent, seed, settings.steps, settings.noise)
-                found.append((angle_error(angles(points), truth), circular_correlation(angles(points), truth)))
+                errors.append(angle_error(angles(points), truth))
+                correlations.append(circular_correlation(angles(points), truth))
                 if seed == 0:
                     clouds["true positions"] = torch.stack([truth.cos(), truth.sin()], -1)
                     clouds[latent.label] = points
-            cells = [f"{statistics.fmean(x):.3g} ± {statistics.stdev(x):.2g}" for x in zip(*found, strict=True)]
-            print(f"| {latent.label} | {' | '.join(cells)} |", flush=True)
+            error = f"{fmean(errors):.1f} ± {stdev(errors):.1f}"
+            correlation = f"{fmean(correlations):.3f} ± {stdev(correlations):.3f}"
+            print(f"| {latent.label} | {error} | {correlation} |", flush=True)
         draw(clouds, settings.picture)
-    except OSError as error:
-        print(f"circle.py: {error}", file=sys.stderr)
+    except OSError as problem:
+        print(f"circle.py: {problem}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
