@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from pkgutil import resolve_name
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,30 +19,42 @@ from torch.nn import functional as F
 from hyperspherical_vae.kinds import KINDS, LIKELIHOODS
 from hyperspherical_vae.latents import LATENTS, Latent, ProductLatent
 from hyperspherical_vae.likelihoods import Likelihood
+from utils.config.config import Config
+from utils.config.flags import UsageError
 from utils.config.networks import NETWORKS
-from utils.model_utils import build_classifier
+from utils.model_utils import at_once, build_classifier, in_parts
+from utils.run.checkpoints import load_newest
+from utils.run.records import read_config, read_json
 
-if TYPE_CHECKING:
-    from utils.config.config import Config
-
-# Draws of the prior for each one kept that sampling of a class bears with.
+# Most draws of the prior that sampling of a class makes for each latent that it finds.
 PATIENCE = 10_000
 
+# How earlier versions called likelihoods in `env.json`.
+OLD_SPELLINGS = {"bernoulli": "bce", "gaussian": "mse"}
 
-class Images(Protocol):
-    """What a model has to know of its images; a loaded data set knows it.
+
+@dataclass(frozen=True)
+class Images:
+    """What a model has to know of its images; a run keeps it, so that its model can be built without the images.
 
     Attributes:
         shape: (C, H, W).
         levels: highest grey level.
         likelihood: the likelihood that suits them unless the configuration names another.
         classes: number of classes, 0 without labels.
+        class_names: their names, in the order of the labels, where they are known.
     """
 
     shape: tuple[int, int, int]
     levels: int
     likelihood: str
     classes: int
+    class_names: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: Any) -> Images:
+        """Those of a loaded data set."""
+        return cls(**{field.name: getattr(data, field.name) for field in dataclasses.fields(cls)})
 
 
 class ELBOTerms(NamedTuple):
@@ -99,20 +114,20 @@ class VAE(nn.Module):
         """q(z | x) for images (B, C, H, W)."""
         return self.latent.posterior(self.encoder(x))
 
-    def elbo_terms(self, x: Tensor, y: Tensor | None = None) -> ELBOTerms:
+    def forward(self, x: Tensor, y: Tensor | None = None) -> ELBOTerms:
         """The terms of the ELBO for images (B, C, H, W), with one sample of z per image.
 
         Args:
             x: images.
             y: their classes, (B,), -1 where unknown, for a model with a classifier.
         """
-        return self.elbo_terms_of(self.posterior(x), x, y)
+        q = self.posterior(x)
+        return self.elbo_terms(q, sample_of(q), x, y)
 
-    def elbo_terms_of(self, q: Distribution, x: Tensor, y: Tensor | None = None) -> ELBOTerms:
-        """The terms of the ELBO where the posterior q of x is at hand already."""
-        z = _draw(q)
+    def elbo_terms(self, q: Distribution, z: Tensor, x: Tensor, y: Tensor | None = None) -> ELBOTerms:
+        """The terms of the ELBO where the posterior q of x and a sample z (B, D) of it are at hand."""
         kl_factors = self.latent.kl(q, z)
-        log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
+        log_px_z = self.log_px_z(x, z)
         kl = kl_factors.squeeze(-1) if kl_factors.shape[-1] == 1 else kl_factors.sum(-1)
         extra = self.latent.extra_loss(q)
         if self.classifier is not None and y is not None:
@@ -127,9 +142,26 @@ class VAE(nn.Module):
             q: their posterior.
             k: samples per image.
         """
-        z = _draw(q, (k,))
-        log_px_z = self.likelihood.log_prob(self.decoder(z), x.flatten(1))
-        return log_px_z + self.latent.prior().log_prob(z) - q.log_prob(z)
+        z = sample_of(q, (k,))
+        return self.log_px_z(x, z) + self.latent.prior().log_prob(z) - q.log_prob(z)
+
+    def log_px_z(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z) in nats, (..., B); without gradients in parts that bound the memory.
+
+        Args:
+            x: images (B, C, H, W).
+            z: latents of each image, (..., B, D).
+        """
+        pixels = x.flatten(1)
+        size = at_once(z.device, self.likelihood.params_per_pixel * pixels.shape[1])
+        if torch.is_grad_enabled() or z.shape[:-1].numel() <= size:
+            return self.likelihood.log_prob(self.decoder(z), pixels)
+        samples, found = z.reshape(-1, *z.shape[-2:]), []
+        for images, latents in zip(pixels.split(size), samples.split(size, 1), strict=True):
+            log_prob = self.likelihood.given(images)
+            parts = latents.split(max(size // len(images), 1))
+            found.append(torch.cat([log_prob(self.decoder(part)) for part in parts]))
+        return torch.cat(found, 1).reshape(z.shape[:-1])
 
     @torch.no_grad()
     def encode(self, x: Tensor) -> Tensor:
@@ -179,7 +211,7 @@ class VAE(nn.Module):
     def _draws_of_class(self, n: int, label: int) -> Tensor:
         """Draws of the prior that the classifier assigns to a class, (n, D)."""
         assert self.classifier is not None
-        kept: list[Tensor] = []
+        parts: list[Tensor] = []
         found = drawn = 0
         while found < n:
             z = self.latent.prior().sample((max(n, 1000),))
@@ -187,15 +219,16 @@ class VAE(nn.Module):
             if not 0 <= label < logits.shape[-1]:
                 raise ValueError(f"label is {label}; allowed: 0 to {logits.shape[-1] - 1}")
             drawn += len(z)
-            kept.append(z[logits.argmax(-1) == label])
-            found += len(kept[-1])
+            parts.append(z[logits.argmax(-1) == label])
+            found += len(parts[-1])
             if drawn > PATIENCE * (found + 1):
                 raise ValueError(
-                    f"label {label}: the classifier assigns it to {found} of {drawn} draws of the prior, too few to go "
-                    "on; give images of the class as `like`"
+                    f"label {label}: the classifier assigns it to {found} of {drawn} draws of the prior, which is too "
+                    "few; give images of the class as `like`"
                 )
-        return torch.cat(kept)[:n]
+        return torch.cat(parts)[:n]
 
+    @torch.no_grad()
     def sample(self, n: int, label: int | None = None, like: Tensor | None = None) -> Tensor:
         """New images, as pixel means.
 
@@ -212,15 +245,16 @@ class VAE(nn.Module):
         Raises:
             ValueError: n is below 1, or the class is unknown, or too rare among the prior's draws.
         """
-        with torch.no_grad():
-            return self.decode(self.sample_latents(n, label, like))
+        return self.decode(self.sample_latents(n, label, like))
 
     def decode(self, z: Tensor) -> Tensor:
         """E[x | z]: (..., D) to images (..., C, H, W) with pixel values in [0, 1]."""
-        return self.likelihood.mean(self.decoder(z)).unflatten(-1, self.shape)
+        numbers = self.likelihood.params_per_pixel * math.prod(self.shape)
+        images = in_parts(lambda part: self.likelihood.mean(self.decoder(part)), z.flatten(0, -2), numbers)
+        return images.reshape(*z.shape[:-1], *self.shape)
 
 
-def _draw(q: Distribution, sample_shape: tuple[int, ...] = ()) -> Tensor:
+def sample_of(q: Distribution, sample_shape: tuple[int, ...] = ()) -> Tensor:
     """Samples with gradients to the parameters of q, where q has such."""
     return q.rsample(sample_shape) if q.has_rsample else q.sample(sample_shape)
 
@@ -265,4 +299,42 @@ def build_latent(config: Config, in_features: int, map_shape: tuple[int, int, in
         copies = {} if count is None else {"count": count}
         return LATENTS[kind](in_features, dim, **arguments, **copies)
 
-    return ProductLatent(config.factors, build) if config.name == "productspace" else build(config.factors[0])
+    return build(config.factors[0]) if config.z_dims is None else ProductLatent(config.factors, build)
+
+
+def load_model(folder: str | Path) -> tuple[VAE, Config]:
+    """The best model of a run, ready to use, and its configuration.
+
+    Args:
+        folder: of the run, such as `results/mnist/vmf__s1__f9d2c5f4`.
+
+    Returns:
+        The model on the CPU in evaluation mode, with its prior over codes if the run fitted one, and the configuration.
+
+    Example:
+        model, config = load_model("results/mnist/vmf__s1__f9d2c5f4")
+        z = model.encode(x)                     # images (B, 1, 28, 28) to embeddings (B, D)
+        images = model.decode(z)                # and back to pixel means
+        images = model.sample(16)               # new images from the prior
+        images = model.sample(16, label=3)      # of one class, if the model knows classes
+        images = model.sample(16, like=x)       # from the aggregate posterior of images
+
+    Raises:
+        UsageError: the folder holds no run.
+        CheckpointError: its best model cannot be read.
+    """
+    path = Path(folder)
+    env, config = read_json(path / "env.json"), read_config(path)
+    if env is None or "images" not in env or config is None:
+        raise UsageError(f"{path}: holds no run; give the folder that contains config.json and env.json")
+    facts = env["images"]
+    likelihood = OLD_SPELLINGS.get(facts["likelihood"], facts["likelihood"])
+    images = Images(**{**facts, "shape": tuple(facts["shape"]), "likelihood": likelihood})
+    model = build_model(config, images)
+    best = load_newest(path / "checkpoints" / "best.pt")[0]
+    model.load_state_dict(best["model"])
+    code_prior = path / "checkpoints" / "code_prior.pt"
+    if config.vq_prior is not None and code_prior.exists():
+        fitted = load_newest(code_prior)[0]
+        model.latent.add_code_prior(config.vq_prior, images.classes).load_state_dict(fitted["prior"])
+    return model.eval(), config

@@ -7,7 +7,6 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from utils.config.command_line import parse
@@ -15,24 +14,22 @@ from utils.config.config import Config
 from utils.config.flags import UsageError
 from utils.config.request import Revisit
 from utils.load_data import DataUsageError, dataset_table
-from utils.revisit import revisit
 from utils.run.console import Console
 from utils.run.failures import explain, flush_output
 from utils.run.folder import RunDir
 from utils.run.interrupts import Interrupted, StopRequest
 from utils.run.processes import is_first, processes, program
 from utils.tables.result import result_table, seeds_table
-from utils.train.distributed import join
+from utils.train import join
 
 if TYPE_CHECKING:
-    from models import VAE
     from utils.load_data import Data
 
 DONE, FAILED, USAGE, DIVERGED = 0, 1, 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what the command line describes and return the exit code."""
+    """Do what the command line describes and return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if not is_first():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -41,27 +38,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with StopRequest() as stop:
             asked = parse(words)
             if isinstance(asked, Revisit):
-                return DONE if revisit(asked, load_run) else FAILED
+                from utils.revisit import revisit
+
+                return DONE if revisit(asked, stop) else FAILED
             return run_as_described(asked, stop)
     except (UsageError, DataUsageError) as error:
         code, line = USAGE, str(error)
     except Interrupted as stopped:
         again = shlex.join([*program(), *(word for word in words if word != "--overwrite")])
         begun = isinstance(asked, Revisit) or (asked and any(RunDir(one).started for one in asked.runs))
-        code, line = stopped.exit_code, f"stopped by {stopped}; to {'go on' if begun else 'start again'}: {again}"
+        code, line = stopped.exit_code, f"stopped by {stopped}; to {'resume' if begun else 'start again'}: {again}"
     except Exception as error:
         explained = explain(error)
         if explained is None:
             raise
         code, line = FAILED, explained
-    if is_first() or code == FAILED:  # a mistake or a signal is every process's; a failure may be one's own
+    if is_first() or code == FAILED:  # a mistake or a signal concerns every process; a failure may be of one alone
         print(f"run_models.py: {line}", file=sys.stderr)
     flush_output()
     return code
 
 
 def run_as_described(config: Config, stop: StopRequest) -> int:
-    """Answer what was asked: print what is there already, or else do what is missing and print it."""
+    """Do what is missing of the runs, print all results and return the exit code."""
     if config.list_datasets:
         print(dataset_table(config.data_dir))
         return DONE
@@ -74,11 +73,10 @@ def run_as_described(config: Config, stop: StopRequest) -> int:
             if summary is not None:
                 console.say("this run was given more epochs since; this is what it had after as many as are asked for")
             elif (summary := run.result()) is None:
-                from models import build_model
-                from utils.experiment import execute, prepare
+                from utils.experiment import Experiment
 
-                data, model, how = prepare(one, build_model, data, peers)
-                summary = execute(one, run, console, stop, data, model, how, peers)
+                experiment = Experiment.prepare(one, stop, peers, data)
+                data, summary = experiment.data, experiment.execute()
             else:
                 console.say("this run is complete already")
             summaries[one.rs] = summary
@@ -90,35 +88,8 @@ def run_as_described(config: Config, stop: StopRequest) -> int:
     return DIVERGED if any(summary["status"] == "diverged" for summary in summaries.values()) else DONE
 
 
-def load_run(folder: str | Path) -> tuple[VAE, Config]:
-    """The best model of a run, ready to use, and its configuration.
-
-    Args:
-        folder: of the run, such as `results/mnist/vmf__s1__f9d2c5f4`.
-
-    Returns:
-        The model on the CPU in evaluation mode, with its prior over codes if the run fitted one, and the configuration.
-
-    Example:
-        model, config = load_run("results/mnist/vmf__s1__f9d2c5f4")
-        z = model.encode(x)                     # images (B, 1, 28, 28) to embeddings (B, D)
-        images = model.decode(z)                # and back to pixel means
-        images = model.sample(16)               # new images from the prior
-        images = model.sample(16, label=3)      # of one class, if the model knows classes
-        images = model.sample(16, like=x)       # from the aggregate posterior of images
-
-    Raises:
-        UsageError: the folder holds no run.
-        CheckpointError: its best model cannot be read.
-    """
-    from models import build_model
-    from utils.experiment import load_model
-
-    return load_model(Path(folder), build_model)
-
-
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal without ± must do, too
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal may lack characters
     code = main()
     if processes():
         # Threads of gloo can outlive the process group, and abort a process that has done its work as it is torn down.

@@ -24,20 +24,19 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from models import build_model
-from utils.config.command_line import parse, parse_options
+from utils.config.command_line import parse_options, parse_run
 from utils.config.config import Config
 from utils.config.flags import UsageError, flag, nearest
-from utils.experiment import prepare
-from utils.measure.evaluation import ROWS, estimate_log_px
-from utils.run.folder import RunDir
-from utils.run.progress import Progress
-from utils.tables.layout import table
-from utils.train.adam import Adam
-from utils.train.batches import TrainingImages, fixed_images
-from utils.training_utils import train_epoch
+from utils.experiment import Experiment
+from utils.measure.conditions import Conditions
+from utils.measure.log_px import ROWS, estimate_log_px
+from utils.run.checkpoints import Progress
+from utils.run.interrupts import StopRequest
+from utils.tables.layout import Table, as_text
+from utils.train.batches import TrainingImages
+from utils.training_utils import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 MEBIBYTE = 2**20
@@ -74,9 +73,7 @@ class Setting:
 
     def config(self, line: str) -> Config:
         """The run that these flags describe, on MNIST."""
-        config = parse([*line.split(), "-d", "mnist", "--data_dir", self.data_dir, "--device", "cpu"])
-        assert isinstance(config, Config)
-        return config
+        return parse_run([*line.split(), "-d", "mnist", "--data_dir", self.data_dir, "--device", "cpu"])
 
     def clock(self) -> float:
         """Processor time on one thread, which other programs hardly touch; else seconds on the wall."""
@@ -99,22 +96,23 @@ def ratio(found: dict[str, list[float]], above: str, below: str) -> float:
     return statistics.median(a / b for a, b in zip(found[above], found[below], strict=True))
 
 
-def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], Tensor]]:
+def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], None]]:
     """A model for MNIST, and a function that trains it for `STEPS` steps as a run does."""
     config = setting.config(line)
-    data, model, how = prepare(config, build_model)
-    data.train.images = data.train.images[: STEPS * config.batch_size]
-    images = TrainingImages(data.train, once=False, batch_size=config.batch_size, **how)
-    optimizer = Adam(model.parameters(), config.lr)
-    store = RunDir(config)  # nothing is stored before an epoch ends
-    trained: Any = model
+    experiment = Experiment.prepare(config, StopRequest())
+    model, split = experiment.model, experiment.data.train
+    split.images = split.images[: STEPS * config.batch_size]
+    images = TrainingImages(split, experiment.preparation, config.batch_size)
+    step: Any = model
     if config.compile:
-        from utils.train.compiling import Compiled
+        from utils.train.compiling import compiled_step
 
-        trained = Compiled(model, images)
+        step = compiled_step(model, images)
+    trainer = Trainer(model, images, config, experiment.run, experiment.console, dict, step=step)
 
-    def train() -> Tensor:
-        return train_epoch(trained, optimizer, images, 1.0, config, Progress(), None, store, lambda: None)
+    def train() -> None:  # nothing is written before an epoch ends
+        trainer.progress, trainer.sums = Progress(), None
+        trainer.train_epoch()
 
     return model, train
 
@@ -196,8 +194,8 @@ def bench_product(setting: Setting) -> list[Row]:
 def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[Row]:
     """log p(x) of a vMF model against decoding as many latents and one log-likelihood of each."""
     config = setting.config("-n vmf -z 10")
-    data, model, how = prepare(config, build_model)
-    test = fixed_images(data.test, purpose="test", **how)[: 2 * count]
+    experiment = Experiment.prepare(config, StopRequest())
+    model, test, conditions = experiment.model, experiment.test_images[: 2 * count], Conditions(1)
     latents = model.latent.prior().sample((ROWS // 100, 100))
     pixels = test[:100].flatten(1)
 
@@ -208,10 +206,10 @@ def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[R
 
     found = setting.interleaved(
         {
-            "estimate": lambda: estimate_log_px(model, test[:count], k, 1),
+            "estimate": lambda: estimate_log_px(model, test[:count], k, conditions),
             "decoding": decode,
-            "twice the images": lambda: estimate_log_px(model, test, k, 1),
-            "twice K": lambda: estimate_log_px(model, test[:count], 2 * k, 1),
+            "twice the images": lambda: estimate_log_px(model, test, k, conditions),
+            "twice K": lambda: estimate_log_px(model, test[:count], 2 * k, conditions),
         }
     )
     each = {name: statistics.median(times) / count / k * 1e6 for name, times in found.items()}
@@ -232,19 +230,19 @@ def in_process(lines: str, *arguments: str) -> str:
 
 MEMORY = """
 import re, sys
-from models import build_model
-from utils.train.batches import fixed_images
-from utils.config.command_line import parse
-from utils.config.config import Config
-from utils.measure.evaluation import estimate_log_px
-from utils.experiment import prepare
+from utils.config.command_line import parse_run
+from utils.experiment import Experiment
+from utils.measure.conditions import Conditions
+from utils.measure.log_px import estimate_log_px
+from utils.run.interrupts import StopRequest
 images, k, data_dir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-data, model, how = prepare(parse(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"]), build_model)
-test = fixed_images(data.test, purpose="test", **how)
+config = parse_run(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"])
+experiment = Experiment.prepare(config, StopRequest())
+test = experiment.test_images
 def highest():  # unlike getrusage, which begins with that of the process that started this one
     return re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
 before = highest()
-estimate_log_px(model, test[:images], k, 1)
+estimate_log_px(experiment.model, test[:images], k, Conditions(1))
 print(before, highest())
 """
 
@@ -352,24 +350,22 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {
 class Options:
     """The flags of `python -m benchmarks.bench`."""
 
-    data_dir: str = flag("--data_dir", "str", "how", "data", "folder with the data sets; MNIST has to be there")
+    data_dir: str = flag("--data_dir", str, "how", "data", "folder with the data sets; MNIST has to be there")
     threads: int = flag(
-        "--threads", "int", "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
+        "--threads", int, "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
     )
-    repetitions: int = flag("--repetitions", "int", "how", 15, "turns of a comparison", low=1, high=10**6)
-    json: str = flag("--json", "str", "how", str(Path(__file__).with_name("measured.json")), "file to write")
+    repetitions: int = flag("--repetitions", int, "how", 15, "turns of a comparison", low=1, high=10**6)
+    json: str = flag("--json", str, "how", str(Path(__file__).with_name("measured.json")), "file to write")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table and write its numbers; returns the exit code."""
     try:
         given, names = parse_options(
-            arguments,
-            Options,
-            "python -m benchmarks.bench [NAME...]",
-            "Measure the speed of training, of log p(x) and of the start. Names, all unless given: "
-            + ", ".join(BENCHMARKS),
-            "Exit codes: 0 done, 2 usage.",
+            arguments, Options,
+            usage="python -m benchmarks.bench [NAME...] [FLAGS]",
+            description="Measure the speed of training, of log p(x) and of the start.",
+            epilog=f"Names, all unless given: {', '.join(BENCHMARKS)}\nExit codes: 0 done, 2 usage.",
         )
         for name in names:
             if name not in BENCHMARKS:
@@ -385,7 +381,7 @@ def main(arguments: Sequence[str]) -> int:
         return "" if value is None else f"{value:.0f} {unit}" if unit == "MiB" else f"{value:.2f} {unit}"
 
     lines = [[row.what, *(cell(x, row.unit) for x in (row.value, row.must, row.aim)), row.detail] for row in rows]
-    print(table([["what", "measured", "must", "aim", ""], *lines]))
+    print(as_text(Table([["what", "measured", "must", "aim", ""], *lines])))
     facts: dict[str, Any] = {
         "python": platform.python_version(),
         "torch": torch.__version__,

@@ -16,13 +16,13 @@ them alike; in brackets the time of the von Mises-Fisher distribution over it. T
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from utils.config.command_line import parse_options
+from utils.config.flags import UsageError, flag
 
 SAMPLING_SHAPES = [(100, 11), (10_000, 3), (10_000, 11), (50_000, 41), (1000, 513)]
 KL_SHAPES = [(100, 11), (100_000, 11), (100_000, 41)]
@@ -144,10 +146,25 @@ def training_step(n: int, dim: int) -> dict[str, Timed]:
     return {"vMF": vmf, "Normal": gaussian}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0], allow_abbrev=False)
-    parser.add_argument("--seconds", type=float, default=4.0, help="time for each row (default 4)")
-    settings = parser.parse_args()
+@dataclass(frozen=True)
+class Options:
+    """The flags of `python benchmarks/bench_distributions.py`."""
+
+    seconds: float = flag("--seconds", float, "how", 4.0, "time for each row", above=0, high=1e5)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure and print the table; returns the exit code."""
+    try:
+        options, _ = parse_options(
+            arguments, Options, takes_words=False,
+            usage="python benchmarks/bench_distributions.py [FLAGS]",
+            description=(__doc__ or "").split("\n")[0],
+            epilog="Exit codes: 0 done, 2 usage.",
+        )
+    except UsageError as error:
+        print(f"benchmarks.bench_distributions: {error}", file=sys.stderr)
+        return 2
     keep_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -161,10 +178,11 @@ def main() -> None:
     print("| | batch x m | vMF | " + " | ".join(COLUMNS) + " |")
     print("|---|---|--:|" + "--:|" * len(COLUMNS))
     for label, make, (n, dim) in rows:
-        found = medians(make(n, dim), settings.seconds)
+        found = medians(make(n, dim), options.seconds)
         cells = [f"{found[c] * 1e3:.3g} ({found['vMF'] / found[c]:.2f})" if c in found else "" for c in COLUMNS]
         print(f"| {label} | {n} x {dim} | {found['vMF'] * 1e3:.3g} | " + " | ".join(cells) + " |", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Kind:
         settings: further settings that only models of this kind have.
         size: the setting that holds its intrinsic dimension.
         space: discrete codes in words, a template of settings.
+        unset: what that template says in place of a setting that is not given.
         density: whether prior and posterior have densities with respect to one measure; without, there is no
             importance-sampled log p(x).
         constant_kl: whether KL(q || p) is one number, whatever the image and the weights: `always`, `never`, or the
@@ -37,6 +39,7 @@ class Kind:
     settings: tuple[str, ...] = ()
     size: str = "z"
     space: str = ""
+    unset: Mapping[str, str] = field(default_factory=dict)
     density: bool = True
     constant_kl: str = "never"
     losses: tuple[str, ...] = ()
@@ -50,10 +53,22 @@ class Kind:
     def is_discrete(self) -> bool:
         return not self.symbol
 
+    def describe(self, dim: int, settings: Mapping[str, Any]) -> str:
+        """The latent space in symbols, such as `S^4` or `R^2`, or the codes in words.
+
+        Args:
+            dim: its intrinsic dimension.
+            settings: of the run.
+        """
+        if not self.is_discrete:
+            return f"{self.symbol}^{dim}"
+        given = {name: value for name, value in settings.items() if value is not None}
+        return self.space.format_map({**self.unset, **given})
+
     @property
     def all_settings(self) -> frozenset[str]:
         """Every setting that a model of this kind has and some other kinds lack."""
-        return frozenset((*self.arguments.values(), *self.settings)) - {"map_shape"}
+        return frozenset((self.size, *self.arguments.values(), *self.settings)) - {"map_shape"}
 
 
 def _sphere(title: str) -> Kind:
@@ -66,6 +81,7 @@ KINDS: dict[str, Kind] = {
     "vmf": _sphere("von Mises-Fisher"),
     "normal": Kind("normal", "R", {"covariance": "covariance_matrix"}),
     "powerspherical": _sphere("Power Spherical"),
+    "spcauchy": _sphere("spherical Cauchy"),
     "gumbel": Kind(
         "Gumbel-softmax",
         arguments={name: name for name in _GUMBEL},
@@ -79,6 +95,7 @@ KINDS: dict[str, Kind] = {
         settings=("code_dim", "commitment", "vq_prior", "vq_prior_epochs"),
         size="code_dim",
         space="{positions} of {codes} codes in R^{code_dim}",
+        unset={"positions": "a map"},
         density=False,
         constant_kl="always",
         losses=("commitment",),

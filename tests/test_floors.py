@@ -6,12 +6,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 FLOORS = (
-    "hyperspherical_vae utils.files utils.data utils.model_utils utils.plotting_utils utils.seeds",
+    "utils.files hyperspherical_vae",
+    "utils.data utils.model_utils utils.plotting_utils utils.seeds",
     "utils.config",
-    "utils.load_data models utils.run",
+    "utils.load_data utils.run",
+    "models",
     "utils.train utils.classifying_utils utils.tables utils.figures",
     "utils.training_utils utils.measure utils.results utils.report",
-    "utils.experiment utils.revisit utils.sweep",
+    "utils.experiment",
+    "utils.revisit utils.sweep",
     "run_models benchmarks",
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}

@@ -7,11 +7,14 @@ import torch
 
 from hyperspherical_vae.latents import LATENTS
 from models import build_model
+from utils import model_utils
 from utils.config.command_line import parse
-from utils.measure.evaluation import evaluate_test
+from utils.measure.conditions import Conditions
+from utils.measure.elbo import evaluate_elbo
+from utils.measure.log_px import estimate_log_px
 from utils.run.checkpoints import load_checkpoint, save_checkpoint
 from utils.train.adam import Adam
-from utils.training_utils import extra_weights, objective
+from utils.training_utils import batch_weights, loss_weights, objective
 
 SHAPE = (1, 6, 5)
 IMAGES = SimpleNamespace(shape=SHAPE, levels=4, likelihood="bce", classes=3)
@@ -41,6 +44,12 @@ def built(line):
     return config, build_model(config, IMAGES)
 
 
+def evaluated(model, x):
+    conditions = Conditions(1)
+    log_px = estimate_log_px(model, x, 3, conditions).summary() if model.latent.has_density else {}
+    return {**evaluate_elbo(model, x, conditions).summary(), **log_px}
+
+
 def test_every_latent_is_covered():
     assert set(LATENTS) == {factor for line in SPACES.values() for factor, _ in parse(line.split()).factors}
 
@@ -57,10 +66,10 @@ def test_combination_trains_saves_loads_and_evaluates(space, networks, likelihoo
     before = {name: value.clone() for name, value in model.named_parameters()}
     optimizer = Adam(model.parameters(), 0.01)
     for _ in range(2):
-        terms = model.elbo_terms(*batch)
+        terms = model(*batch)
         assert terms.elbo.shape == (12,)
         assert all(extra.shape == (12,) for extra in terms.extra.values())
-        loss = objective(terms, 1.0, 0.0, extra_weights(config, batch))
+        loss = objective(terms, 1.0, 0.0, batch_weights(loss_weights(config), batch))
         optimizer.zero_grad()
         loss.backward()
         for name, parameter in model.named_parameters():
@@ -73,19 +82,19 @@ def test_combination_trains_saves_loads_and_evaluates(space, networks, likelihoo
     torch.manual_seed(5)
     fresh = build_model(config, IMAGES)
     fresh.load_state_dict(load_checkpoint(tmp_path / "model.pt"))
-    figures = evaluate_test(model, x, 3, seed=1)
-    assert evaluate_test(fresh, x, 3, seed=1) == figures
-    assert (figures["log_px"] is None) == (space == "vq")
-    assert figures["elbo"] == pytest.approx(figures["log_px_z"] - figures["kl"])
+    found, again = evaluated(model, x), evaluated(fresh, x)
+    assert again == found
+    assert ("log_px" in found) == (space != "vq")
+    assert found["elbo"] == pytest.approx(found["log_px_z"] - found["kl"])
 
 
 def test_unlabelled_images_give_the_classifier_no_gradient():
     _, model = built("-n vmf -z 2 --classifier")
     x = pixels("bce", 6)
-    terms = model.elbo_terms(x, torch.tensor([0, -1, 2, -1, -1, 1]))
+    terms = model(x, torch.tensor([0, -1, 2, -1, -1, 1]))
     entropy = terms.extra["cross_entropy"]
     assert (entropy == 0).tolist() == [False, True, False, True, True, False]
-    assert "cross_entropy" not in model.elbo_terms(x).extra
+    assert "cross_entropy" not in model(x).extra
 
 
 @pytest.mark.parametrize("space", SPACES)
@@ -109,6 +118,27 @@ def test_encode_decode_and_sample(space):
         assert codes.dtype == torch.int64
         assert codes.shape[0] == 12
         assert codes.max() < model.latent.code_count
+
+
+@pytest.mark.parametrize("rows", [1, 5, 12, 30, 1000])
+@pytest.mark.parametrize("loss", ["bce", "mse", "logistic"])
+@pytest.mark.parametrize("batch", [(), (7,), (2, 3)])
+def test_decoding_in_parts_changes_nothing_and_holds_no_more_rows_at_once(batch, loss, rows, monkeypatch):
+    _, model = built(f"-n vmf -z 2 -lf {loss}")
+    numbers = 30 * model.likelihood.params_per_pixel
+    x, z = pixels(loss), model.latent.prior().sample((*batch, 12))
+    expected, images = model.log_px_z(x, z).detach(), model.decode(z).detach()  # at once, as gradients are recorded
+    decoded = []
+    model.decoder.register_forward_hook(lambda decoder, given, params: decoded.append(params.numel()))
+    monkeypatch.setattr(model_utils, "_CACHED", rows * numbers)
+    with torch.no_grad():
+        found = model.log_px_z(x, z)
+        assert sum(decoded) == z.shape[:-1].numel() * numbers
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-4)
+        torch.testing.assert_close(model.decode(z), images)
+    assert found.shape == (*batch, 12)
+    assert images.shape == (*batch, 12, *SHAPE)
+    assert max(decoded) <= rows * numbers
 
 
 def test_sample_of_a_class_is_what_the_classifier_says():

@@ -84,7 +84,6 @@ def test_words_fill_the_request(line, field, value):
         ("--from a --label 3", ["--label 3", "--generate"]),
         ("--from a -rs 3", ["-rs 3", "--generate"]),
         ("--from a --figure latent", ["--figure", "--figures"]),
-        ("--figures latent", ["--figures", "--from"]),
         ("--generate 5 -n vmf", ["--generate", "--from"]),
     ],
 )
@@ -225,7 +224,7 @@ def test_what_the_run_lacks_is_one_line_and_writes_nothing(finished, look, capfd
 def test_no_run_and_no_finished_run_are_one_line(finished, look, capfd, tmp_path):
     code, _, err = look(str(tmp_path), capfd)
     assert code == 2
-    assert re.fullmatch(r".*holds no finished run\n", err)
+    assert re.fullmatch(r".*holds no run \(config.json is missing\)\n", err)
     code, _, err = look("no/such", capfd)
     assert code == 2
     assert f"--from no/such ({Path('no/such').absolute()}): there is no such folder\n" in err

@@ -129,7 +129,7 @@ def test_process_that_is_told_to_stop_says_how_to_go_on_and_does(run_models, tmp
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert "stopped by SIGTERM; to go on: python run_models.py" in errors
+    assert "stopped by SIGTERM; to resume: python run_models.py" in errors
     assert "Traceback" not in errors
     run = only_run(tmp_path)
     epochs = load_checkpoint(run / "checkpoints" / "last.pt")["progress"]["epoch"] + 2
@@ -143,16 +143,16 @@ def test_process_that_is_told_to_stop_says_how_to_go_on_and_does(run_models, tmp
 
 def test_run_that_another_process_finished_meanwhile_is_not_done_again(run_models, tmp_path, monkeypatch):
     import run_models as program
-    from utils import experiment
+    from utils.experiment import Experiment
 
-    given = experiment.prepare
+    prepare = Experiment.prepare
 
     def slowly(*arguments):
         monkeypatch.undo()
         assert program.main(["-ld", str(tmp_path / "results"), *f"{SMALL} -n normal -z 2".split()]) == 0
-        return given(*arguments)
+        return prepare(*arguments)
 
-    monkeypatch.setattr(experiment, "prepare", slowly)
+    monkeypatch.setattr(Experiment, "prepare", slowly)
     done = run_models(f"{SMALL} -n normal -z 2")
     assert done.returncode == 0
     assert done.stdout.count("epoch 3/3") == 1
@@ -199,6 +199,25 @@ def test_new_k_is_evaluated_beside_the_old_one(run_models, tmp_path):
     assert json.loads((run / "summary_k50.json").read_text())["test"]["k"] == 50
     assert "(K=50)" in run_models(f"{line} -lls 50").stdout
     assert "(K=5)" in run_models(f"{line} -lls 5").stdout
+
+
+@pytest.mark.parametrize(("names", "drawn"), [("none", set()), ("samples", {"samples.png"})])
+def test_only_the_figures_that_are_asked_for_are_drawn(run_models, tmp_path, names, drawn):
+    assert run_models(f"{SMALL} -n normal -z 2 --figures {names}").returncode == 0
+    assert {path.name for path in (only_run(tmp_path) / "figures").iterdir()} == drawn
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [("latnt", ["'latnt' is none of", "did you mean latent?"]), ("kappa", ["--figures kappa", "no sphere", "it has"])],
+)
+def test_figures_are_checked_before_training(run_models, tmp_path, names, parts):
+    done = run_models(f"{SMALL} -n normal -z 2 --figures {names}", every_figure=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    for part in parts:
+        assert part in done.stderr
+    assert not (tmp_path / "results").exists()
 
 
 def test_diverged_run_exits_with_3_and_everything_written(run_models, tmp_path):
@@ -272,10 +291,10 @@ def test_results_command_compares_runs(run_models, tmp_path):
 
 
 def test_saved_run_is_a_model(run_models, tmp_path):
-    from run_models import load_run
+    from models import load_model
 
     assert run_models(f"{SMALL} -zd s2,e1").returncode == 0
-    model, config = load_run(only_run(tmp_path))
+    model, config = load_model(only_run(tmp_path))
     assert config.space == "S^2 x R^1"
     images = model.decode(model.latent.prior().sample((5,)))
     assert images.shape == (5, 1, 8, 8)

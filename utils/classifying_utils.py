@@ -1,26 +1,46 @@
-"""What the latent space knows of classes: label selection, the latent classifier's accuracy, probes of embeddings.
+"""Classes in the latent space: choice of labelled images, accuracy of the classifier, probes of embeddings.
 
 scikit-learn is imported where it is used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 from torch.nn import functional as F
 
+from models import VAE
+from utils.config.config import Config
+from utils.config.flags import UsageError
+from utils.load_data import Data
 from utils.model_utils import evaluating
 from utils.seeds import derive_seed
-
-if TYPE_CHECKING:
-    from models import VAE
 
 # As in Davidson et al. 2018, Table 3: accuracies are means over this many random choices of labelled images.
 DRAWS = 20
 LABELLED = (100, 600, 1000)
 NEIGHBOURS = 5
+
+
+def check_labels(config: Config, data: Data) -> None:
+    """Refuse what needs labels where there are none, or not enough.
+
+    Raises:
+        UsageError: the data set has no labels, or --labels asks for more or fewer images than it can.
+    """
+    for flag, wanted in (("--classifier", config.classifier), ("--probe", config.probe)):
+        if wanted and data.train.labels is None:
+            raise UsageError(f"{flag}: the data set {config.dataset} has no labels; leave it out, or choose another -d")
+    if config.labels is not None and not data.classes <= config.labels <= len(data.train):
+        raise UsageError(
+            f"--labels {config.labels}: allowed with -d {config.dataset}: from {data.classes}, one of each class, to "
+            f"{len(data.train)}, all training images"
+        )
 
 
 def choose_labelled(labels: Tensor, n: int, seed: int) -> Tensor:
@@ -63,7 +83,7 @@ def training_labels(labels: Tensor, n: int | None, seed: int) -> Tensor:
 
 @torch.no_grad()
 def classifier_metrics(
-    model: VAE, images: Tensor, labels: Tensor, seed: int, samples: int = 10, batch_size: int = 1000
+    model: VAE, images: Tensor, labels: Tensor, seed: int, samples: int = 10
 ) -> dict[str, float]:
     """How well the classifier on the latent does on a split.
 
@@ -73,32 +93,34 @@ def classifier_metrics(
         labels: (N,).
         seed: fixes the samples.
         samples: draws of z per image whose class probabilities are averaged.
-        batch_size: images at a time.
 
     Returns:
         `accuracy` from the posterior's mode (on a sphere its mean direction), `accuracy_sampled` from class
         probabilities averaged over samples of z, and `cross_entropy` of the latter in nats.
     """
-    assert model.classifier is not None
+    classifier = model.classifier
+    assert classifier is not None
+
+    def log_probs(q: Distribution) -> Tensor:
+        """Log-probabilities of the classes (B, 2, Y): at the mode, and averaged over samples."""
+        sampled = F.log_softmax(classifier(q.sample((samples,))), -1).logsumexp(0) - math.log(samples)
+        return torch.stack([F.log_softmax(classifier(q.mode), -1), sampled], 1)
+
     torch.manual_seed(derive_seed(seed, "classifier"))
-    sums = torch.zeros(3, dtype=torch.float64, device=images.device)
-    with evaluating(model):
-        for x, y in zip(images.split(batch_size), labels.to(images.device).split(batch_size), strict=True):
-            q = model.posterior(x)
-            log_probs = F.log_softmax(model.classifier(q.sample((samples,))), -1).logsumexp(0)
-            log_probs = log_probs - torch.tensor(samples).log()
-            at_mode = model.classifier(q.mode).argmax(-1)
-            correct = [(at_mode == y).sum(), (log_probs.argmax(-1) == y).sum()]
-            sums += torch.stack([*correct, F.nll_loss(log_probs, y, reduction="sum")]).double()
-    accuracy, sampled, cross_entropy = (sums / len(images)).tolist()
-    return {"accuracy": accuracy, "accuracy_sampled": sampled, "cross_entropy": cross_entropy}
+    at_mode, sampled = of_posteriors(model, images, log_probs).unbind(1)
+    y = labels.to(images.device)
+    accuracy, accuracy_sampled = ((found.argmax(-1) == y).double().mean().item() for found in (at_mode, sampled))
+    cross_entropy = F.nll_loss(sampled.double(), y).item()
+    return {"accuracy": accuracy, "accuracy_sampled": accuracy_sampled, "cross_entropy": cross_entropy}
 
 
 @torch.no_grad()
-def embed(model: VAE, images: Tensor, batch_size: int = 1000) -> Tensor:
-    """Posterior modes of images (N, C, H, W): (N, D); on a sphere the mean direction times the radius."""
+def of_posteriors(
+    model: VAE, images: Tensor, what: Callable[[Distribution], Tensor], batch_size: int = 1000
+) -> Tensor:
+    """What a function gives of the posteriors of many images (N, C, H, W), such as their modes (N, D)."""
     with evaluating(model):
-        return torch.cat([model.posterior(x).mode for x in images.split(batch_size)])
+        return torch.cat([what(model.posterior(x)) for x in images.split(batch_size)])
 
 
 def probe(

@@ -1,308 +1,434 @@
-"""The course of a run: data, model, training, evaluation, figures, summary.
-
-Which model a configuration describes is told by the caller (`build_model`), so that nothing here depends on it.
-"""
+"""The course of a run: data, model, training, evaluation, figures, summary."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from hyperspherical_vae.latents import CodebookLatent
-from utils.classifying_utils import training_labels
-from utils.config.config import Config
-from utils.config.flags import UsageError
+from hyperspherical_vae.kinds import KINDS
+from hyperspherical_vae.latents.code_priors import CodePrior
+from models import VAE, ELBOTerms, Images, build_model
+from utils.classifying_utils import (
+    check_labels,
+    choose_labelled,
+    classifier_metrics,
+    of_posteriors,
+    probe,
+    training_labels,
+)
+from utils.config.config import NO_FIGURES, Config
+from utils.config.flags import UsageError, nearest
 from utils.config.schedule import warm_up
-from utils.figures.registry import draw
+from utils.figures import registry
 from utils.figures.subject import Subject
-from utils.load_data import Data, load_data
-from utils.measure.evaluation import evaluate_elbo, evaluate_test
-from utils.measure.system_metrics import check_labels, probe_metrics, system_metrics, validation_metrics
+from utils.load_data import Data, Split, load_data
+from utils.measure.code_prior import code_prior_metrics, fit_by_gradient
+from utils.measure.conditions import Conditions
+from utils.measure.elbo import SplitTerms, active_units, evaluate_elbo
+from utils.measure.log_px import estimate_log_px
 from utils.model_utils import count_parameters
-from utils.run.checkpoints import load_newest
+from utils.run.checkpoints import CheckpointError, Progress, load_checkpoint, save_checkpoint
 from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.image_log_px import read_log_px, write_log_px
 from utils.run.interrupts import StopRequest
-from utils.run.progress import Progress
-from utils.run.records import read_config, read_json, read_metrics
+from utils.run.records import read_metrics
 from utils.run.tensorboard import check_installed, scalar_writer, write_figures
 from utils.seeds import derive_seed
-from utils.train.batches import TrainingImages, fixed_images
-from utils.train.devices import choose_device
+from utils.train.batches import Preparation, TrainingImages
 from utils.train.peers import ALONE, Alone
-from utils.training_utils import fit, stops_early
-
-if TYPE_CHECKING:
-    from models import VAE
-
-# What `models.Images` asks for; kept with a run, so that its model can be rebuilt without the images.
-IMAGE_FACTS = ("shape", "levels", "likelihood", "classes", "class_names")
-
-# How earlier versions called likelihoods in `env.json`.
-OLD_SPELLINGS = {"bernoulli": "bce", "gaussian": "mse"}
+from utils.training_utils import Trainer, is_trained
 
 # Importance samples for the log p(x) of every validation that -vll asks for.
 VALIDATION_K = 10
 
-BuildModel = Callable[[Config, Any], "VAE"]
+# The probe learns from embeddings of so many training images; more change nothing and take time.
+PROBED = 10_000
 
 
-def prepare(
-    config: Config, build_model: BuildModel, data: Data | None = None, peers: Alone = ALONE
-) -> tuple[Data, VAE, dict[str, Any]]:
-    """The data, the model with its initial weights, and how images are to be prepared for it.
-
-    Args:
-        config: the run.
-        build_model: makes the model that a configuration describes.
-        data: the data set of the run, where it is loaded already.
-        peers: the processes that share the run.
+def choose_device(name: str) -> torch.device:
+    """The device that `--device` names: `auto` takes CUDA if there is a card.
 
     Raises:
-        UsageError: the device is not there, or the labels that the run needs are not.
-        DataError: the data cannot be had.
+        UsageError: it is not there.
     """
-    if config.tensorboard:
-        check_installed()
-    device = peers.device(choose_device(config.device))
-    if data is None:
-        if peers.rank:
-            peers.wait()  # the first one may have to download
-        data = load_data(
-            config.dataset,
-            config.data_dir,
-            allow_unverified=config.allow_unverified,
-            image_size=config.image_size,
-            grey=config.grey,
-        )
-        if not peers.rank:
-            peers.wait()
-    check_labels(config, data)
-    peers.check(config, len(data.train))
-    if config.compile:
-        from utils.train.compiling import check_compiler
-
-        check_compiler(device)
-    torch.manual_seed(derive_seed(config.rs, "weights"))
-    model = build_model(config, data).to(device)
-    binary = model.likelihood.binary or config.binarize
-    return data, model, {"levels": data.levels, "binary": binary, "seed": config.rs, "device": device}
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: this machine has no CUDA device that torch can use; allowed here: auto, cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def execute(
-    config: Config,
-    run: RunDir,
-    console: Console,
-    stop: StopRequest,
-    data: Data,
-    model: VAE,
-    how: dict[str, Any],
-    peers: Alone = ALONE,
-) -> dict[str, Any]:
-    """Train (or go on training), evaluate and draw; what is done already is not done again.
+def check_figures(names: Sequence[str], config: Config, place: str = "") -> None:
+    """Refuse figures that this run does not offer.
 
     Args:
+        names: of figures.
         config: the run.
+        place: where the run is, for the message.
+
+    Raises:
+        UsageError: a name is unknown, or runs of this kind have no such figure.
+    """
+    figures = registry.FIGURES
+    for name in names:  # before any that does not fit, which may be named rightly
+        if name not in figures:
+            raise UsageError(f"--figures: {name!r} is none of {', '.join(figures)}{nearest(name, figures)}")
+    for name in names:
+        if misfit := figures[name].misfit(config):
+            fitting = ", ".join(other for other, picture in figures.items() if not picture.misfit(config))
+            raise UsageError(f"--figures {name}: {misfit}{place}; it has {fitting}")
+
+
+@dataclass
+class Experiment:
+    """A run, and all that it works with.
+
+    Attributes:
+        config: the run.
+        data: its data set.
+        model: in training or trained; its parameters are on the device where everything is computed.
         run: its folder.
         console: where to report.
         stop: what signals ask for.
-        data, model, how: what `prepare` returned.
-        peers: the processes that share the run.
-
-    Returns:
-        The summary, which is also written.
-
-    Raises:
-        UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
+        processes: the processes that share the run.
     """
-    with peers.holding(run):
-        return _execute(config, run, console, stop, data, model, how, peers)
 
+    config: Config
+    data: Data
+    model: VAE
+    run: RunDir
+    console: Console
+    stop: StopRequest
+    processes: Alone = ALONE
 
-def _execute(
-    config: Config,
-    run: RunDir,
-    console: Console,
-    stop: StopRequest,
-    data: Data,
-    model: VAE,
-    how: dict[str, Any],
-    peers: Alone,
-) -> dict[str, Any]:
-    peers.wait()
-    if (summary := run.result()) is not None:  # another process did it while this one was preparing
-        return summary
-    if run.moved_to:
-        console.say(f"the run that was here is now {run.moved_to}")
-    state = run.load_furthest() if run.started else None
-    peers.wait()  # nobody reads what the first one is about to write
-    device = str(how["device"]) + (f", one of {peers.size} processes" if peers.size > 1 else "")
-    console.head(
-        {
-            "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
-            "validate / test",
-            **{f"note {number}": note for number, note in enumerate([*data.notes, *_notes(config, data)], 1)},
-            "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
-            "parameters": f"{count_parameters(model):,}",
-            "device": device,
-            "seed": str(config.rs),
-            "folder": str(run.path) + (f" ({_so_far(config, Progress(**state['progress']))})" if state else ""),
-        }
-    )
-    if not peers.rank:
-        run.write_start(device, {name: getattr(data, name) for name in IMAGE_FACTS})
+    @classmethod
+    def prepare(
+        cls, config: Config, stop: StopRequest, processes: Alone = ALONE, data: Data | None = None
+    ) -> Experiment:
+        """An experiment whose model has its initial weights; nothing is written.
+
+        Args:
+            config: the run.
+            stop: what signals ask for.
+            processes: the processes that share the run.
+            data: its data set, where it is loaded already.
+
+        Raises:
+            UsageError: the device is not there, or the labels that the run needs are not, or it has no such figure.
+            DataError: the data cannot be had.
+        """
         if config.tensorboard:
-            run.listeners.append(scalar_writer(run.board, state["progress"]["epoch"] if state else 0))
-    labels = None
-    if config.classifier and data.train.labels is not None:
-        labels = training_labels(data.train.labels, config.labels, config.rs)
-    train = TrainingImages(
-        data.train, once=config.binarize, batch_size=config.batch_size, labels=labels, peers=peers, **how
-    )
-    val = fixed_images(data.val, purpose="val", **how)
-    trained = peers.replica(model)
-    if config.compile and not (state and _is_trained(config, Progress(**state["progress"]))):
-        from utils.train.compiling import Compiled
+            check_installed()
+        if config.figures != (NO_FIGURES,):
+            check_figures(config.figures or (), config)
+        device = processes.device(choose_device(config.device))
+        if data is None:
+            if processes.rank:
+                processes.wait()  # the first one may have to download
+            data = load_data(config)
+            if not processes.rank:
+                processes.wait()
+        check_labels(config, data)
+        processes.check(config, len(data.train))
+        if config.compile:
+            from utils.train.compiling import check_compiler
 
-        trained = Compiled(model, train)  # before signals have to wait for the end of a step
-    try:
-        with stop.deferred():
-            progress, diverged = fit(
-                trained,
-                train,
-                lambda: validation_metrics(
-                    model, val, data.val.labels, config.rs, VALIDATION_K * config.val_nll, stop.check, peers
-                ),
-                config,
-                peers.store(run),
-                console,
-                stop.check,
-                state,
-                examine=lambda images: evaluate_elbo(model, images, config.rs).summary(),
-                peers=peers,
-            )
-    finally:
-        console.end()  # what is said next must not share the line of the bar
-    if diverged:
-        console.diverged(progress, run.diverged)
-    summary = {
-        "status": "diverged" if diverged else "complete",
-        "epochs": progress.epoch,
-        "best_epoch": progress.best_epoch,
-        "seconds": progress.seconds,
-        "restarts": progress.restarts,
-        "test": None,
-    }
-    peers.wait()  # until the best model is written
-    if progress.best_epoch:
-        return finish(config, run, console, model, data, how, summary, peers)
-    return summary if peers.rank else run.write_result(summary)
+            check_compiler(device)
+        torch.manual_seed(derive_seed(config.rs, "weights"))
+        model = build_model(config, Images.of(data)).to(device)
+        return cls(config, data, model, RunDir(config), Console(config), stop, processes)
 
+    @property
+    def preparation(self) -> Preparation:
+        """How images become what the model sees."""
+        binary = self.model.likelihood.binary or self.config.binarize
+        device = next(self.model.parameters()).device
+        return Preparation(self.data.levels, binary, self.config.rs, device)
 
-def _notes(config: Config, data: Data) -> list[str]:
-    """What may surprise the user."""
-    notes = []
-    if config.batch_size > len(data.train):
-        notes.append(
-            f"-bs {config.batch_size} is more than the {len(data.train):,} training images: an epoch is a single step "
-            "on all of them"
+    @property
+    def conditions(self) -> Conditions:
+        """How the model is evaluated."""
+        return Conditions(self.config.rs, self.stop.check, self.processes)
+
+    @functools.cached_property
+    def val_images(self) -> Tensor:
+        """The validation images as the model sees them, (M, C, H, W)."""
+        return self.preparation.fixed(self.data.val, "val")
+
+    @functools.cached_property
+    def test_images(self) -> Tensor:
+        """The test images as the model sees them, (N, C, H, W)."""
+        return self.preparation.fixed(self.data.test, "test")
+
+    @functools.cached_property
+    def test_terms(self) -> SplitTerms:
+        """The ELBO of the test images and where they lie in the latent space, with the best model."""
+        return evaluate_elbo(self.model, self.test_images, self.conditions)
+
+    def execute(self) -> dict[str, Any]:
+        """Train (or resume training), evaluate and draw; what is done already is not done again.
+
+        Returns:
+            The summary, which is also written.
+
+        Raises:
+            UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
+        """
+        with self.processes.holding(self.run):
+            self.processes.wait()
+            if (summary := self.run.result()) is not None:  # another process did it while this one was preparing
+                return summary
+            if self.run.moved_to:
+                self.console.say(f"the run that was here is now {self.run.moved_to}")
+            summary = self.train()
+            self.processes.wait()  # until the best model is written
+            if summary["best_epoch"]:
+                return self.finish(summary)
+            return summary if self.processes.rank else self.run.write_result(summary)
+
+    def train(self) -> dict[str, Any]:
+        """Train from where the folder's checkpoints are; returns the summary, without test metrics."""
+        config, data, run, first = self.config, self.data, self.run, not self.processes.rank
+        state = run.load_furthest() if run.started else None
+        progress = Progress(**state["progress"]) if state else Progress()
+        self.processes.wait()  # nobody reads what the first one is about to write
+        self._say_head(progress if state else None)
+        if first:
+            run.write_start(self._device, dataclasses.asdict(Images.of(data)))
+            if config.tensorboard:
+                run.listeners.append(scalar_writer(run.board, progress.epoch))
+        labels = data.train.labels if config.classifier else None
+        if labels is not None:
+            labels = training_labels(labels, config.labels, config.rs)
+        images = TrainingImages(
+            data.train, self.preparation, config.batch_size, config.binarize, labels, self.processes
         )
-    if config.compile:
-        notes.append("the training step is compiled first, which takes some ten seconds for each size of a batch")
-    return notes
+        step: Callable[..., ELBOTerms] = self.processes.replica(self.model)
+        if config.compile and not is_trained(config, progress):
+            from utils.train.compiling import compiled_step
 
-
-def _so_far(config: Config, progress: Progress) -> str:
-    """How far the training of a run that began earlier has come."""
-    return "trained already" if _is_trained(config, progress) else f"resuming after epoch {progress.epoch}"
-
-
-def _is_trained(config: Config, progress: Progress) -> bool:
-    """Whether no epoch is left to train."""
-    return progress.epoch >= config.epochs or stops_early(config, progress)
-
-
-def finish(
-    config: Config,
-    run: RunDir,
-    console: Console,
-    model: VAE,
-    data: Data,
-    how: dict[str, Any],
-    summary: dict[str, Any],
-    peers: Alone,
-) -> dict[str, Any]:
-    """Evaluate the best model on the test images, draw the figures and write the summary; returns that.
-
-    What an earlier evaluation with as many importance samples found is not done again.
-    """
-
-    def on_block(done: int, total: int) -> None:
-        console.counting("log p(x)", done, total)
-
-    best = run.load_best()
-    best_epoch = best["progress"]["best_epoch"]  # before that of `summary` where the best was damaged
-    partial = run.partial_log_px(best)
-    model.load_state_dict(best["model"])
-    model.eval()
-    test = fixed_images(data.test, purpose="test", **how)
-    result = run.evaluated()
-    if result is None:
-        figures = evaluate_test(
-            model,
-            test,
-            config.ll_sample,
-            config.rs,
-            on_block,
-            partial,
-            None if peers.rank else lambda values: write_log_px(run.path, config.ll_sample, best_epoch, values),
-            peers,
-        )
-        if peers.rank:  # the first one does what is not shared
-            return {**summary, "test": figures}
-        figures |= system_metrics(config, run, model, data, how, test, console)
-        subject = Subject(
-            model,
+            step = compiled_step(self.model, images)  # before signals have to wait for the end of a step
+        trainer = Trainer(
+            self.model,
+            images,
             config,
-            test,
-            data.test.labels,
-            data.class_names,
-            read_metrics(run.metrics_path),
-            best_epoch,
-            read_log_px(run.path, best_epoch),
+            self.processes.store(run),
+            self.console,
+            self.validate,
+            examine=lambda batch: evaluate_elbo(self.model, batch, Conditions(config.rs)).summary(),
+            check_stop=self.stop.check,
+            peers=self.processes,
+            step=step,
         )
-        for reason in draw(subject, run.figures, pdf=config.pdf).refused:
-            console.say(reason)
-        if config.tensorboard:
-            write_figures(run.board, run.figures, best_epoch)
-        told = {"best_epoch": best_epoch, "warm_up": warm_up(config, best_epoch), "space": config.space}
-        result = {**summary, **told, "test": figures}
-    if peers.rank:
-        return result
-    if config.probe:
-        result["probe"] = probe_metrics(config, model, data, how, test)
-    written = run.write_result(result)
-    partial.remove()
-    return written
+        try:
+            with self.stop.deferred():
+                diverged = trainer.fit(state)
+        finally:
+            self.console.end()  # what is said next must not share the line of the bar
+        progress = trainer.progress
+        if diverged:
+            self.console.diverged(progress, run.diverged)
+        return {
+            "status": "diverged" if diverged else "complete",
+            "epochs": progress.epoch,
+            "best_epoch": progress.best_epoch,
+            "seconds": progress.seconds,
+            "restarts": progress.restarts,
+            "test": None,
+        }
 
+    def validate(self) -> dict[str, Any]:
+        """Metrics of the model as it is on the validation images."""
+        found = evaluate_elbo(self.model, self.val_images, self.conditions).summary()
+        if self.config.val_nll:
+            found |= estimate_log_px(self.model, self.val_images, VALIDATION_K, self.conditions).summary()
+        return found | self._accuracy(self.val_images, self.data.val.labels)
 
-def load_model(path: Path, build_model: BuildModel) -> tuple[VAE, Config]:
-    """The best model of a run, ready to use, and its configuration; see `run_models.load_run`."""
-    env, config = read_json(path / "env.json"), read_config(path)
-    if env is None or "images" not in env or config is None:
-        raise UsageError(f"{path}: holds no run; give the folder that contains config.json and env.json")
-    images = SimpleNamespace(**env["images"])
-    images.likelihood = OLD_SPELLINGS.get(images.likelihood, images.likelihood)
-    images.shape = tuple(images.shape)
-    model = build_model(config, images)
-    model.load_state_dict(load_newest(path / "checkpoints" / "best.pt")[0]["model"])
-    if config.vq_prior is not None and (path / "checkpoints" / "code_prior.pt").exists():
-        kept = load_newest(path / "checkpoints" / "code_prior.pt")[0]
-        assert isinstance(model.latent, CodebookLatent)
-        model.latent.add_code_prior(config.vq_prior, images.classes).load_state_dict(kept["prior"])
-    return model.eval(), config
+    def _accuracy(self, images: Tensor, labels: Tensor | None) -> dict[str, Any]:
+        """How well the model's classifier does, where there is one and the images have labels."""
+        if self.model.classifier is None or labels is None:
+            return {}
+        return classifier_metrics(self.model, images, labels, self.config.rs)
+
+    @property
+    def _device(self) -> str:
+        """Where this run computes, in words."""
+        shared = f", one of {self.processes.size} processes" if self.processes.size > 1 else ""
+        return f"{self.preparation.device}{shared}"
+
+    def _say_head(self, progress: Progress | None) -> None:
+        """Report what is about to run.
+
+        Args:
+            progress: how far a run has come that began earlier.
+        """
+        config, data = self.config, self.data
+        so_far = ""
+        if progress:
+            trained = is_trained(config, progress)
+            so_far = f" ({'trained already' if trained else f'resuming after epoch {progress.epoch}'})"
+        notes = list(data.notes)
+        if config.batch_size > len(data.train):
+            notes.append(
+                f"-bs {config.batch_size} is more than the {len(data.train):,} training images: an epoch is a single "
+                "step on all of them"
+            )
+        if self.preparation.device.type == "cpu" and (note := self.run.note_on_products()):
+            notes.append(note)
+        if config.compile:
+            notes.append("the training step is compiled first, which takes some ten seconds for each size of a batch")
+        self.console.head(
+            {
+                "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
+                "validate / test",
+                **{f"note {number}": note for number, note in enumerate(notes, 1)},
+                "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
+                "parameters": f"{count_parameters(self.model):,}",
+                "device": self._device,
+                "seed": str(config.rs),
+                "folder": f"{self.run.path}{so_far}",
+            }
+        )
+
+    def finish(self, summary: dict[str, Any]) -> dict[str, Any]:
+        """Evaluate the best model on the test images, draw the figures and write the summary; returns that.
+
+        What an earlier evaluation with as many importance samples found is not done again.
+
+        Args:
+            summary: of the training.
+        """
+        best, config, first = self.run.load_best(), self.config, not self.processes.rank
+        best_epoch = best["progress"]["best_epoch"]  # before that of `summary` where the best was damaged
+        self.model.load_state_dict(best["model"])
+        self.model.eval()
+        modes = self.test_terms.modes  # computed by all processes, also where the first one alone needs them
+        result = self.run.evaluated()
+        if result is None:
+            trained = {"best_epoch": best_epoch, "warm_up": warm_up(config, best_epoch), "space": config.space}
+            result = {**summary, **trained, "test": self.evaluate(best)}
+            if first:  # it does what is not shared
+                result["test"] |= self._classes_and_codes(best_epoch)
+                subject = self.subject(best_epoch, modes)
+                for reason in registry.draw(subject, self.run.figures, config.figures, config.pdf).refused:
+                    self.console.say(reason)
+                if config.tensorboard:
+                    write_figures(self.run.board, self.run.figures, best_epoch)
+        if not first:
+            return result
+        if config.probe:
+            result["probe"] = self._probe(modes)
+        return self.write(result, best)
+
+    def write(self, result: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
+        """Write the result of the best model, of which no partial one is needed any more; returns what was written."""
+        written = self.run.write_result(result)
+        self.run.partial_log_px(best).remove()
+        return written
+
+    def evaluate(self, best: dict[str, Any]) -> dict[str, Any]:
+        """The metrics of the ELBO and log p(x) of the test images.
+
+        Args:
+            best: the checkpoint that the model is from.
+        """
+        k, latent, log_px = self.config.ll_sample, self.model.latent, None
+        if latent.has_density:
+            log_px = estimate_log_px(
+                self.model,
+                self.test_images,
+                k,
+                self.conditions,
+                lambda done, total: self.console.counting("log p(x)", done, total),
+                self.run.partial_log_px(best),
+            )
+            if not self.processes.rank:
+                write_log_px(self.run.path, k, best["progress"]["best_epoch"], log_px.values)
+        variance, terms = latent.prior().variance, self.test_terms
+        return {
+            "n": len(self.test_images),
+            **terms.summary(),
+            **(log_px.summary() if log_px else {"log_px": None, "log_px_se": None, "k": k, "ess": None}),
+            "kl_is_constant": latent.kl_is_constant,
+            "active_units": active_units(terms.means, variance),
+            "units": len(variance),
+        }
+
+    def _classes_and_codes(self, best_epoch: int) -> dict[str, Any]:
+        """Test metrics of the classifier and of the prior over codes, which is fitted first."""
+        config, labels, terms = self.config, self.data.test.labels, self.test_terms
+        found = self._accuracy(self.test_images, labels)
+        if config.vq_prior is not None:
+            prior = self._fitted_code_prior(config.vq_prior, best_epoch)
+            assert terms.codes is not None
+            metrics = code_prior_metrics(prior, terms.codes, labels, terms.log_px_z)
+            found["code_prior"] = {"kind": config.vq_prior, **metrics}
+        return found
+
+    def _fitted_code_prior(self, kind: str, best_epoch: int) -> CodePrior:
+        """Give the model a fitted prior over codes: that in the run's folder if it is of this model, or a new one."""
+        config, data, path = self.config, self.data, self.run.code_prior
+        torch.manual_seed(derive_seed(config.rs, "code prior"))
+        prior = self.model.latent.add_code_prior(kind, data.classes)
+        with contextlib.suppress(CheckpointError):  # there is none yet, or it has to be made again
+            fitted = load_checkpoint(path)
+            if fitted["best_epoch"] == best_epoch:
+                prior.load_state_dict(fitted["prior"])
+                return prior
+        images = self.preparation.fixed(data.train, "code prior"), self.val_images
+        codes, val_codes = (of_posteriors(self.model, split, self.model.latent.codes) for split in images)
+        labels = None if data.train.labels is None else data.train.labels.to(codes.device)
+        if prior.is_counted:
+            prior.count(codes, labels)
+        else:
+            for done in fit_by_gradient(prior, codes, labels, val_codes, config.vq_prior_epochs, config.rs):
+                self.console.counting("epochs of the prior over codes", done, config.vq_prior_epochs)
+        save_checkpoint(path, {"best_epoch": best_epoch, "prior": prior.state_dict()})
+        return prior
+
+    def _probe(self, test: Tensor) -> dict[str, Any]:
+        """Accuracy of nearest neighbours and logistic regression on embeddings; see `classifying_utils.probe`.
+
+        Args:
+            test: embeddings of the test images, (N, D).
+        """
+        config, train, test_labels = self.config, self.data.train, self.data.test.labels
+        assert train.labels is not None
+        assert test_labels is not None
+        images, labels = train.images, train.labels
+        if len(train) > PROBED:
+            chosen = choose_labelled(labels, PROBED, derive_seed(config.rs, "probed"))
+            images, labels = images[chosen], labels[chosen]
+        images = self.preparation.fixed(Split(images, labels), "probe")
+        embeddings = of_posteriors(self.model, images, lambda q: q.mode)
+        (kind, _), *others = config.factors
+        return probe(embeddings, labels, test, test_labels, KINDS[kind].is_sphere and not others, config.rs)
+
+    def subject(
+        self, best_epoch: int, embeddings: Tensor | None = None, kappas: tuple[float, ...] | None = None
+    ) -> Subject:
+        """The run, to be drawn.
+
+        Args:
+            best_epoch: the epoch that the model is from.
+            embeddings: modes of the posteriors of all test images, (N, D), where they are computed already.
+            kappas: concentrations to decode at, or None for some around the learned one.
+        """
+        return Subject(
+            self.model,
+            self.config,
+            self.test_images,
+            self.data.test.labels,
+            self.data.class_names,
+            read_metrics(self.run.metrics_path),
+            best_epoch,
+            read_log_px(self.run.path, best_epoch),
+            kappas,
+            embeddings,
+        )

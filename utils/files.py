@@ -11,9 +11,6 @@ from pathlib import Path
 def write_atomically(path: Path, content: bytes | memoryview, keep: Path | None = None) -> None:
     """Replace a file by new content, or leave it as it was.
 
-    The content goes to a temporary file in the same folder, is flushed to the disk and then renamed, so that a reader
-    sees the old file or the new one and never a part.
-
     Args:
         path: the file.
         content: its new content.
@@ -22,19 +19,35 @@ def write_atomically(path: Path, content: bytes | memoryview, keep: Path | None 
     Raises:
         OSError: the content could not be written, naming `path`; the temporary file is gone again.
     """
+    with replacing(path, keep) as temporary, naming(path):
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, keep: Path | None = None) -> Iterator[Path]:
+    """Give a temporary file in the same folder to write to, which replaces `path` if no error is raised meanwhile.
+
+    It is flushed to the disk before it is renamed, so that a reader sees the old file or the new one and never a part.
+
+    Args:
+        path: the file to replace.
+        keep: where the old file is kept, if at all.
+
+    Raises:
+        OSError: the file could not be replaced, naming `path`; the temporary file is gone again.
+    """
     temporary = temporary_of(path)
-    with naming(path):
-        try:
-            with open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
+    try:
+        yield temporary
+        with naming(path):
+            with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
             if keep is not None and path.exists():
                 _keep(path, keep)
             os.replace(temporary, path)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 @contextlib.contextmanager

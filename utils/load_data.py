@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.data.catalogue import DATASETS, DataSpec
-from utils.data.files import DataError, DataRequest, DataUsageError, missing_files, missing_text, stored_forms
+from utils.data.dataset import Arrays, DataSet, Source
+from utils.data.files import DataError, DataUsageError, is_stored, missing_files, missing_text, stored_places
+from utils.data.sets import DATASETS
+from utils.data.splits import check_pairs
 
 if TYPE_CHECKING:
     import torch
 
-    from utils.data.loaders import Arrays
+    from utils.config.config import Config
 
-__all__ = ["DATASETS", "Data", "DataError", "DataSpec", "DataUsageError", "Split", "dataset_table", "load_data"]
+__all__ = ["DATASETS", "Data", "DataError", "DataUsageError", "Split", "dataset_table", "load_data"]
 
 
 @dataclass
@@ -60,80 +62,67 @@ class Data:
     notes: tuple[str, ...] = ()
 
 
-def load_data(
-    name: str,
-    data_dir: str | Path,
-    *,
-    allow_unverified: bool = False,
-    image_size: tuple[int, int] | None = None,
-    grey: bool = False,
-    download: bool = True,
-) -> Data:
+def load_data(config: Config, *, download: bool = True) -> Data:
     """Find, fetch, verify and read a data set.
 
     Args:
-        name: A key of `DATASETS`.
-        data_dir: Folder that holds the data sets (for ``folder``: the images).
-        allow_unverified: Use files that differ from the known ones, with a note.
-        image_size: (H, W) for ``folder``, 64x64 unless given.
-        grey: Read ``folder`` in grey.
+        config: The settings of the run; any object will do that has what `Source.settings` lists.
         download: Fetch what is missing.
 
     Returns:
         The data set, on the CPU.
 
     Raises:
-        DataUsageError: Unknown name, or an option that does not fit the data set.
+        DataUsageError: Unknown name, or a setting that does not fit the data set.
         DataError: Files are missing and cannot be fetched, or are not what they should be.
     """
+    name = config.dataset
     if name not in DATASETS:
         raise DataUsageError(f"unknown data set '{name}'; known are {', '.join(DATASETS)}")
     spec = DATASETS[name]
-    if spec.shape and (image_size or grey):
-        raise DataUsageError(f"--image_size and --grey go with -d folder; the images of '{name}' are of one kind")
-    request = DataRequest(Path(data_dir), allow_unverified, image_size, grey)
-    if missing := missing_files(spec.files, request.data_dir):
-        try:
+    source = Source(config, spec.files)
+    try:
+        if missing := missing_files(spec.files, source.folder):
             if not download:
-                raise DataError(missing_text(missing, request.data_dir, "downloading is off"))
-            from utils.data.downloads import fetch_missing  # brings half the network library, for what is rarely needed
+                raise DataError(missing_text(missing, source.folder, "downloading is off"))
+            from utils.data.downloads import fetch_missing  # imports half the network library, and is rarely needed
 
-            fetch_missing(missing, request.data_dir)
-        except DataError as error:
-            raise DataError(f"data set '{name}': {error}") from error
-    loaded = spec.loader(spec, request)
+            fetch_missing(missing, source.folder)
+        return _checked(spec, source)
+    except DataError as error:
+        raise type(error)(f"data set '{name}': {error}") from error
+
+
+def _checked(spec: DataSet, source: Source) -> Data:
+    """Read a data set whose files are there, and hold it against what it says of itself."""
+    loaded = spec.read(source)
     shape = spec.shape or loaded.train[0].shape[1:]
     names = spec.class_names or loaded.class_names
     classes = spec.classes or len(names)
     train, val, test = (_to_split(spec, part, shape, classes) for part in (loaded.train, loaded.val, loaded.test))
     sizes = (len(train), len(val), len(test))
     if spec.splits not in (None, sizes):
-        request.notes.append(f"the splits hold {sizes} images, not the {spec.splits} that published figures are on")
+        source.notes.append(f"the splits hold {sizes} images, not the {spec.splits} that published figures are on")
     if train.labels is None:
         names, classes = (), 0
-    return Data(name, shape, spec.levels, spec.likelihood, classes, names, train, val, test, tuple(request.notes))
+    return Data(spec.name, shape, spec.levels, spec.likelihood, classes, names, train, val, test, tuple(source.notes))
 
 
-def _to_split(spec: DataSpec, arrays: Arrays, shape: tuple[int, int, int], classes: int) -> Split:
-    """Check what a loader read against what the data set says of itself, and make tensors of it."""
+def _to_split(spec: DataSet, arrays: Arrays, shape: tuple[int, int, int], classes: int) -> Split:
+    """Make tensors of what was read, if it is as it should be."""
     import numpy as np
     import torch
 
     images, labels = arrays
     if not len(images):
-        raise DataError(f"data set '{spec.name}': a split holds no images")
+        raise DataError("a split holds no images")
     if images.shape[1:] != shape:
-        raise DataError(f"data set '{spec.name}': images have shape {images.shape[1:]} where {shape} is due")
+        raise DataError(f"images have shape {images.shape[1:]} where {shape} is due")
     if images.max() > spec.levels:
-        raise DataError(f"data set '{spec.name}': a pixel holds {images.max()}; the highest level is {spec.levels}")
-    if labels is not None:
-        if len(labels) != len(images):
-            raise DataError(f"data set '{spec.name}': {len(images):,} images but {len(labels):,} labels")
-        if labels.min() < 0 or labels.max() >= classes:
-            raise DataError(
-                f"data set '{spec.name}': labels run from {labels.min()} to {labels.max()}; "
-                f"0 to {classes - 1} are allowed"
-            )
+        raise DataError(f"a pixel holds {images.max()}; the highest level is {spec.levels}")
+    check_pairs(images, labels)
+    if labels is not None and (labels.min() < 0 or labels.max() >= classes):
+        raise DataError(f"labels run from {labels.min()} to {labels.max()}; 0 to {classes - 1} are allowed")
     # Copies: the arrays may be read-only views of a file's bytes.
     return Split(
         torch.from_numpy(np.array(images, np.uint8, order="C")),
@@ -143,38 +132,33 @@ def _to_split(spec: DataSpec, arrays: Arrays, shape: tuple[int, int, int], class
 
 def dataset_table(data_dir: str | Path) -> str:
     """Return a table of all data sets: what they are, how they are split, what is on disk, source and terms."""
-    head = ("name", "images", "train", "val", "test", "classes", "likelihood", "on disk")
-    rows: list[tuple[str, ...]] = [head]
+    rows = [("name", "images", "train", "val", "test", "classes", "likelihood", "on disk")]
+    below = [""]
     for spec in DATASETS.values():
-        shape = "x".join(map(str, spec.shape)) if spec.shape else "any"
-        sizes = [f"{size:,}" for size in spec.splits] if spec.splits else ["by files"] * 3
-        classes = str(spec.classes) if spec.classes else "-"
-        rows.append((spec.name, shape, *sizes, classes, spec.likelihood, _on_disk(spec, Path(data_dir))))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = []
-    for row, entry in zip(rows, (None, *DATASETS.values()), strict=True):
-        aligned = [f"{cell:{'>' if 2 <= i < 6 else '<'}{widths[i]}}" for i, cell in enumerate(row)]
-        lines.append("  ".join(aligned).rstrip())
-        if entry:
-            lines.append(f"    {entry.title}; split: {entry.split_rule}")
-            lines.append(f"    from {entry.source}; terms: {entry.licence}")
-    return "\n".join(lines)
+        shape = "x".join(map(str, spec.shape or ("any",)))
+        train, val, test = (f"{size:,}" for size in spec.splits) if spec.splits else ["by files"] * 3
+        on_disk = _on_disk(spec, Path(data_dir))
+        rows.append((spec.name, shape, train, val, test, str(spec.classes or "-"), spec.likelihood, on_disk))
+        below.append(
+            f"\n    {spec.title}; split: {spec.split_rule}\n    from {spec.source}; terms: {spec.licence}"
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = zip("<<>>>><<", widths, strict=True)  # numbers to the right, words to the left
+    line = "  ".join(f"{{:{side}{width}}}" for side, width in sides)
+    return "\n".join(line.format(*row).rstrip() + text for row, text in zip(rows, below, strict=True))
 
 
-def _on_disk(spec: DataSpec, data_dir: Path) -> str:
+def _on_disk(spec: DataSet, data_dir: Path) -> str:
     """Say which files of a data set are there, by name and size; their checksums are verified on loading."""
     if not spec.files:
         return "bundled" if spec.shape else "yours"
-    missing = missing_files(spec.files, data_dir)
-    if len(missing) == len(spec.files):
+    stored = [file for file in spec.files if is_stored(file, data_dir)]
+    if not stored:
         return "absent"
-    if missing:
-        return f"{len(spec.files) - len(missing)} of {len(spec.files)} files"
+    if len(stored) < len(spec.files):
+        return f"{len(stored)} of {len(spec.files)} files"
     for file in spec.files:
-        forms = stored_forms(file, data_dir)
-        sizes = [None if form.of_content else form.size for form in forms]
-        if forms and not any(
-            size in (None, (data_dir / form.path).stat().st_size) for form, size in zip(forms, sizes, strict=True)
-        ):
-            return f"{file.path} has a wrong size"
+        places = stored_places(file, data_dir)
+        if places == [data_dir / file.path] and file.size not in (None, size := places[0].stat().st_size):
+            return f"{file.path} has {size:,} bytes, not {file.size:,}"
     return "complete"

@@ -1,7 +1,7 @@
 """Figures from arrays: the house style and sheets of images.
 
-The modules `plots_curves`, `plots_latent`, `plots_manifold` and `plots_statistics` draw the rest in the same style.
-None of them knows a model, a run or a tensor, and everything draws without a display.
+The modules of `utils.figures` draw the figures of a run with it. Nothing here knows a model, a run or a tensor, and
+everything draws without a display.
 
 Shapes: images (N, C, H, W) with values in [0, 1], C being 1 or 3; labels (N,), whole numbers from 0.
 """
@@ -20,8 +20,11 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
-from matplotlib.colors import to_rgb
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.image import imsave
+from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
@@ -37,19 +40,34 @@ STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 DENSITY = "cividis"
 
+# Sizes of text in points and what else matplotlib is told, within `matplotlib.rc_context`.
+HOUSE_STYLE: Any = {
+    "font.size": 9,
+    "figure.titlesize": 11,
+    "figure.labelsize": 8,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+}
+
 # Room for a header between rows of images, as a share of the width of an image.
 HEADER = 0.45
 
 # More classes than this have no legend: their colours run through a scale instead.
 LEGEND_CLASSES = 20
 
+# Arguments of a `MaxNLocator` for counts.
+WHOLE_TICKS: dict[str, Any] = {"integer": True, "steps": (1, 2, 5, 10)}
+
 
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
     """An empty figure of so many inches with a title that fits, and a note in small print below."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(_wrapped(title, max(int(width * 11.5), 20)), fontsize=11)
+    figure.suptitle(_wrapped(title, max(int(width * 11.5), 20)))
     if note:
-        figure.supxlabel(textwrap.fill(note, max(int(width * 14), 20)), fontsize=8, color="0.3")
+        figure.supxlabel(textwrap.fill(note, max(int(width * 14), 20)), color="0.3")
     return figure
 
 
@@ -101,6 +119,12 @@ def name_of(label: int, names: Sequence[str]) -> str:
     return plain(textwrap.shorten(names[label], 22, placeholder="…")) if label < len(names) else str(label)
 
 
+def plane_axes(axes: Any, xlabel: str, ylabel: str) -> None:
+    """Name the axes of a map of points, on which both have one scale."""
+    axes.set_aspect("equal", adjustable="datalim")
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+
+
 def class_style(rank: int) -> tuple[str, str]:
     """Colour and marker of the class with this rank; the first 110 differ."""
     return COLOURS[rank % len(COLOURS)], MARKERS[rank % len(MARKERS)]
@@ -137,24 +161,30 @@ def class_points(axes: Any, xy: Array, rank: int, size: float, **style: Any) -> 
     )  # fmt: skip
 
 
-def _darker(colour: str) -> tuple[float, float, float]:
-    red, green, blue = to_rgb(colour)
-    return 0.6 * red, 0.6 * green, 0.6 * blue
+def _darker(colour: str) -> tuple[float, ...]:
+    return tuple(0.6 * part for part in to_rgb(colour))
 
 
-def scatter_classes(axes: Any, xy: Array, labels: Array | None, names: Sequence[str], size: float = 18) -> None:
+def named_classes(labels: Array | None) -> list[int]:
+    """The classes that have a colour and marker of their own, by rank; none if there are no labels or too many."""
+    present = [] if labels is None else np.unique(labels).tolist()
+    return present if len(present) <= LEGEND_CLASSES else []
+
+
+def unnamed_style(labels: Array | None) -> dict[str, Any]:
+    """Colours for `scatter` where no class has its own: of a scale through the classes, if there are labels."""
+    return {"color": COLOURS[0]} if labels is None else {"c": labels, "cmap": "viridis"}
+
+
+def scatter_classes(axes: Any, xy: Array, labels: Array | None, size: float = 18) -> None:
     """Points (N, 2), with the colour and marker of their class where labels are given.
 
     `class_legend` explains them. The order of drawing goes through the classes several times, so that no class covers
     all others.
     """
-    if labels is None:
-        axes.scatter(xy[:, 0], xy[:, 1], s=size, color=COLOURS[0], alpha=0.5, linewidths=0)
-        return
-    present = np.unique(labels)
-    if len(present) > LEGEND_CLASSES:
-        axes.scatter(xy[:, 0], xy[:, 1], s=size, c=labels, cmap="viridis", alpha=0.7, linewidths=0)
-        return
+    present = named_classes(labels)
+    if not present:
+        axes.scatter(xy[:, 0], xy[:, 1], s=size, alpha=0.6, linewidths=0, **unnamed_style(labels))
     for turn in range(4):
         for rank, label in enumerate(present):
             class_points(axes, xy[np.flatnonzero(labels == label)[turn::4]], rank, size, alpha=0.8, zorder=2)
@@ -162,38 +192,29 @@ def scatter_classes(axes: Any, xy: Array, labels: Array | None, names: Sequence[
 
 def class_legend(figure: Figure, axes: Sequence[Any], labels: Array | None, names: Sequence[str]) -> None:
     """What the colours and markers of `scatter_classes` mean, to the right of all axes."""
-    from matplotlib.lines import Line2D
-
     if labels is None:
         return
-    present = np.unique(labels)
-    if len(present) > LEGEND_CLASSES:
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import Normalize
-
-        scale = ScalarMappable(Normalize(present[0], present[-1]), "viridis")
-        figure.colorbar(scale, ax=list(axes), label="number of the class", shrink=0.6)
-        return
     handles = []
-    for rank, label in enumerate(present):
+    for rank, label in enumerate(named_classes(labels)):
         colour, marker = class_style(rank)
-        name = name_of(int(label), names)
         size = 6 * marker_scale(marker) ** 0.5  # of a line in points, not in their square
-        handle = Line2D([], [], color=colour, marker=marker, linestyle="none", markersize=size, label=name)
-        handle.set_markeredgecolor(_darker(colour))
-        handle.set_markeredgewidth(0.5)
-        handles.append(handle)
-    figure.legend(handles=handles, loc="outside right upper", title="class", fontsize=9)
+        look: dict[str, Any] = {"color": colour, "markeredgecolor": _darker(colour), "markeredgewidth": 0.5}
+        look |= {"marker": marker, "markersize": size, "linestyle": "none"}
+        handles.append(Line2D([], [], label=name_of(label, names), **look))
+    if handles:
+        figure.legend(handles=handles, loc="outside right upper", title="class")
+    else:
+        scale = ScalarMappable(Normalize(labels.min(), labels.max()), "viridis")
+        figure.colorbar(scale, ax=list(axes), label="number of the class", shrink=0.6)
 
 
 def image_grid(images: Array, columns: int) -> Array:
     """Lay images side by side with a margin: (N, C, H, W) to (rows, width, 3), values in [0, 1]."""
-    count, channels, height, width = images.shape
-    rows = -(-count // columns)
-    grid = np.ones((rows * (height + 2) + 2, columns * (width + 2) + 2, 3))
-    for index, image in enumerate(np.clip(images, 0, 1)):
+    count, _, height, width = images.shape
+    grid = np.ones((-(-count // columns) * (height + 2) + 2, columns * (width + 2) + 2, 3))
+    for index, image in enumerate(images):
         top, left = index // columns * (height + 2) + 2, index % columns * (width + 2) + 2
-        grid[top : top + height, left : left + width] = as_rgb(image) if channels == 3 else image[0][..., None]
+        grid[top : top + height, left : left + width] = as_rgb(image)
     return grid
 
 
@@ -204,19 +225,9 @@ def as_rgb(image: Array) -> Array:
 
 def png(image: Array) -> bytes:
     """An image (C, H, W) as a PNG file, pixel by pixel."""
-    from matplotlib.image import imsave
-
     content = io.BytesIO()
     imsave(content, as_rgb(image), format="png")
     return content.getvalue()
-
-
-def show_grid(axes: Any, grid: Array) -> None:
-    """Show a grid of images without ticks or frame."""
-    axes.imshow(grid, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.set_frame_on(False)
 
 
 def show_rows(
@@ -226,24 +237,23 @@ def show_rows(
     column_labels: Sequence[str] = (),
     headers: Mapping[int, Sequence[str]] | None = None,
 ) -> None:
-    """Show images as rows, with labels to the left of the rows and above the columns; see `image_rows`."""
+    """Show images as rows, without a frame, with labels to the left of rows and above columns; see `image_rows`."""
     grid = image_grid(rows.reshape(-1, *rows.shape[2:]), rows.shape[1])
     height, width = rows.shape[-2] + 2, rows.shape[-1] + 2
     later, gap = headers or {}, round(HEADER * width)
-    show_grid(axes, np.insert(grid, np.repeat([1 + height * row for row in later], gap).astype(int), 1.0, axis=0))
+    grid = np.insert(grid, np.repeat([1 + height * row for row in later], gap).astype(int), 1.0, axis=0)
+    axes.imshow(grid, interpolation="nearest")
+    axes.set(xticks=[], yticks=[], frame_on=False)
     columns = [1 + width * (column + 0.5) for column in range(rows.shape[1])]
-
-    def top(row: int) -> int:
-        return 1 + height * row + gap * sum(other <= row for other in later)
-
+    tops = [1 + height * row + gap * sum(other <= row for other in later) for row in range(len(rows))]
     if row_labels:
-        axes.set_yticks([top(row) + height / 2 for row in range(len(rows))], row_labels, fontsize=9)
+        axes.set_yticks([top + height / 2 for top in tops], row_labels, fontsize="medium")
     if column_labels:
-        axes.set_xticks(columns, column_labels, fontsize=9)
+        axes.set_xticks(columns, column_labels, fontsize="medium")
         axes.xaxis.tick_top()
     for row, texts in later.items():
         for place, text in zip(columns, texts, strict=True):
-            axes.text(place, top(row), text, ha="center", va="bottom", fontsize=9)
+            axes.text(place, tops[row], text, ha="center", va="bottom")
     axes.tick_params(length=0)
 
 
@@ -276,31 +286,32 @@ def image_rows(
     return figure
 
 
-def samples(images: Array, title: str, columns: int = 10) -> Figure:
-    """Images (N, C, H, W) in a grid.
+def font_size(classes: int) -> int:
+    """Points of the names of so many classes along an axis."""
+    return 8 if classes <= LEGEND_CLASSES else 4
+
+
+def matrix(
+    figure: Figure, axes: Any, values: Array, texts: Sequence[str], label: str, form: str, written: Array | None = None
+) -> None:
+    """A square matrix in colour, with its numbers written in where they fit.
 
     Args:
-        images: as many as fit in whole rows are shown, all of them if they are fewer than one row.
-        title: what they are samples of.
-        columns: images in a row.
+        figure, axes: where.
+        values: (C, C), for the colours.
+        texts: names of rows and columns, C.
+        label: what the colours mean.
+        form: of the numbers.
+        written: other numbers to write in, (C, C).
     """
-    columns = min(columns, len(images))
-    count = len(images) // columns * columns
-    return image_rows(images[:count].reshape(-1, columns, *images.shape[1:]), title)
-
-
-def reconstructions(originals: Array, decoded: Array, name: str, title: str, columns: int = 10) -> Figure:
-    """Originals in one row and what the model makes of them in the next.
-
-    Args:
-        originals, decoded: (N, C, H, W).
-        name: of the originals as they are here, such as `binarized`.
-        title: what was trained on what.
-        columns: images in a row.
-    """
-    columns = min(columns, len(originals))
-    count = len(originals) // columns * columns
-    shape = (-1, 1, columns, *originals.shape[1:])
-    pairs = np.concatenate([originals[:count].reshape(shape), decoded[:count].reshape(shape)], 1)
-    rows = pairs.reshape(-1, columns, *originals.shape[1:])
-    return image_rows(rows, title, [name, "decoded"] * len(pairs))
+    shown = axes.imshow(values, cmap=DENSITY)
+    figure.colorbar(shown, ax=axes, label=label, shrink=0.8)
+    places = range(len(texts))
+    size = font_size(len(texts))
+    axes.set_xticks(places, texts, rotation=90 if max(map(len, texts)) > 3 else 0, fontsize=size)
+    axes.set_yticks(places, texts, fontsize=size)
+    if len(texts) <= 12:
+        middle = (values.min() + values.max()) / 2
+        for (row, column), value in np.ndenumerate(values if written is None else written):
+            colour = "black" if values[row, column] > middle else "white"
+            axes.text(column, row, form.format(value), ha="center", va="center", fontsize=7, color=colour)

@@ -5,6 +5,7 @@ from .hyperspherical_uniform import HypersphericalUniform
 from .one_hot_codes import OneHotCodes, RelaxedCodes
 from .power_spherical import PowerSpherical
 from .product import ProductDistribution
+from .spherical_cauchy import SphericalCauchy
 from .von_mises_fisher import VonMisesFisher
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "PowerSpherical",
     "ProductDistribution",
     "RelaxedCodes",
+    "SphericalCauchy",
     "VonMisesFisher",
     "kl",
 ]

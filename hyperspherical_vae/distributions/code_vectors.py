@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 from torch.types import _size
+
+from .base import BatchOfTensors
 
 
 class CodeSampler(Protocol):
@@ -21,7 +23,7 @@ def lay_out(vectors: Tensor) -> Tensor:
     return vectors.transpose(-2, -1).flatten(-2)
 
 
-class QuantizedVectors(Distribution):
+class QuantizedVectors(BatchOfTensors):
     """All probability at one choice of codes: what an encoder says, replaced by the nearest codes.
 
     `rsample` passes the gradient of z straight through to the encoder's vectors (van den Oord et al. 2017). There is no
@@ -34,6 +36,8 @@ class QuantizedVectors(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    batched: ClassVar[dict[str, int]] = {"encoded": 2, "codes": 1, "vectors": 2}
+    support = constraints.real_vector
     has_rsample = True
 
     def __init__(self, encoded: Tensor, codes: Tensor, vectors: Tensor) -> None:
@@ -41,10 +45,6 @@ class QuantizedVectors(Distribution):
         self.codes = codes
         self.vectors = vectors
         super().__init__(codes.shape[:-1], torch.Size((vectors.shape[-1] * vectors.shape[-2],)), validate_args=False)
-
-    @property
-    def support(self) -> constraints.Constraint:
-        return constraints.real_vector
 
     @property
     def mean(self) -> Tensor:
@@ -68,14 +68,8 @@ class QuantizedVectors(Distribution):
         z = lay_out(self.vectors.detach() + (self.encoded - self.encoded.detach()))
         return z.expand((*sample_shape, *z.shape))
 
-    def expand(self, batch_shape: _size, _instance: Any = None) -> QuantizedVectors:
-        shape = torch.Size(batch_shape)
-        parts = (self.encoded, self.codes, self.vectors)
-        inner = (2, 1, 2)
-        return QuantizedVectors(*(part.expand(shape + part.shape[-n:]) for part, n in zip(parts, inner, strict=True)))
 
-
-class CodebookPrior(Distribution):
+class CodebookPrior(BatchOfTensors):
     """P codes drawn uniformly and independently, or by a fitted prior over codes.
 
     Mean and variance are those under uniform codes. There is no density.
@@ -88,6 +82,7 @@ class CodebookPrior(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
+    support = constraints.real_vector
 
     def __init__(
         self, codebook: Tensor, positions: int, sampler: CodeSampler | None = None, label: int | None = None
@@ -99,16 +94,13 @@ class CodebookPrior(Distribution):
         super().__init__(torch.Size(), torch.Size((positions * codebook.shape[1],)), validate_args=False)
 
     @property
-    def support(self) -> constraints.Constraint:
-        return constraints.real_vector
-
-    @property
     def mean(self) -> Tensor:
-        return lay_out(self.codebook.mean(0).expand(self.positions, -1))
+        return lay_out(self.codebook.mean(0).expand(self.positions, -1)).expand(self._extended_shape())
 
     @property
     def variance(self) -> Tensor:
-        return lay_out(self.codebook.var(0, correction=0).expand(self.positions, -1))
+        variance = self.codebook.var(0, correction=0)
+        return lay_out(variance.expand(self.positions, -1)).expand(self._extended_shape())
 
     def sample_codes(self, n: int) -> Tensor:
         """Numbers of codes, (n, P), int64."""
@@ -117,7 +109,7 @@ class CodebookPrior(Distribution):
         return torch.randint(len(self.codebook), (n, self.positions), device=self.codebook.device)
 
     def sample(self, sample_shape: _size = ()) -> Tensor:
-        """z of shape (*sample_shape, D*P)."""
-        shape = torch.Size(sample_shape)
+        """z of shape (*sample_shape, ..., D*P)."""
+        shape = self._extended_shape(sample_shape)
         with torch.no_grad():
-            return lay_out(self.codebook[self.sample_codes(shape.numel())]).reshape((*shape, -1))
+            return lay_out(self.codebook[self.sample_codes(shape[:-1].numel())]).reshape(shape)

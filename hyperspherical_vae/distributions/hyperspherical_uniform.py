@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import constraints
 from torch.nn import functional as F
 from torch.types import _size
 
-from ..ops.bessel import log_sphere_area
 from .base import OnSphere
 
 
@@ -20,7 +18,7 @@ class HypersphericalUniform(OnSphere):
 
     Args:
         dim: intrinsic dimension, 1 or more; events have m = dim + 1 coordinates.
-        radius: radius of the sphere.
+        radius: radius of the sphere, a number.
         batch_shape: shape of the batch.
         device: where samples are drawn.
         dtype: dtype of the samples, torch's default unless given.
@@ -49,7 +47,8 @@ class HypersphericalUniform(OnSphere):
         validate_args: bool | None = None,
     ) -> None:
         super().__init__(dim + 1, radius, torch.Size(batch_shape), validate_args)
-        self._zero = torch.zeros((), device=device, dtype=dtype)
+        zero = torch.zeros((), device=device, dtype=dtype)  # knows the defaults, also to the compiler
+        self.dtype, self.device = zero.dtype, zero.device
 
     def __repr__(self) -> str:
         return f"HypersphericalUniform(dim={self.dim}, radius={self.radius:g})"
@@ -59,26 +58,25 @@ class HypersphericalUniform(OnSphere):
         """Intrinsic dimension of the sphere."""
         return self.event_shape[0] - 1
 
-    def expand(self, batch_shape: _size, _instance: Any = None) -> HypersphericalUniform:
-        new: HypersphericalUniform = self._get_checked_instance(HypersphericalUniform, _instance)
-        new.radius = self.radius
-        new._zero = self._zero
-        Distribution.__init__(new, torch.Size(batch_shape), self.event_shape, validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
     @property
     def mean(self) -> Tensor:
-        return self._zero.expand(self._extended_shape())
+        return torch.zeros(self._extended_shape(), dtype=self.dtype, device=self.device)
 
     @property
     def variance(self) -> Tensor:
         return self.mean + self.radius**2 / self.event_shape[0]
 
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """Covariance matrix, (..., m, m)."""
+        return torch.diag_embed(self.variance)
+
     def rsample(self, sample_shape: _size = ()) -> Tensor:
         """Points of shape (*sample_shape, *batch_shape, m)."""
-        noise = torch.randn(self._extended_shape(sample_shape), dtype=self._zero.dtype, device=self._zero.device)
-        return F.normalize(noise, dim=-1) * self.radius
+        # In half precision the norm of a vector, and with it the direction, would be too coarse.
+        wide = torch.promote_types(self.dtype, torch.float32)
+        noise = torch.randn(self._extended_shape(sample_shape), dtype=wide, device=self.device)
+        return (F.normalize(noise, dim=-1) * self.radius).to(self.dtype)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Minus the logarithm of the sphere's area, for every value of shape (..., m)."""
@@ -88,5 +86,4 @@ class HypersphericalUniform(OnSphere):
 
     def entropy(self) -> Tensor:
         """Logarithm of the sphere's area, 2 pi^(m/2) r^(m-1) / Gamma(m/2), in nats."""
-        area = log_sphere_area(self.event_shape[0]) + self.dim * math.log(self.radius)
-        return (self._zero + area).expand(self.batch_shape)
+        return torch.full(self.batch_shape, self._log_area(), dtype=self.dtype, device=self.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, constraints
 from torch.types import _size
 
-from .hyperspherical_uniform import HypersphericalUniform
+from .base import BatchOfTensors
 
 Group = tuple[Distribution, tuple[int, ...]]
 
@@ -51,6 +52,7 @@ class _ProductSupport(constraints.Constraint):
 
     def __init__(self, product: ProductDistribution) -> None:
         self.product = product
+        self.is_discrete = any(_support(group).is_discrete for group, _ in product.groups)
         super().__init__()
 
     def check(self, value: Tensor) -> Tensor:
@@ -67,12 +69,14 @@ class ProductDistribution(Distribution):
 
     Args:
         factors: distributions with event shape (d_i,) whose batch shapes broadcast: those of this package,
-            `MultivariateNormal`, `Independent` over one dimension of a univariate distribution, and whatever else can
-            be made from the tensors that its `arg_constraints` name.
-        validate_args: whether values are checked; as the factors do unless given.
+            `MultivariateNormal`, `Independent` over one dimension of a univariate distribution, and whatever else takes
+            just the tensors that its `arg_constraints` name.
+        validate_args: whether the parameters of the factors and values are checked; each factor keeps its own choice
+            unless given.
 
     Raises:
-        ValueError: there is no factor, a factor does not have vectors as events, or its kind cannot be batched.
+        ValueError: there is no factor, a factor does not have vectors as events, its kind cannot be batched or, under
+            `validate_args`, its parameters are not allowed.
 
     Attributes:
         groups: (distribution, positions) of each group: batch shape (*batch_shape, n_g), event shape (d_g,), and the
@@ -126,6 +130,7 @@ class ProductDistribution(Distribution):
             ValueError: there is no group, or batch shapes, event shapes and positions do not fit together.
 
         Example:
+            >>> from hyperspherical_vae.distributions import HypersphericalUniform
             >>> spheres = HypersphericalUniform(2, batch_shape=(7, 3))
             >>> ProductDistribution.from_groups([(spheres, (0, 1, 2))]).event_shape
             torch.Size([9])
@@ -145,6 +150,8 @@ class ProductDistribution(Distribution):
                     f"{tuple(group.batch_shape)} and event shape {tuple(group.event_shape)}; they have to be "
                     f"{(*batch_shape, len(positions))} and (d,)"
                 )
+        if validate_args is not None:
+            groups = [(_validated(group, validate_args), positions) for group, positions in groups]
         self.groups = list(groups)
         self.has_rsample = all(group.has_rsample for group, _ in groups)
         find_runs = _find_runs if torch.compiler.is_compiling() else _kept_runs
@@ -153,11 +160,9 @@ class ProductDistribution(Distribution):
         )
         self.factor_dims = tuple(run.dim for run in self._runs for _ in range(run.start, run.stop))
         super().__init__(batch_shape, torch.Size((sum(self.factor_dims),)), validate_args=False)
-        if validate_args is None:
-            validate_args = any(group._validate_args for group, _ in groups)
-        self._validate_args = validate_args
+        self._validate_args = any(group._validate_args for group, _ in groups)
 
-    @property
+    @constraints.dependent_property(event_dim=1)
     def support(self) -> constraints.Constraint:
         return _ProductSupport(self)
 
@@ -222,11 +227,25 @@ class ProductDistribution(Distribution):
     def variance(self) -> Tensor:
         return self._join([group.variance for group, _ in self.groups])
 
+    @property
+    def covariance_matrix(self) -> Tensor:
+        """Covariance matrix, (..., D, D): 0 between factors, where every factor has one or is `Independent`."""
+        covariance = torch.diag_embed(self.variance)
+        starts = [sum(self.factor_dims[:i]) for i in range(len(self.factor_dims))]
+        for group, positions in self.groups:
+            if isinstance(group, Independent):
+                continue  # of univariate distributions
+            for block, position in zip(group.covariance_matrix.unbind(-3), positions, strict=True):
+                here = slice(starts[position], starts[position] + self.factor_dims[position])
+                covariance[..., here, here] = block
+        return covariance
+
     def expand(self, batch_shape: _size, _instance: Any = None) -> ProductDistribution:
         shape = torch.Size(batch_shape)
         groups = [(group.expand((*shape, len(where))), where) for group, where in self.groups]
-        new: ProductDistribution = self._get_checked_instance(ProductDistribution, _instance)
-        new._set_groups(groups, self._validate_args)
+        new: ProductDistribution = self._get_checked_instance(type(self), _instance)
+        new.__dict__.update(self.__dict__)
+        new._set_groups(groups, None)
         return new
 
     def __repr__(self) -> str:
@@ -240,11 +259,25 @@ def _support(group: Distribution) -> constraints.Constraint:
     return group.support or constraints.real_vector
 
 
+def _validated(group: Distribution, validate_args: bool) -> Distribution:
+    """A copy that checks its parameters, now, and values; or does not."""
+    new = copy.copy(group)
+    if isinstance(new, Independent):
+        new.base_dist = _validated(new.base_dist, validate_args)
+    try:
+        Distribution.__init__(new, group.batch_shape, group.event_shape, validate_args)
+    except ValueError as error:
+        what = str(error).partition(" of distribution ")[0]
+        raise ValueError(f"ProductDistribution: {what} of a {type(group).__name__} is not allowed") from None
+    return new
+
+
 def _kind(factor: Distribution) -> Any:
     """What factors must share to be held in one batched distribution."""
-    if isinstance(factor, Independent):
-        return Independent, factor.event_shape, _kind(factor.base_dist)
-    return type(factor), factor.event_shape, getattr(factor, "radius", None)
+    if isinstance(factor, BatchOfTensors):
+        return factor.kind()
+    base = _kind(factor.base_dist) if isinstance(factor, Independent) else None
+    return type(factor), factor.event_shape, factor._validate_args, base
 
 
 def _map_arguments(
@@ -259,22 +292,24 @@ def _map_arguments(
         inner: dimensions of the members' batch that belong to the event.
     """
     first = members[0]
+
+    def changed(name: str, dims: int) -> Tensor:
+        return change([getattr(member, name) for member in members], inner + dims)
+
+    if isinstance(first, BatchOfTensors):
+        return first.with_tensors({name: changed(name, dims) for name, dims in first.batched.items()}, shape)
     validate = first._validate_args
-    if isinstance(first, HypersphericalUniform):
-        return first.expand(shape)
     if isinstance(first, Independent):
         bases = [member.base_dist for member in members if isinstance(member, Independent)]
         base = _map_arguments(bases, change, shape, inner + first.reinterpreted_batch_ndims)
         return Independent(base, first.reinterpreted_batch_ndims, validate_args=validate)
     names = ["loc", "scale_tril"] if isinstance(first, MultivariateNormal) else list(first.arg_constraints)
-    if not names or not set(names) <= set(inspect.signature(type(first)).parameters):
+    accepted = set(inspect.signature(type(first)).parameters) - {"validate_args"}
+    if isinstance(first, MultivariateNormal):
+        accepted -= {"covariance_matrix", "precision_matrix"}
+    if not names or set(names) != accepted or {"probs", "logits"} <= accepted:
         raise ValueError(f"ProductDistribution: distributions of the kind {type(first).__name__} cannot be batched")
-    arguments: dict[str, Any] = {
-        name: change([getattr(member, name) for member in members], inner + first.arg_constraints[name].event_dim)
-        for name in names
-    }
-    if hasattr(first, "radius"):
-        arguments["radius"] = first.radius
+    arguments = {name: changed(name, first.arg_constraints[name].event_dim) for name in names}
     return type(first)(**arguments, validate_args=validate)
 
 

@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.types import _size
 
-from ..ops.bessel import mean_resultant_length, vmf_entropy, vmf_kl_uniform, vmf_log_mode_density, vmf_terms
-from ..ops.placement import draw_across, place, place_backward
+from ..ops.bessel import mean_resultant_length, mean_resultant_slope, vmf_kl_uniform, vmf_log_mode_density
+from ..ops.placement import RADIAL, Radial, sample_around
 from ..ops.radial import radial_derivative, radial_sample
 from .base import LocatedOnSphere
 
-
-class _Sample(torch.autograd.Function):
-    """Samples on the unit sphere, with the gradients of a reparameterization in closed form."""
-
-    @staticmethod
-    def forward(ctx: Any, loc: Tensor, concentration: Tensor, shape: torch.Size) -> Tensor:
-        axes = loc.expand(shape)
-        across = draw_across(axes)
-        # A norm in half precision would be too coarse a draw.
-        norm = across[1] if axes.dtype.itemsize >= 4 else None
-        y = radial_sample(shape[-1], concentration.expand(shape[:-1]), norm)
-        z = place(axes, y, across)
-        ctx.save_for_backward(loc, concentration, y, z)
-        return z
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor | None, None]:
-        loc, concentration, y, z = ctx.saved_tensors
-        grad_loc, grad_y = place_backward(loc.expand_as(z), y, z, grad)
-        grad_concentration = None
-        if ctx.needs_input_grad[1]:
-            slope = radial_derivative(loc.shape[-1], concentration, y)
-            grad_concentration = grad_y.mul(slope).to(concentration.dtype).sum_to_size(concentration.shape)
-        return grad_loc.sum_to_size(loc.shape), grad_concentration, None
+RADIAL["vmf"] = Radial(radial_sample, radial_derivative)
 
 
 class VonMisesFisher(LocatedOnSphere):
@@ -58,7 +30,7 @@ class VonMisesFisher(LocatedOnSphere):
     Args:
         loc: mean direction, unit vectors (..., m) with m >= 2.
         concentration: k (...), zero or more, finite; broadcasts with the batch of `loc`.
-        radius: radius of the sphere.
+        radius: radius of the sphere, a number.
         validate_args: whether arguments are checked. Without the check NaN or an infinite k gives NaN, at once.
 
     Raises:
@@ -72,51 +44,23 @@ class VonMisesFisher(LocatedOnSphere):
         tensor([[0.0000, 0.0000, 0.9000]])
     """
 
-    @property
-    def mean(self) -> Tensor:
-        length: Tensor = mean_resultant_length(self.event_shape[0], self.concentration)
-        return self.loc * (self.radius * length).unsqueeze(-1)
+    def _kl_uniform(self, dtype: torch.dtype) -> Tensor:
+        return vmf_kl_uniform(self.event_shape[0], self.concentration.to(dtype))
 
-    @property
-    def variance(self) -> Tensor:
-        """Variance of each coordinate, (..., m): the diagonal of (A / k) (I - mu mu') + A' mu mu', times radius^2.
+    def _length(self) -> Tensor:
+        return mean_resultant_length(self.event_shape[0], self._working)
 
-        The concentration gets no gradient through it.
-        """
-        terms = vmf_terms(self.event_shape[0], self.concentration)
-        # 1 - A^2 = A' + (m - 1) A / k; at k = 0 both parts are 1 / m.
-        k = self.concentration.to(terms.derivative.dtype)
-        across = torch.where(k > 0, terms.mean_resultant / k, terms.derivative)
-        square = self.loc.square()
-        along, across = (x.to(square.dtype).unsqueeze(-1) for x in (terms.derivative, across))
-        return (across * (1 - square) + along * square) * self.radius**2
+    def _spread(self) -> tuple[Tensor, Tensor]:
+        """A' and A / k, which is 1 / m at k = 0."""
+        dim, k = self.event_shape[0], self._working
+        # A(k) / k is 1 / (m + k A_(m+2)(k)), also at 0, by the recurrence of the Bessel functions.
+        return mean_resultant_slope(dim, k), 1 / (dim + k * mean_resultant_length(dim + 2, k))
 
-    def entropy(self) -> Tensor:
-        """Differential entropy in nats, (...)."""
-        dim = self.event_shape[0]
-        entropy: Tensor = vmf_entropy(dim, self.concentration)
-        return entropy if self.radius == 1 else entropy + (dim - 1) * math.log(self.radius)
-
-    def kl_uniform(self) -> Tensor:
-        """KL divergence to the uniform distribution on the same sphere in nats, (...)."""
-        return vmf_kl_uniform(self.event_shape[0], self.concentration)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Log-density of `value` (..., m), points of the sphere.
-
-        It is computed from |z - loc|, without the cancellation in k (<loc, z> - 1). Like its gradients it is a function
-        on the sphere: of a point elsewhere it says nothing.
-        """
-        if self._validate_args:
-            self._validate_sample(value)
-        dim = self.event_shape[0]
-        unit = value if self.radius == 1 else value / self.radius
-        log_prob = vmf_log_mode_density(dim, self.concentration) - self.concentration * (
-            (unit - self.loc).square().sum(-1) / 2
-        )
-        return log_prob if self.radius == 1 else log_prob - (dim - 1) * math.log(self.radius)
+    def _log_density(self, unit: Tensor) -> Tensor:
+        k = self.concentration.to(torch.promote_types(self.concentration.dtype, torch.float32))
+        return vmf_log_mode_density(self.event_shape[0], k) - k * ((unit - self.loc).square().sum(-1) / 2)
 
     def rsample(self, sample_shape: _size = ()) -> Tensor:
         """Draw a sample of shape `sample_shape` + batch + (m,)."""
-        z: Tensor = _Sample.apply(self.loc, self.concentration, self._extended_shape(sample_shape))
+        z = sample_around("vmf", self.loc, self.concentration, self._extended_shape(sample_shape))
         return z if self.radius == 1 else z * self.radius

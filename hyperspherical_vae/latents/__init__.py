@@ -5,12 +5,13 @@ from .categorical import GumbelLatent
 from .codebook import CodebookLatent
 from .normal import NormalLatent
 from .product import ProductLatent
-from .spherical import PowerSphericalLatent, SphericalLatent
+from .spherical import PowerSphericalLatent, SphericalCauchyLatent, SphericalLatent
 
 LATENTS: dict[str, type[Latent]] = {
     "normal": NormalLatent,
     "vmf": SphericalLatent,
     "powerspherical": PowerSphericalLatent,
+    "spcauchy": SphericalCauchyLatent,
     "gumbel": GumbelLatent,
     "vq": CodebookLatent,
 }
@@ -23,5 +24,6 @@ __all__ = [
     "NormalLatent",
     "PowerSphericalLatent",
     "ProductLatent",
+    "SphericalCauchyLatent",
     "SphericalLatent",
 ]

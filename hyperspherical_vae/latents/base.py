@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
+from .code_priors import CodePrior
+
 
 class Latent(nn.Module):
     """Turns the features of an encoder into a posterior over z, and knows the prior.
@@ -30,6 +32,7 @@ class Latent(nn.Module):
         kl_is_constant: whether KL(q || prior) is one number whatever the image and the weights.
         map_shape: (C, H, W) where z is a map of codes, flattened, rather than a plain vector.
         code_count: number of symbols that a position of a discrete latent can take; 0 where z is continuous.
+        shares_codes: whether a symbol means the same at every position, as an entry of one codebook does.
     """
 
     event_dim: int
@@ -37,6 +40,7 @@ class Latent(nn.Module):
     kl_is_constant: bool = False
     map_shape: tuple[int, int, int] | None = None
     code_count: int = 0
+    shares_codes: bool = False
 
     def __init__(self, in_features: int, outputs: int, count: int | None = None) -> None:
         super().__init__()
@@ -44,8 +48,8 @@ class Latent(nn.Module):
         self.head = nn.Linear(in_features, outputs * (count or 1))
 
     def parameters_of(self, features: Tensor) -> Tensor:
-        """The head's output: (B, outputs), or (B, count, outputs) for several copies."""
-        output: Tensor = self.head(features)
+        """The head's output: (B, outputs), or (B, count, outputs) for several copies; in the dtype of the weights."""
+        output = self.head(features).to(self.head.weight.dtype)
         return output if self.count is None else output.unflatten(-1, (self.count, -1))
 
     def posterior(self, features: Tensor) -> Distribution:
@@ -92,6 +96,19 @@ class Latent(nn.Module):
         """
         raise TypeError(f"{type(self).__name__}: is continuous and has no codes")
 
+    def add_code_prior(self, kind: str, classes: int) -> CodePrior:
+        """A new prior over codes, to be fitted, from which `prior()` draws from now on.
+
+        Args:
+            kind: a key of `code_priors.CODE_PRIORS`.
+            classes: number of classes, 0 without labels.
+
+        Raises:
+            TypeError: the latent has no codebook.
+            ValueError: there is no such kind.
+        """
+        raise TypeError(f"{type(self).__name__}: has no codebook, and so no prior over codes")
+
     def code_summary(self, codes: Tensor) -> dict[str, float]:
         """How codes (N, positions) of many images make use of the symbols, by name."""
         return {}
@@ -99,3 +116,7 @@ class Latent(nn.Module):
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
         """What is worth watching of a posterior, by name; each (B, n)."""
         return {}
+
+    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+        """The posterior q with the concentration kappa on every sphere; q itself where there is none."""
+        return q

@@ -17,13 +17,22 @@ class CodePrior(nn.Module):
         codes: K.
         positions: P.
         classes: Y, 0 without labels.
+
+    Attributes:
+        is_counted: whether `count` fits it; else it is fitted by gradients.
     """
+
+    is_counted: bool = False
 
     def __init__(self, codes: int, positions: int, classes: int) -> None:
         super().__init__()
         self.codes = codes
         self.positions = positions
         self.classes = classes
+
+    def count(self, codes: Tensor, labels: Tensor | None = None) -> None:
+        """Fit to codes (N, P) and their classes (N,), where counting does that."""
+        raise NotImplementedError
 
     def log_prob(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
         """log p(c), or log p(c | y), in nats: codes (B, P) and labels (B,) to (B,)."""
@@ -48,6 +57,7 @@ class IndependentCodePrior(CodePrior):
     """Every position on its own, by counting; half a count is added to each (Krichevsky and Trofimov 1981)."""
 
     log_probs: Tensor
+    is_counted = True
 
     def __init__(self, codes: int, positions: int, classes: int) -> None:
         super().__init__(codes, positions, classes)
@@ -56,7 +66,6 @@ class IndependentCodePrior(CodePrior):
 
     @torch.no_grad()
     def count(self, codes: Tensor, labels: Tensor | None = None) -> None:
-        """Fit to codes (N, P) and their classes (N,)."""
         counts = self.log_probs.new_zeros(self.log_probs.shape, dtype=torch.float64)
         for position in range(self.positions):
             counts[-1, position] = torch.bincount(codes[:, position], minlength=self.codes)

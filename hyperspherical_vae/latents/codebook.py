@@ -44,6 +44,7 @@ class CodebookLatent(Latent):
 
     has_density = False
     kl_is_constant = True
+    shares_codes = True
 
     # A code that gets less than this share of what it would get if all were used alike counts as dead.
     DEAD = 0.05
@@ -94,13 +95,15 @@ class CodebookLatent(Latent):
         return lay_out(self.codebook[codes])
 
     def posterior(self, features: Tensor) -> QuantizedVectors:
-        encoded = self.encode(features)
-        if self.training:
-            self._revive(encoded.detach().flatten(0, -2))
-        codes = self.nearest(encoded.detach())
-        q = QuantizedVectors(encoded, codes, self.codebook[codes])
-        if self.training:
-            self._follow(encoded.detach().flatten(0, -2), codes.flatten())
+        encoded = self.encode(features).to(self.codebook.dtype)
+        # Distances and moving averages are too close to each other for what autocast would round them to.
+        with torch.autocast(encoded.device.type, enabled=False):
+            if self.training:
+                self._revive(encoded.detach().flatten(0, -2))
+            codes = self.nearest(encoded.detach())
+            q = QuantizedVectors(encoded, codes, self.codebook[codes])
+            if self.training:
+                self._follow(encoded.detach().flatten(0, -2), codes.flatten())
         return q
 
     @torch.no_grad()
@@ -123,15 +126,6 @@ class CodebookLatent(Latent):
         self.codebook.copy_(self.ema_sums / self.ema_counts[:, None])
 
     def add_code_prior(self, kind: str, classes: int) -> CodePrior:
-        """A new prior over codes, from which `prior()` draws from now on.
-
-        Args:
-            kind: a key of `CODE_PRIORS`.
-            classes: number of classes, 0 without labels.
-
-        Raises:
-            ValueError: there is no such kind.
-        """
         if kind not in CODE_PRIORS:
             raise ValueError(f"kind is {kind!r}; allowed: {', '.join(CODE_PRIORS)}")
         self.code_prior = CODE_PRIORS[kind](self.code_count, self.positions, classes).to(self.codebook.device)

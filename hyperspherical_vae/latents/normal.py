@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 from torch.nn import functional as F
 
@@ -31,7 +30,6 @@ class _KLStandardNormal(torch.autograd.Function):
         return torch.sub(squares, scale.log(), alpha=2).sum(-1).div_(2)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         loc, scale = ctx.saved_tensors
         grad = grad.unsqueeze(-1)
@@ -81,7 +79,9 @@ class NormalLatent(Latent):
             rows, columns = self.rows_columns
             tril[..., rows, columns] = raw[..., self.event_dim :]
             return MultivariateNormal(loc, scale_tril=tril, validate_args=False)
-        scale = (F.softplus(raw) + SMALLEST).expand_as(loc)
+        scale = F.softplus(raw) + SMALLEST
+        if self.covariance == "single":
+            scale = scale.expand_as(loc)
         return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
 
     def divergence(self, q: Distribution) -> Tensor:

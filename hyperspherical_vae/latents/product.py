@@ -82,6 +82,18 @@ class ProductLatent(Latent):
         parts = zip(self.members, q.groups, q.split_groups(z), strict=True)
         return self._side_by_side([member.kl(q_part, z_part) for member, (q_part, _), z_part in parts])
 
+    def extra_loss(self, q: Distribution) -> dict[str, Tensor]:
+        assert isinstance(q, ProductDistribution)
+        found: dict[str, Tensor] = {}
+        for member, (q_part, _) in zip(self.members, q.groups, strict=True):
+            for name, loss in member.extra_loss(q_part).items():
+                found[name] = found[name] + loss if name in found else loss
+        return found
+
+    def set_epoch(self, epoch: int) -> None:
+        for member in self.members:
+            member.set_epoch(epoch)
+
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
         assert isinstance(q, ProductDistribution)
         found: dict[str, list[Tensor]] = {}
@@ -97,3 +109,10 @@ class ProductLatent(Latent):
             )
             for name, columns in found.items()
         }
+
+    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+        assert isinstance(q, ProductDistribution)
+        parts = zip(self.members, q.groups, strict=True)
+        return ProductDistribution.from_groups(
+            [(member.with_concentration(part, kappa), where) for member, (part, where) in parts]
+        )

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from ..distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from ..distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
+from ..distributions.base import LocatedOnSphere
 from .base import Latent
 
 
@@ -40,7 +41,7 @@ class SphericalLatent(Latent):
         (torch.Size([3, 11]), torch.Size([3, 1]))
     """
 
-    family: Callable[..., VonMisesFisher | PowerSpherical] = VonMisesFisher
+    family: Callable[..., LocatedOnSphere] = VonMisesFisher
     fixed: Tensor
 
     def __init__(
@@ -84,15 +85,28 @@ class SphericalLatent(Latent):
         )
 
     def divergence(self, q: Distribution) -> Tensor:
-        assert isinstance(q, (VonMisesFisher, PowerSpherical))
+        assert isinstance(q, LocatedOnSphere)
         return q.kl_uniform()
 
     def statistics(self, q: Distribution) -> dict[str, Tensor]:
-        assert isinstance(q, (VonMisesFisher, PowerSpherical))
+        assert isinstance(q, LocatedOnSphere)
         return {"kappa": q.concentration.unsqueeze(-1) if self.count is None else q.concentration}
+
+    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+        assert isinstance(q, LocatedOnSphere)
+        return self.family(q.loc, torch.full_like(q.concentration, kappa), radius=q.radius, validate_args=False)
 
 
 class PowerSphericalLatent(SphericalLatent):
     """z on the sphere S^dim, q(z|x) a Power Spherical distribution, p(z) uniform; see `SphericalLatent`."""
 
     family = PowerSpherical
+
+
+class SphericalCauchyLatent(SphericalLatent):
+    """z on the sphere S^dim, q(z|x) a spherical Cauchy distribution, p(z) uniform; see `SphericalLatent`.
+
+    The concentration is that of the von Mises-Fisher distribution with the same curvature at the mode.
+    """
+
+    family = SphericalCauchy.from_concentration

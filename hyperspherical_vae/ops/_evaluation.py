@@ -1,4 +1,4 @@
-"""Evaluation of the series of ``_expansion.py`` on tensors: values, first and second derivatives.
+"""Evaluation of the series of ``_expansion.py`` on tensors: values and first derivatives.
 
 Everything here takes vectors in the precision to compute in, knows nothing of autograd, and is free of cancellation.
 Notation as in ``_expansion.py``; ``order`` is v, which for the sphere in R^m is m/2 - 1.
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ._expansion import expansion
-from .tables import constant_when_traced
+from .tables import table
 
 # Up to this length the series are one product of a matrix of powers, beyond it sums by Horner's rule, which take more
 # operations and less memory. In float32 they always are: autocast and TF32 would round the factors of a product.
@@ -35,50 +35,43 @@ class _Series(NamedTuple):
     powers: Tensor  # (number of series, degree)
 
 
-def _table(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+@table
+def _table(order: float, names: tuple[str, ...], resolution: float) -> tuple[tuple[float, ...], ...]:
     """The constants in a first row, then a row for each series."""
-    e = expansion(order, torch.finfo(dtype).eps / 10)
+    e = expansion(order, resolution)
     scalars = (e.a, e.b, 1 / e.b, 1 / (e.a + e.b), e.log_offset, e.scaled_log_offset, 2.0, -1.0)
-    rows = [scalars + (0.0,) * (len(e.series[names[0]]) - len(scalars)), *(e.series[name] for name in names)]
-    return torch.tensor(rows, dtype=dtype, device=device)
-
-
-def _unpacked(table: Tensor) -> _Series:
-    a, b, inverse_b, inverse_sum, log_offset, scaled_log_offset, two, minus_one = table[0, :8].unbind()
-    series = table[1:, :1], table[1:, 1:].contiguous()
-    return _Series(a, b, inverse_b, inverse_sum, log_offset, scaled_log_offset, two, minus_one, *series)
-
-
-@lru_cache(maxsize=1024)
-def _kept_series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:
-    return _unpacked(_table(order, names, dtype, device))
-
-
-_constant_table = constant_when_traced(_table)
+    padding = (0.0,) * (len(e.series[names[0]]) - len(scalars))
+    return (scalars + padding, *(e.series[name] for name in names))
 
 
 def _series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:
-    if torch.compiler.is_compiling():  # one tensor is what a traced program can take in as a constant
-        return _unpacked(_constant_table(order, names, dtype, device))
-    return _kept_series(order, names, dtype, device)
+    rows = _table(dtype, device, order, names, torch.finfo(dtype).eps / 10)
+    a, b, inverse_b, inverse_sum, log_offset, scaled_log_offset, two, minus_one = rows[0, :8].unbind()
+    series = rows[1:, :1], rows[1:, 1:].contiguous()
+    return _Series(a, b, inverse_b, inverse_sum, log_offset, scaled_log_offset, two, minus_one, *series)
+
+
+_kept_series = lru_cache(maxsize=1024)(_series)
 
 
 class Point:
     """The variables of ``_expansion.py`` at each k of a vector, and the values there of the series asked for."""
 
     def __init__(self, order: float, k: Tensor, *names: str) -> None:
-        self.c = c = _series(order, names, k.dtype, k.device)
+        find = _series if torch.compiler.is_compiling() else _kept_series
+        self.c = c = find(order, names, k.dtype, k.device)
         self.k = k
         self.r = torch.hypot(k, c.b)
         self.t = c.b / self.r
         self._p: Tensor | None = None
         u = torch.addcmul(c.minus_one, self.t, c.two)
-        if k.dtype == torch.float64 and len(u) <= MATRIX_LENGTH:
+        # A program for export must not ask how long a batch is.
+        if k.dtype == torch.float64 and not torch.compiler.is_exporting() and len(u) <= MATRIX_LENGTH:
             powers = torch.cumprod(u.expand(c.powers.shape[1], -1), 0)
             self.series = torch.addmm(c.constant, c.powers, powers).unbind(0)
         else:
             first, *others = torch.cat((c.constant, c.powers), dim=1).unsqueeze(-1).flip(1).unbind(1)
-            total = first.expand(-1, len(u))
+            total = first.expand(-1, u.shape[0])
             for coefficient in others:
                 total = torch.addcmul(coefficient, total, u)
             self.series = total.unbind(0)
@@ -170,6 +163,24 @@ def _ratio(order: float, k: Tensor) -> tuple[Tensor, Tensor]:
     return x.ratio(x.series[0]), x.t * x.t * x.series[1]
 
 
+def _complement(order: float, k: Tensor) -> tuple[Tensor, Tensor]:
+    x = Point(order, k, "deficit", "slope")
+    return x.complement(x.series[0]), -x.t * x.t * x.series[1]
+
+
+def _slope(order: float, k: Tensor) -> tuple[Tensor, Tensor]:
+    x = Point(order, k, "slope", "curvature")
+    t2 = x.t * x.t
+    return t2 * x.series[0], -k * t2 * t2 * x.series[1]
+
+
+def _curvature(order: float, k: Tensor) -> tuple[Tensor, Tensor]:
+    x = Point(order, k, "curvature", "bend")
+    t4 = (x.t * x.t).square()
+    # (k t / b)^2 is 1 - t^2.
+    return -k * t4 * x.series[0], t4 * ((k * x.t * x.c.inverse_b).square() * x.series[1] - x.series[0])
+
+
 def _log_iv(order: float, k: Tensor) -> tuple[Tensor, Tensor]:
     if not order:
         return _growth(order, k)
@@ -189,34 +200,31 @@ def _log_ive(order: float, k: Tensor) -> tuple[Tensor, Tensor]:
         value = value - x.c.b * ((k + x.p) / rk) - x.log() / 2 + x.c.log_offset
     else:  # keeps the precision where k is large against a large order
         value = value + x.gap() - torch.log(x.r + x.c.a) / 2 + x.c.scaled_log_offset
-    slope = x.t * ((order * x.t - x.c.b) / rk + k * x.t * x.series[1]) + order * x.gap() / x.r / k
-    return value, slope
+    return value, _scaled_slope_at(x, order, x.series[1])
+
+
+def _scaled_slope_at(x: Point, order: float, scaled_excess: Tensor) -> Tensor:
+    return x.t * ((order * x.t - x.c.b) / (x.r + x.k) + x.k * x.t * scaled_excess) + order * x.gap() / x.r / x.k
+
+
+def _scaled_slope(order: float, k: Tensor) -> tuple[Tensor, Tensor]:
+    x = Point(order, k, "scaled_excess", "slope")
+    slope = x.t * x.t * x.series[1]
+    return _scaled_slope_at(x, order, x.series[0]), slope - order / k / k
 
 
 # By quantity, the function of the order and k that returns its values and their derivatives.
 QUANTITIES: dict[str, Callable[[float, Tensor], tuple[Tensor, Tensor]]] = {
     "kl": _kl,
     "entropy": _entropy,
+    "growth": _growth,
     "log_norm": _log_norm,
     "log_mode_density": _log_mode_density,
     "ratio": _ratio,
+    "complement": _complement,
+    "slope": _slope,
+    "curvature": _curvature,
     "log_iv": _log_iv,
     "log_ive": _log_ive,
+    "scaled_slope": _scaled_slope,
 }
-
-
-def second_derivative(quantity: str, order: float, k: Tensor) -> Tensor:
-    """The second derivative of a quantity at each k."""
-    x = Point(order, k, "slope", "curvature")
-    t2 = x.t * x.t
-    slope = t2 * x.series[0]
-    curvature = -k * t2 * t2 * x.series[1]
-    if quantity == "ratio":
-        return curvature
-    if quantity == "kl":
-        return slope + k * curvature
-    if quantity == "entropy":
-        return -slope - k * curvature
-    if quantity in ("log_norm", "log_mode_density"):
-        return -slope
-    return slope - order / k / k if order else slope

@@ -11,6 +11,7 @@ the functions of t in [0, 1] defined by
     A       = k t (1 / b - t deficit(t))
     A'      = t^2 slope(t)
     A''     = -k t^4 curvature(t)
+    A'''    = t^4 ((1 - t^2) bend(t) - curvature(t))
 
 are smooth: at k = 0, where t = 1, as G is even, and for k -> infinity, where t = 0, as r - l is its leading order. The
 choice of b moves their singularities, the zeros of I_v, so far from [0, 1] that a sum of some 20 to 50 powers of
@@ -124,6 +125,11 @@ class _Uniform:
         return (self.w + _HALF) * self.w.ln() - self.w + (2 * _PI).ln() / 2 - self.at_one - product.ln()
 
 
+def log_gamma(x: Decimal) -> Decimal:
+    """log Gamma(x) for x > 0, in the decimal arithmetic of the current context."""
+    return _Uniform(x - 1).log_gamma()
+
+
 @lru_cache(maxsize=1)
 def _cosines() -> tuple[Decimal, ...]:
     """cos(pi j / 128), j = 0..255, to 40 digits: j = 1 by its Taylor series, the others as T_j(x) of it."""
@@ -196,9 +202,9 @@ def expansion(order: float, resolution: float) -> Expansion:
         scaled_log_offset = log_offset + (a + b).ln() / 2 - b
         samples["scaled_excess"] = [v / (b * b) - x for x in samples["deficit"]]
         series = _interpolate(samples, resolution)
-    slope_powers = (*series["slope"], 0.0)
-    series["curvature"] = tuple(  # (2 slope + t dslope/dt) / b^2
-        ((n + 2) * slope_powers[n] + (n + 1) * slope_powers[n + 1]) / float(b) ** 2
-        for n in range(len(slope_powers) - 1)
-    )
+    for name, power, derivative in (("slope", 2, "curvature"), ("curvature", 4, "bend")):
+        c = (*series[name], 0.0)
+        # power f + t df/dt, which dt/dk = -k t^3 / b^2 multiplies
+        scale = 1 / float(b) ** 2 if name == "slope" else 1.0
+        series[derivative] = tuple(((n + power) * c[n] + (n + 1) * c[n + 1]) * scale for n in range(len(c) - 1))
     return Expansion(float(a), float(b), float(log_offset), float(scaled_log_offset), series)

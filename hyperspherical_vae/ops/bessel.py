@@ -9,17 +9,18 @@ underflows or overflows, and what is small (1 - A, k - G, the KL divergence) has
 difference of large numbers. ``_expansion.py`` states the formulas and ``_evaluation.py`` applies them to tensors.
 
 Computation is in float64, whatever the dtype of the argument, except on devices without it (MPS). Arguments of any
-shape are mapped elementwise. NaN and infinity give NaN. All functions can be differentiated twice, and used under
-``torch.func.vmap`` and ``torch.compile``.
+shape are mapped elementwise. NaN and infinity give NaN. All functions can be differentiated at least twice, also in
+forward mode, and used under ``torch.func`` and ``torch.compile``.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ._evaluation import QUANTITIES, Point, log_sphere_area, second_derivative
+from ._evaluation import QUANTITIES, Point, log_sphere_area
+from .derivatives import RULES, Rule, apply_rule, refusing
 
 __all__ = [
     "VMFTerms",
@@ -28,7 +29,9 @@ __all__ = [
     "log_ive",
     "log_sphere_area",
     "mean_resultant_length",
+    "mean_resultant_slope",
     "vmf_entropy",
+    "vmf_growth",
     "vmf_kl_uniform",
     "vmf_log_mode_density",
     "vmf_log_norm",
@@ -41,88 +44,50 @@ def working_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.is_mps else torch.float64
 
 
-class _Derivative(torch.autograd.Function):
-    """Hands on a derivative that is known already; the first can be differentiated once more."""
+def _slopes(quantity: str, order: float, k: Tensor) -> Tensor:
+    """The derivative of a quantity, to be differentiated again."""
 
-    @staticmethod
-    def forward(k: Tensor, known: Tensor, quantity: str, order: float, degree: int) -> Tensor:
-        return known.clone()
+    def of(name: str) -> Tensor:
+        return apply_rule(name, order, k)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        k, _, ctx.quantity, ctx.order, ctx.degree = inputs
-        ctx.save_for_backward(k)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if ctx.degree > 1:
-            raise NotImplementedError("Bessel functions and vMF scalars can be differentiated twice, not three times")
-        (k,) = ctx.saved_tensors
-        flat = k.detach().reshape(-1).to(working_dtype(k))
-        second = second_derivative(ctx.quantity, ctx.order, flat).to(k.dtype).reshape(k.shape)
-        if torch.is_grad_enabled():
-            second = _Derivative.apply(k, second, ctx.quantity, ctx.order, 2)
-        return grad * second, None, None, None, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, k: Tensor, known: Tensor, *others: Any) -> Any:
-        pair = (  # the two may come with their batches in different places
-            x.expand(info.batch_size, *x.shape) if dim is None else x.movedim(dim, 0)
-            for x, dim in zip((k, known), in_dims[:2], strict=True)
-        )
-        return _Derivative.apply(*pair, *others), 0
+    if quantity in ("kl", "entropy"):
+        return k * of("slope") if quantity == "kl" else -k * of("slope")
+    if quantity == "log_iv":
+        return of("ratio") + order / k if order else of("ratio")
+    if quantity == "log_ive":
+        return of("scaled_slope") if order else -of("complement")
+    if quantity == "scaled_slope":
+        return of("slope") - order / k / k
+    if quantity == "curvature":
+        third = RULES[quantity].evaluate(order, k.detach())[1]
+        return refusing("Bessel functions and vMF scalars cannot be differentiated as often as that", third, k)
+    sign, name = {
+        "growth": (1, "ratio"),
+        "log_norm": (-1, "ratio"),
+        "log_mode_density": (1, "complement"),
+        "ratio": (1, "slope"),
+        "complement": (-1, "slope"),
+        "slope": (1, "curvature"),
+    }[quantity]
+    return sign * of(name)
 
 
-def _evaluate_flat(k: Tensor, quantity: str, order: float) -> tuple[Tensor, Tensor]:
-    value, slope = QUANTITIES[quantity](order, k.reshape(-1).to(working_dtype(k)))
-    return value.to(k.dtype).reshape(k.shape), slope.to(k.dtype).reshape(k.shape)
+def _rule(quantity: str) -> Rule:
+    def evaluate(order: float, k: Tensor) -> tuple[Tensor, Tensor]:
+        value, slope = QUANTITIES[quantity](order, k.reshape(-1).to(working_dtype(k)))
+        return value.to(k.dtype).reshape(k.shape), slope.to(k.dtype).reshape(k.shape)
+
+    def slopes(order: float, k: Tensor) -> tuple[Tensor]:
+        return (_slopes(quantity, order, k.to(working_dtype(k))).to(k.dtype),)
+
+    return Rule(evaluate, slopes)
 
 
-class _Evaluate(torch.autograd.Function):
-    """A quantity as a function of k, elementwise, with its derivative computed alongside."""
-
-    @staticmethod
-    def forward(ctx: Any, k: Tensor, quantity: str, order: float) -> Tensor:
-        value, slope = _evaluate_flat(k, quantity, order)
-        ctx.quantity, ctx.order = quantity, order
-        ctx.save_for_backward(k, slope)
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        k, slope = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            slope = _Derivative.apply(k, slope, ctx.quantity, ctx.order, 1)
-        return grad * slope, None, None
-
-
-class _EvaluateTransformed(torch.autograd.Function):
-    """The same in the form that torch.func asks for, which PyTorch calls with an overhead as long as the evaluation."""
-
-    @staticmethod
-    def forward(k: Tensor, quantity: str, order: float) -> tuple[Tensor, Tensor]:
-        return _evaluate_flat(k, quantity, order)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-        k, ctx.quantity, ctx.order = inputs
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(k, output[1])
-
-    backward = staticmethod(_Evaluate.backward)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, k: Tensor, quantity: str, order: float) -> Any:
-        return _EvaluateTransformed.apply(k, quantity, order), (in_dims[0], in_dims[0])
+RULES.update({name: _rule(name) for name in QUANTITIES})
 
 
 def _evaluate(k: Tensor, quantity: str, order: float) -> Tensor:
-    if not k.is_floating_point():
-        k = k.to(torch.get_default_dtype())
-    if torch._C._are_functorch_transforms_active():
-        return _EvaluateTransformed.apply(k, quantity, order)[0]
-    return _Evaluate.apply(k, quantity, order)
+    return apply_rule(quantity, order, k if k.is_floating_point() else k.to(torch.get_default_dtype()))
 
 
 class VMFTerms(NamedTuple):
@@ -169,6 +134,20 @@ def mean_resultant_length(dim: int, kappa: Tensor) -> Tensor:
     return _evaluate(kappa, "ratio", dim / 2 - 1)
 
 
+def mean_resultant_slope(dim: int, kappa: Tensor) -> Tensor:
+    """A'(kappa), the variance of mu.z under vMF(mu, kappa) on the unit sphere of R^m.
+
+    Args:
+        dim: ambient dimension m >= 2.
+        kappa: concentrations >= 0, any shape.
+
+    Example:
+        >>> mean_resultant_slope(3, torch.tensor([0.0, 1.0]))  # 1/3, 1 - coth(k)^2 + 1/k^2
+        tensor([0.3333, 0.2759])
+    """
+    return _evaluate(kappa, "slope", dim / 2 - 1)
+
+
 def vmf_kl_uniform(dim: int, kappa: Tensor) -> Tensor:
     """KL(vMF(., kappa) || uniform) = kappa A - G on a sphere in R^dim of any radius; its derivative is kappa A'.
 
@@ -195,6 +174,20 @@ def vmf_entropy(dim: int, kappa: Tensor) -> Tensor:
         tensor(1.8379)
     """
     return _evaluate(kappa, "entropy", dim / 2 - 1)
+
+
+def vmf_growth(dim: int, kappa: Tensor) -> Tensor:
+    """G(kappa) = log 0F1(; m/2; kappa^2/4), so that log C_m(kappa) = -log area - G; its derivative is A.
+
+    Args:
+        dim: ambient dimension m >= 2.
+        kappa: concentrations >= 0, any shape.
+
+    Example:
+        >>> vmf_growth(3, torch.tensor([0.0, 1.0]))  # log(sinh(k) / k)
+        tensor([0.0000, 0.1614])
+    """
+    return _evaluate(kappa, "growth", dim / 2 - 1)
 
 
 def vmf_log_norm(dim: int, kappa: Tensor) -> Tensor:

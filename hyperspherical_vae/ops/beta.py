@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .bessel import working_dtype
 from .gamma_ratio import GammaRatio
-from .tables import kept
+from .tables import table
 
 # The fall of the log density after which the tail of the integral is dropped.
 _FALL = 22.0
@@ -16,21 +16,14 @@ _FALL = 22.0
 _CHUNK = 1024
 
 
-def _gauss_legendre(nodes: int, power: int) -> list[list[float]]:
+@table
+def _rule(small_b: bool) -> tuple[tuple[float, ...], ...]:
     """Nodes x = 1 - (1 - t)^power and weights of the integral over [0, 1], for t those of Gauss and Legendre."""
-    t, weights = np.polynomial.legendre.leggauss(nodes)
+    # For b up to 1 the density does not hide the singularity of log(1 - u) at the end of the domain.
+    count, power = (24, 2) if small_b else (16, 1)
+    t, weights = np.polynomial.legendre.leggauss(count)
     rest = (1 - t) / 2
-    return [(1 - rest**power).tolist(), (weights / 2 * power * rest ** (power - 1)).tolist()]
-
-
-# For b up to 1 the density does not hide the singularity of log(1 - u) at the end of the domain.
-_RULE, _RULE_FOR_SMALL_B = _gauss_legendre(16, 1), _gauss_legendre(24, 2)
-
-
-@kept
-def _rule(small_b: bool, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Nodes and weights (2, N, 1) on [0, 1]."""
-    return torch.tensor(_RULE_FOR_SMALL_B if small_b else _RULE, dtype=dtype, device=device).unsqueeze(-1)
+    return tuple((1 - rest**power).tolist()), tuple((weights / 2 * power * rest ** (power - 1)).tolist())
 
 
 def _integrate(b: float, a: Tensor, x: Tensor) -> Tensor:
@@ -52,7 +45,7 @@ def _integrate(b: float, a: Tensor, x: Tensor) -> Tensor:
 
     start = x.sqrt().asin_()
     width = end.sqrt_().asin_().sub_(start)
-    nodes, weights = _rule(b <= 1, a.dtype, a.device).unbind()
+    nodes, weights = _rule(a.dtype, a.device, b <= 1).unsqueeze(-1).unbind()
     u = torch.addcmul(start, nodes, width).sin_().square_().clamp_max_(1 - torch.finfo(a.dtype).eps)
     log_ahead = torch.log1p(-u)
     exponent = torch.addcmul(-p * log_rest, log_ahead, p)

@@ -8,11 +8,13 @@ precision, and the leading terms of the two series are subtracted on paper.
 from __future__ import annotations
 
 import math
+from decimal import Decimal, localcontext
 
 import torch
 from torch import Tensor
 
-from .tables import kept
+from ._expansion import log_gamma
+from .tables import table
 
 _RAISED_TO = 8.0
 # B_2k / (2k (2k - 1)): log Gamma(x) = (x - 1/2) log x - x + log(2 pi) / 2 + sum_k _STIRLING[k] / x^(2k + 1).
@@ -22,9 +24,9 @@ _STIRLING = (
 )
 
 
-@kept
-def _coefficients(smallest: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Coefficients (K, 3, 1), highest first, of Stirling's sum times x and its two derivatives times x^2 and x^3.
+@table
+def _coefficients(smallest: float) -> tuple[tuple[float, ...], ...]:
+    """Coefficients (K, 3), highest first, of Stirling's sum times x and its two derivatives times x^2 and x^3.
 
     Terms that do not count from `smallest` on are left out.
     """
@@ -32,8 +34,20 @@ def _coefficients(smallest: float, dtype: torch.dtype, device: torch.device) -> 
     for k, term in enumerate(_STIRLING):
         power = 2 * k + 1
         if abs(term) * power * (power + 1) > 1e-18 * smallest**power:
-            rows.append([term, -power * term, power * (power + 1) * term])
-    return torch.tensor(rows[::-1], dtype=dtype, device=device).unsqueeze(-1)
+            rows.append((term, -power * term, power * (power + 1) * term))
+    return tuple(reversed(rows))
+
+
+def log_gamma_ratio(a: float, b: float) -> float:
+    """log Gamma(a + b) - log Gamma(a) of numbers above 0, rounded once.
+
+    Example:
+        >>> round(math.exp(log_gamma_ratio(3.0, 1.0)), 12)
+        3.0
+    """
+    with localcontext() as context:
+        context.prec = 50
+        return float(log_gamma(Decimal(a) + Decimal(b)) - log_gamma(Decimal(a)))
 
 
 class GammaRatio:
@@ -63,7 +77,7 @@ class GammaRatio:
         self._y = self._x + b
         inverse = torch.cat((self._x, self._y)).reciprocal()
         square = inverse * inverse
-        sums, *rest = _coefficients(smallest + steps, a.dtype, a.device).unbind()
+        sums, *rest = _coefficients(a.dtype, a.device, smallest + steps).unsqueeze(-1).unbind()
         for coefficient in rest:
             sums = torch.addcmul(coefficient, sums, square)
         sums = (sums * torch.stack((inverse, square, square * inverse))).unflatten(-1, (2, -1))

@@ -8,8 +8,31 @@ and z = H (-sign(mu_1) w, sqrt(1 - w^2) v), computed from y = 1 - w.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
+
+from .derivatives import batch_first, differentiable_once
+
+
+class Radial(NamedTuple):
+    """How far from its axis a family puts its points.
+
+    Attributes:
+        draw: takes the dimension m, the concentrations (...), and norms (...) as of `draw_across` that it may use;
+            returns y = 1 - <mu, z> in [0, 2].
+        derivative: takes m, the concentrations and y; returns dy / dconcentration at fixed chance.
+    """
+
+    draw: Callable[[int, Tensor, Tensor], Tensor]
+    derivative: Callable[[int, Tensor, Tensor], Tensor]
+
+
+# By name, since a name is what the compiler takes as an argument of a function.
+RADIAL: dict[str, Radial] = {}
 
 
 def draw_across(loc: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,3 +100,62 @@ def place_backward(loc: Tensor, y: Tensor, z: Tensor, grad: Tensor) -> tuple[Ten
     sine2 = (y_loc * (1 + w)).clamp_min_(torch.finfo(loc.dtype).eps ** 4)
     across = along_z.addcmul_(w, along_loc, value=-1).div_(sine2)
     return grad_loc, across.mul_(w).sub_(along_loc).to(y.dtype)
+
+
+class _Sample(torch.autograd.Function):
+    """Points on the unit sphere, in single precision or more inside, with the gradients of a reparameterization."""
+
+    @staticmethod
+    def forward(family: str, loc: Tensor, concentration: Tensor, shape: torch.Size) -> tuple[Tensor, Tensor]:
+        axes = loc.to(torch.promote_types(loc.dtype, torch.float32)).expand(shape)
+        across = draw_across(axes)
+        y = RADIAL[family].draw(shape[-1], concentration.expand(shape[:-1]), across[1])
+        return place(axes, y, across).to(loc.dtype), y
+
+    # Found here by PyTorch, which would work it out at each call, for longer than a small sample takes.
+    forward.__signature__ = inspect.signature(forward)  # type: ignore[attr-defined]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.family, loc, concentration, _ = inputs
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(loc, concentration, *output)
+
+    @staticmethod
+    @differentiable_once("samples on a sphere can be differentiated once, not twice")
+    def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        loc, concentration, z, y = ctx.saved_tensors
+        if grad is None:
+            return None, None, None, None
+        wide = torch.promote_types(loc.dtype, torch.float32)
+        grad_loc, grad_y = place_backward(loc.to(wide).expand_as(z), y, z.to(wide), grad.to(wide))
+        grad_concentration = None
+        if ctx.needs_input_grad[2]:
+            slope = RADIAL[ctx.family].derivative(loc.shape[-1], concentration.expand_as(y), y)
+            grad_concentration = grad_y.mul(slope).to(concentration.dtype).sum_to_size(concentration.shape)
+        return None, grad_loc.to(loc.dtype).sum_to_size(loc.shape), grad_concentration, None
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], family: str, loc: Tensor, concentration: Tensor, shape: torch.Size
+    ) -> Any:
+        if info.randomness != "different":
+            raise RuntimeError("samples on a sphere need vmap(..., randomness='different')")
+        loc, concentration = batch_first(info, in_dims[1:3], (loc, concentration))
+        new = (1,) * (len(shape) - loc.dim() + 1)
+        loc, concentration = (x.reshape(info.batch_size, *new, *x.shape[1:]) for x in (loc, concentration))
+        return _Sample.apply(family, loc, concentration, torch.Size((info.batch_size, *shape))), (0, 0)
+
+
+def sample_around(family: str, loc: Tensor, concentration: Tensor, shape: torch.Size) -> Tensor:
+    """Points of the unit sphere around axes, differentiable once in both parameters.
+
+    Args:
+        family: a key of `RADIAL`.
+        loc: unit vectors (..., m).
+        concentration: (...), of the same dtype.
+        shape: of the result; ends with the shape of `loc`.
+    """
+    z: Tensor = _Sample.apply(family, loc, concentration, shape)[0]
+    return z

@@ -10,7 +10,6 @@ Working with y, not with <mu, z>, keeps all digits where the distribution is con
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from ._evaluation import Point
 from .bessel import working_dtype
+from .tables import table
 
 __all__ = ["radial_derivative", "radial_sample"]
 
@@ -27,8 +27,7 @@ _PROPOSALS = 40
 # Most proposals made at once. Where refusals are counted it is a choice between larger tensors and more rounds;
 # elsewhere memory sets the bound.
 _TOGETHER, _TOGETHER_UNSEEN = 2500, 2**22
-# Gauss-Legendre nodes, and about how far the log-density falls before the rest of the integral is dropped.
-_RULE = [((x + shift) / 2).tolist() for x, shift in zip(np.polynomial.legendre.leggauss(14), (1, 0), strict=True)]
+# About how far the log-density falls before the rest of the integral is dropped.
 _FALL = 19.0
 # Samples whose integrals are computed together on a CPU, so that the nodes stay in its cache.
 _CHUNK = 4096
@@ -113,13 +112,11 @@ def _draw(dim: int, k: Tensor, norm: Tensor | None) -> Tensor:
     return y
 
 
-def _rule(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Nodes on [0, 1] and weights times the constant factor -8 of the integral, (N, 1) each."""
-    rule = torch.tensor(_RULE, dtype=dtype, device=device).unsqueeze(-1)
-    return rule[0], -8 * rule[1]
-
-
-_kept_rule = lru_cache(maxsize=16)(_rule)
+@table
+def _rule() -> tuple[tuple[float, ...], ...]:
+    """Gauss-Legendre nodes on [0, 1] and weights times the constant factor -8 of the integral."""
+    nodes, weights = np.polynomial.legendre.leggauss(14)
+    return tuple(((1 + nodes) / 2).tolist()), tuple((-4 * weights).tolist())
 
 
 def _integrate(dim: int, k: Tensor, y: Tensor, mean: Tensor) -> Tensor:
@@ -145,7 +142,7 @@ def _integrate(dim: int, k: Tensor, y: Tensor, mean: Tensor) -> Tensor:
 
     alpha = half.sqrt().asin_()
     width = end.sqrt_().asin_().sub_(alpha)
-    nodes, weights = (_rule if torch.compiler.is_compiling() else _kept_rule)(y.dtype, y.device)
+    nodes, weights = _rule(y.dtype, y.device).unsqueeze(-1).unbind()
     h = torch.addcmul(alpha, nodes, width).sin_().square_()
     distance = h - half
     exponent = torch.addcmul(h, h, h, value=-1).mul_(inverse).log_().mul_(a) if a else torch.zeros_like(h)

@@ -1,43 +1,49 @@
-"""Tables of constants, made once."""
+"""Constants, made once."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
-
-T = TypeVar("T")
-
-
-def constant_when_traced(make: Callable[..., T]) -> Callable[..., T]:
-    """Let programs that `torch.compile` traces hold what a function returns as a constant.
-
-    This is `torch.compiler.assume_constant_result`, which imports the compiler to set the mark: a second and a half at
-    every start, for programs that compile nothing.
-    """
-    make._dynamo_marked_constant = True  # type: ignore[attr-defined]
-    return make
+from torch import Tensor
 
 
-def kept(make: Callable[..., T]) -> Callable[..., T]:
-    """Keep what a function of hashable arguments returns; programs traced by `torch.compile` hold it as a constant.
+def table(make: Callable[..., Sequence[object]]) -> Callable[..., Tensor]:
+    """Keep the numbers that a function of hashable arguments returns, and a tensor of them for each dtype and device.
+
+    A program that `torch.compile` traces holds the numbers. The mark for that is the one of
+    `torch.compiler.assume_constant_result`, which imports the compiler to set it: a second and a half at every start,
+    for programs that compile nothing. Of tensors PyTorch 2.14 takes only one into a graph this way; tuples of numbers
+    have no such limit.
 
     Args:
-        make: returns a number or a tensor of at least one dimension (what `torch.compile` takes as constants).
+        make: returns nested tuples of numbers.
+
+    Returns:
+        a function of the dtype, the device and the arguments of `make`.
 
     Example:
-        >>> squares = kept(lambda n: torch.arange(n) ** 2)
-        >>> squares(3) is squares(3)
-        True
+        >>> squares = table(lambda n: tuple(i * i for i in range(n)))
+        >>> squares(torch.float64, torch.device("cpu"), 3)
+        tensor([0., 1., 4.], dtype=torch.float64)
     """
-    # A tensor made in inference mode could not take part in a gradient later.
-    made = torch.inference_mode(False)(make)
-    cached = functools.cache(made)
-    constant = constant_when_traced(made)
+    cached = functools.cache(make)
 
-    def table(*args: Hashable) -> T:
-        return constant(*args) if torch.compiler.is_compiling() else cached(*args)
+    def numbers(*args: Hashable) -> Sequence[object]:
+        return cached(*args)
 
-    return table
+    numbers._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+    @functools.lru_cache(maxsize=1024)
+    def kept(dtype: torch.dtype, device: torch.device, *args: Hashable) -> Tensor:
+        # A tensor made in inference mode could not take part in a gradient later.
+        with torch.inference_mode(False):
+            return torch.tensor(numbers(*args), dtype=dtype, device=device)
+
+    def tensor(dtype: torch.dtype, device: torch.device, *args: Hashable) -> Tensor:
+        if torch.compiler.is_compiling():  # such a program must not hold a tensor that others may hold
+            return torch.tensor(numbers(*args), dtype=dtype, device=device)
+        return kept(dtype, device, *args)
+
+    return tensor

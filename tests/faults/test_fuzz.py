@@ -14,6 +14,7 @@ from utils.config.config import Config
 from utils.config.flags import UsageError, flag_of
 from utils.config.request import Revisit
 from utils.config.rules import resolve
+from utils.config.stored import from_json
 
 FIELDS = dataclasses.fields(Config)
 FLAGS = {flag.names: flag for kind in (Config, Revisit) for flag in map(flag_of, dataclasses.fields(kind))}
@@ -47,18 +48,26 @@ pairs = st.one_of(
 SUITED = {
     "int": ("0", "1", "2", "5", "30"),
     "float": ("0", "0.5", "1", "2e1"),
-    "ints": ("8", "64,32"),
-    "strs": ("4,4", "s4,e2"),
+    "int, commas": ("8", "64,32"),
+    "str, commas": ("4,4", "s4,e2"),
     "str": ("a", "b/c"),
-    "words": ("a", "b/c"),
-    "floats": ("1", "0.5,1e3"),
+    "str, words": ("a", "b/c"),
+    "str, either": ("a", "b,c"),
+    "float, commas": ("1", "0.5,1e3"),
 }
+
+
+def suited(flag):
+    kind = flag.value_type.__name__ + (f", {flag.many}" if flag.many else "")
+    return [()] if flag.value_type is bool else zip(flag.choices or SUITED[kind])
+
+
 suitable = st.sampled_from(
     [
         (name, *value)
         for flag in FLAGS.values()
         for name in flag.names
-        for value in ([()] if flag.kind == "bool" else zip(flag.choices or SUITED[flag.kind]))
+        for value in suited(flag)
     ]
 )
 lines = st.one_of(st.lists(pairs, max_size=5), st.lists(suitable, max_size=5)).map(
@@ -81,7 +90,7 @@ def check(describe):
         assert len(text) < 600
     else:
         if isinstance(described, Config):
-            assert Config.from_json(described.to_json()) == described
+            assert from_json(described.to_json()) == described
             assert len(described.hash) == 8
 
 
@@ -138,7 +147,7 @@ files = st.one_of(
 @settings(seeded, max_examples=700)
 @given(files)
 def test_any_configuration_file_is_a_run_or_one_line(text):
-    check(lambda: Config.from_json(text))
+    check(lambda: from_json(text))
 
 
 @settings(seeded, max_examples=100)

@@ -7,25 +7,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from run_models import load_run
+from models import load_model
 from tests.faults.comparing import metrics, only_run
 from utils.load_data import load_data
-from utils.measure.evaluation import evaluate_elbo
+from utils.measure.conditions import Conditions
+from utils.measure.elbo import evaluate_elbo
 from utils.run.checkpoints import load_checkpoint
-from utils.train.batches import fixed_images
+from utils.train.batches import Preparation
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden_run"
 LINE = "-d digits -zd s2,e2 -hd 4 -klw 0 -lls 5 -bs 300"
 
 
 def test_model_means_what_it_meant():
-    model, config = load_run(only_run(GOLDEN))
+    model, config = load_model(only_run(GOLDEN))
     assert config.space == "S^2 x R^2"
-    data = load_data("digits", "data")
-    images = fixed_images(
-        data.test, data.levels, binary=True, seed=config.rs, purpose="test", device=torch.device("cpu")
-    )
-    found = evaluate_elbo(model, images, config.rs).summary()
+    data = load_data(config)
+    images = Preparation(data.levels, True, config.rs, torch.device("cpu")).fixed(data.test, "test")
+    found = evaluate_elbo(model, images, Conditions(config.rs)).summary()
     test = json.loads((only_run(GOLDEN) / "summary.json").read_text())["test"]
     # Closed forms of the weights and the images, so no version of a sampler may change them.
     for key in ("kl", "kl_factors"):

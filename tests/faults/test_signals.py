@@ -33,7 +33,7 @@ def test_signal_stops_the_run_and_repeating_goes_on(tmp_path, request, phase, si
     assert stopped.returncode == processes.SIGNALS[signum], stopped.stderr
     assert stopped.at - float(note.read_text()) < SECONDS
     assert stopped.stderr.count("\n") == 1
-    assert f"stopped by {signum.name}; to go on: python run_models.py -ld" in stopped.stderr
+    assert f"stopped by {signum.name}; to resume: python run_models.py -ld" in stopped.stderr
     assert LINE in stopped.stderr
     run = only_run(tmp_path / "results")
     assert not list(run.rglob("*.tmp"))

@@ -8,6 +8,7 @@ from pkgutil import resolve_name
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hyperspherical_vae.kinds import LIKELIHOODS
 from hyperspherical_vae.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
@@ -120,6 +121,50 @@ def test_derivatives(kind: type[Likelihood]) -> None:
     params = params_for(likelihood, 4).requires_grad_()
     x = images_for(likelihood, 4)
     assert torch.autograd.gradcheck(lambda p: likelihood.log_prob(p, x), (params,))
+    assert torch.autograd.gradgradcheck(lambda p: likelihood.log_prob(p, x), (params,))
+
+
+@pytest.mark.parametrize("spread", [0.01, 1.0, 10.0, 60.0])
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_float32_is_within_rounding_of_float64(name: str, spread: float) -> None:
+    """Of 784 pixels: 1e-7 for each of them, as the numbers near 1 that it is made of are rounded, and of the sum."""
+    likelihood = resolve_name(LIKELIHOODS[name])()
+    generator = torch.Generator().manual_seed(3)
+    params = spread * torch.randn(50, 784 * likelihood.params_per_pixel, generator=generator)
+    x = torch.rand(50, 784, generator=generator).mul(likelihood.levels).round().div(likelihood.levels)
+    if likelihood.binary:
+        x = x.round()
+    exact_likelihood, exact_x = resolve_name(LIKELIHOODS[name])().double(), x.double()
+    leaf, exact_leaf = params.requires_grad_(), params.detach().double().requires_grad_()
+    found, exact = likelihood.log_prob(leaf, x), exact_likelihood.log_prob(exact_leaf, exact_x)
+    # How far the numbers that go in are rounded: those of a narrow bin decide on what is left of its probability.
+    (slope,) = torch.autograd.grad(exact.sum(), exact_leaf)
+    bound = 784 * 1e-7 + 3e-7 * (exact.abs() + (slope * exact_leaf).abs().sum(-1))
+    assert ((found.double() - exact).abs() < bound).all()
+    (found_slope,) = torch.autograd.grad(found.sum(), leaf)
+    torch.testing.assert_close(found_slope.double(), slope, rtol=1e-4, atol=1e-4 * slope.abs().max().item())
+
+
+class Operations(TorchDispatchMode):
+    """Notes the names of what is called, backward passes included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        self.names.add(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", LIKELIHOODS)
+def test_nothing_is_called_that_is_no_vector_code_on_a_cpu(name: str) -> None:
+    likelihood = resolve_name(LIKELIHOODS[name])()
+    with Operations() as called:
+        params = params_for(likelihood, 4).float().requires_grad_()
+        likelihood.log_prob(params, images_for(likelihood, 4).float()).sum().backward()
+    assert "sigmoid" in called.names
+    assert not called.names & {"log1p", "expm1", "softplus", "log_sigmoid_forward", "logaddexp", "tanh"}
 
 
 def test_extreme_parameters_give_finite_values_and_gradients() -> None:
@@ -140,6 +185,7 @@ def test_many_samples_for_each_image(name: str) -> None:
     params, x = params_for(likelihood, 3, 4), images_for(likelihood, 4)
     found = likelihood.log_prob(params, x)
     assert found.shape == (3, 4)
+    assert torch.equal(likelihood.given(x)(params), found)
     for k in range(3):
         torch.testing.assert_close(found[k], likelihood.log_prob(params[k], x))
     assert likelihood.mean(params).shape == (3, 4, PIXELS)

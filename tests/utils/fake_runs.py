@@ -5,6 +5,8 @@ from pathlib import Path
 
 from utils.config.command_line import parse_run
 from utils.run.folder import RunDir
+from utils.run.records import find_runs
+from utils.tables import comparison
 
 
 def finished(folder, line, **figures):
@@ -25,3 +27,8 @@ def finished(folder, line, **figures):
     name = f"summary_k{config.ll_sample}.json" if (path / "summary.json").exists() else "summary.json"
     (path / name).write_text(json.dumps(summary))
     return Path(path)
+
+
+def comparable(*places):
+    """The results of finished runs below these folders, and the notes on what is left out."""
+    return comparison.finished(find_runs(places)[0])

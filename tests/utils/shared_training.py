@@ -11,11 +11,9 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from models import ELBOTerms
 from utils.config.command_line import parse_run
-from utils.run.progress import Progress
-from utils.train.adam import Adam
-from utils.train.batches import TrainingImages
-from utils.train.distributed import join
-from utils.training_utils import train_epoch
+from utils.train import join
+from utils.train.batches import Preparation, TrainingImages
+from utils.training_utils import Trainer
 
 CONFIG = parse_run(["-d", "digits", "-n", "normal", "-z", "1", "-bs", "7", "-b", "0.5", "-klw", "0"])
 
@@ -28,7 +26,7 @@ class Deterministic(nn.Module):
         self.layer = nn.Linear(4, 3).double()
         self.latent = SimpleNamespace(set_epoch=lambda epoch: None)
 
-    def elbo_terms(self, x):
+    def forward(self, x):
         y = self.layer(x.flatten(1).double())
         return ELBOTerms(-y[:, 0].square(), y[:, 1].square(), y[:, 1:2].square(), {})
 
@@ -39,16 +37,12 @@ def train(peers):
     model = Deterministic()
     images = torch.randint(0, 256, (24, 1, 2, 2), dtype=torch.uint8)
     split = SimpleNamespace(images=images)
-    device = torch.device("cpu")
-    batches = TrainingImages(
-        split, 255, binary=False, once=False, batch_size=CONFIG.batch_size, seed=1, device=device, peers=peers
-    )
-    replica = peers.replica(model)
-    optimizer = Adam(replica.parameters(), 0.01)
-    sums = train_epoch(
-        replica, optimizer, batches, 0.5, CONFIG, Progress(), None, SimpleNamespace(), lambda: None, peers
-    )
-    return sums, model.state_dict()
+    preparation = Preparation(255, False, 1, torch.device("cpu"))
+    batches = TrainingImages(split, preparation, CONFIG.batch_size, peers=peers)
+    step = peers.replica(model)
+    trainer = Trainer(model, batches, CONFIG, None, None, None, peers=peers, step=step)
+    trainer.train_epoch()
+    return trainer.sums, model.state_dict()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import gzip
-import hashlib
 import io
 import os
 import pickle
@@ -17,8 +16,10 @@ import pytest
 from hypothesis import strategies as st
 from scipy import io as scipy_io
 
-from utils.data.catalogue import DATASETS
+from utils.config.config import Config
 from utils.data.files import DataError, checksum
+from utils.data.sets import DATASETS
+from utils.load_data import Data, load_data
 
 REAL_DATA = os.environ.get("HSVAE_DATA")
 needs_real_data = pytest.mark.skipif(not REAL_DATA, reason="HSVAE_DATA names no folder of real data sets")
@@ -32,6 +33,11 @@ class Canary:
 
     def __reduce__(self):
         return os.mkdir, (str(self.path),)
+
+
+def load(name: str, data_dir: Path | str, **settings: Any) -> Data:
+    """Load a data set from files that are there."""
+    return load_data(Config(dataset=name, data_dir=str(data_dir), **settings), download=False)
 
 
 def write(path: Path, data: bytes) -> Path:
@@ -57,7 +63,7 @@ def mat(version: str = "5", compress: bool = True, **variables: object) -> bytes
 
 def tar(members: dict[str, bytes]) -> bytes:
     stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w:gz") as archive:
+    with tarfile.open(fileobj=stream, mode="w") as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -91,9 +97,7 @@ def static_mnist(monkeypatch: pytest.MonkeyPatch, rows: tuple[int, int, int] = (
     for file, matrix in zip(spec.files, matrices, strict=True):
         text = amat(matrix)
         sums: dict[str, Any] = {"size": len(text), "checksum": checksum(text, "sha256")}
-        parsed = hashlib.sha256(np.packbits(matrix, axis=1).tobytes()).hexdigest()
-        forms = tuple(dataclasses.replace(form, **sums) for form in file.forms)
-        files.append(dataclasses.replace(file, **sums, parsed=parsed, forms=forms))
+        files.append(dataclasses.replace(file, **sums))
     monkeypatch.setitem(DATASETS, spec.name, dataclasses.replace(spec, files=tuple(files), splits=rows))
     return {file.path: matrix for file, matrix in zip(files, matrices, strict=True)}
 

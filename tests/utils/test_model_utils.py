@@ -5,8 +5,9 @@ from pkgutil import resolve_name
 import pytest
 import torch
 
+from utils import model_utils
 from utils.config.networks import NETWORKS
-from utils.model_utils import ConvDecoder, MLPEncoder, count_parameters
+from utils.model_utils import ConvDecoder, ConvEncoder, MLPEncoder, count_parameters
 
 SHAPES = [(1, 8, 8), (1, 28, 28), (1, 28, 20), (3, 32, 32), (3, 5, 7), (1, 1, 1)]
 
@@ -35,13 +36,24 @@ def test_latents_are_decoded_independently_of_their_neighbours(kind):
     assert torch.allclose(decoder(z)[1, 2], decoder(z[1, 2:3])[0], atol=1e-6)
 
 
-def test_decoding_in_parts_that_fit_the_cache_is_decoding_at_once():
-    decoder = ConvDecoder(4, (1, 9, 6), 1, (6, 5))
-    decoder.in_cache = 4
-    z = torch.randn(3, 5, 4)
-    at_once = decoder(z)
+def test_computing_in_parts_is_computing_at_once(monkeypatch):
+    encoder, decoder = ConvEncoder((1, 9, 6), (6, 5)), ConvDecoder(4, (1, 9, 6), 1, (6, 5))
+    images, z = torch.rand(15, 1, 9, 6), torch.randn(3, 5, 4)
+    at_once = encoder(images), decoder(z)
+    monkeypatch.setattr(model_utils, "_CACHED", 4 * encoder.largest)
     with torch.no_grad():
-        assert torch.allclose(decoder(z), at_once, atol=1e-6)
+        assert torch.allclose(encoder(images), at_once[0], atol=1e-6)
+        assert torch.allclose(decoder(z), at_once[1], atol=1e-6)
+
+
+@pytest.mark.parametrize("numbers", [1, 100, 2**20, 2**30])
+def test_parts_are_as_large_as_their_bytes_allow(numbers):
+    parts = []
+    with torch.no_grad():
+        model_utils.in_parts(lambda part: parts.append(len(part)) or part, torch.zeros(50, 1), numbers)
+    assert sum(parts) == 50
+    assert max(parts) == 1 or 4 * numbers * max(parts) <= 6 * 2**20
+    assert len(parts) == 1 or 4 * numbers * (max(parts) + 1) > 6 * 2**20
 
 
 def test_default_mlp_has_the_published_size():

@@ -13,7 +13,7 @@ import pytest
 from utils.config.config import Config
 from utils.config.rules import resolve
 from utils.plotting_utils import png
-from utils.report import find_runs, main, page
+from utils.report import main
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -70,21 +70,20 @@ class Content(HTMLParser):
             self.rows[-1][-1] += data
 
 
-def test_page_shows_numbers_settings_and_pictures(results):
-    runs, unreadable = find_runs(results)
-    assert unreadable == []
-    text = page(runs, results)
+def test_page_shows_numbers_settings_and_figures(results, capsys):
+    assert main([str(results)]) == 0
+    assert capsys.readouterr().err == ""
+    text = (results / "report.html").read_text()
     content = Content(text)
     first, second, third, fourth = content.rows[1:]
     assert first[:4] == ["digits", "vmf", "S^2 in R^3", "1"]
-    assert first[4:] == ["-9.50", "0.50", "-30.50", "-20.00", "10.50", "5", "2", "complete", "-b 2.0"]
-    assert second[4] == "-99.75", "of several results the one with most samples is shown"
-    assert second[9] == "50"
+    assert first[4:] == ["-9.50 ± 0.50 (K=5)", "-30.50", "-20.00", "10.50", "2", "complete", "-b 2"]
+    assert second[4] == "-99.75 ± 0.50 (K=50)", "of several results the one with most samples is shown"
     assert (third[1], third[4]) == ("third (vmf)", "–")
-    assert (fourth[4], fourth[11]) == ("–", "not finished")
-    pictures = [address for address in content.addresses if address.endswith(".png")]
-    assert len(pictures) == 16
-    assert "digits/a%20run/figures/latent.png" in pictures
+    assert (fourth[4], fourth[9]) == ("–", "not finished")
+    figures = [address for address in content.addresses if address.endswith(".png")]
+    assert len(figures) == 16
+    assert "digits/a%20run/figures/latent.png" in figures
     assert "1 generated images" in text
     assert "<results>" not in text
     assert not re.search(r"(src|href)=\"(https?:)?//", text), "the page must not ask anything of the network"
@@ -101,9 +100,10 @@ def test_what_cannot_be_read_is_said_and_left_out(results, capsys):
     (results / "digits" / "b" / "summary_k50.json").write_text("{")
     assert main([str(results)]) == 0
     captured = capsys.readouterr()
-    assert captured.out.startswith("3 runs")
-    assert captured.err.count("\n") == 1
+    assert captured.out.startswith("2 runs")
+    assert captured.err.count("\n") == 2
     assert str(Path("digits") / "c" / "config.json") in captured.err
+    assert str(Path("digits") / "b" / "summary_k50.json") in captured.err
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_page_sorts_and_filters_in_a_browser(results, tmp_path):
     title = re.search(r"<title>(\{.*\})</title>", done.stdout)
     assert title, done.stdout[-2000:] + done.stderr[-2000:]
     found = json.loads(title[1])
-    assert found["up"] == ["-99.75", "-9.50", "–", "–"]
-    assert found["down"] == ["-9.50", "-99.75", "–", "–"]
-    assert found["filtered"] == ["-9.50", "–"]
+    assert found["up"] == ["-99.75 ± 0.50 (K=50)", "-9.50 ± 0.50 (K=5)", "–", "–"]
+    assert found["down"] == ["-9.50 ± 0.50 (K=5)", "-99.75 ± 0.50 (K=50)", "–", "–"]
+    assert found["filtered"] == ["-9.50 ± 0.50 (K=5)", "–"]
     assert found["count"] == "2 of 4 runs"
     assert found["sections"] == 2
     assert found["all"] == 4

@@ -44,7 +44,7 @@ def test_csv_is_nothing_but_csv(tmp_path, capsys):
     ("arguments", "code", "part"),
     [
         ([], 2, "no run folder"),
-        (["nowhere"], 1, "nowhere"),
+        (["nowhere"], 2, "nowhere"),
         (["RUNS", "--metrics", "elbo"], 2, "did you mean --metric"),
         (["RUNS", "--format", "html"], 2, "latex"),
         (["RUNS", "--against", "name=gumbel"], 2, "name=gumbel"),
@@ -66,11 +66,16 @@ def test_closed_pipe_is_no_traceback(tmp_path):
     assert done.stderr == ""
 
 
-def test_broken_configuration_is_named(tmp_path, capsys):
+def test_broken_run_is_named_and_the_rest_is_shown(tmp_path, capsys):
     run = finished(tmp_path, "-n vmf -z 5 -d digits")
     (run / "config.json").write_text('{"name": "vmf", "bogus": 1}')
     assert main([str(tmp_path)]) == 1
-    assert str(run / "config.json") in capsys.readouterr().err
+    assert f"left out: {run / 'config.json'}" in capsys.readouterr().err
+    finished(tmp_path, "-n normal -z 5 -d digits")
+    assert main([str(tmp_path)]) == 0
+    done = capsys.readouterr()
+    assert "R^5" in done.out
+    assert done.err.count("\n") == 1
 
 
 def test_comparing_needs_neither_torch_nor_numpy(tmp_path):
@@ -97,4 +102,5 @@ def test_table_names_the_factors_and_an_unfinished_warm_up():
     assert "KL weight" not in plain
     told = result_table({**summary, "space": "S^2 x R^2", "warm_up": 0.2})
     assert "S^2: 0.70, R^2: 0.30" in told
-    assert "20 % of full, see -klw" in told
+    assert "KL weight at the best epoch %" in told
+    assert next(line.split()[-1] for line in told.splitlines() if line.startswith("KL weight")) == "20"

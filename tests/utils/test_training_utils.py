@@ -12,11 +12,11 @@ from models import VAE, ELBOTerms
 from utils.config.command_line import parse
 from utils.config.schedule import kl_weight
 from utils.load_data import Split
+from utils.run.checkpoints import Progress
 from utils.run.interrupts import Interrupted
-from utils.run.progress import Progress
 from utils.seeds import derive_seed
-from utils.train.batches import TrainingImages, binarize
-from utils.training_utils import extra_weights, fit, note_nonfinite, objective, stops_early
+from utils.train.batches import Preparation, TrainingImages, binarize
+from utils.training_utils import Trainer, batch_weights, is_trained, loss_weights, note_nonfinite, objective
 
 SHAPE = (1, 3, 3)
 
@@ -75,17 +75,16 @@ def setting(line="", images=None):
     model = VAE(encoder, NormalLatent(8, 2), nn.Linear(2, 9), Bernoulli(), SHAPE)
     if images is None:
         images = torch.randint(0, 256, (45, *SHAPE), dtype=torch.uint8)
-    batches = TrainingImages(
-        Split(images, None), 255, binary=True, once=False, batch_size=10, seed=1, device=torch.device("cpu")
-    )
+    batches = TrainingImages(Split(images, None), Preparation(255, True, 1, torch.device("cpu")), batch_size=10)
     return config, model, batches
 
 
 def train(config, model, batches, memory=None, check_stop=lambda: None, state=None, validate=None):
     memory = memory or Memory()
     validate = validate or (lambda: {"elbo": -1.0})
-    progress, diverged = fit(model, batches, validate, config, memory, memory, check_stop, state)
-    return memory, progress, diverged
+    trainer = Trainer(model, batches, config, memory, memory, validate, check_stop=check_stop)
+    diverged = trainer.fit(state)
+    return memory, trainer.progress, diverged
 
 
 @pytest.mark.parametrize(
@@ -117,19 +116,21 @@ def test_extra_losses_are_weighted_and_the_cross_entropy_is_a_mean_over_labelled
     extra = {"commitment": torch.tensor([2.0, 4, 6, 8]), "cross_entropy": torch.tensor([0.0, 1, 0, 2])}
     terms = ELBOTerms(torch.zeros(4), torch.zeros(4), torch.zeros(4, 1), extra)
     labelled = (torch.zeros(4, *SHAPE), torch.tensor([-1, 5, -1, 2]))
-    assert objective(terms, 1.0, 0.0, extra_weights(config, labelled)).item() == pytest.approx(0.5 * 5 + 3 * 1.5)
+    weights = loss_weights(config)
+    assert weights == {"commitment": 0.5, "cross_entropy": 3.0}
+    assert objective(terms, 1.0, 0.0, batch_weights(weights, labelled)).item() == pytest.approx(0.5 * 5 + 3 * 1.5)
     none = (labelled[0], torch.full((4,), -1))
     terms = terms._replace(extra={**extra, "cross_entropy": torch.zeros(4)})
-    assert objective(terms, 1.0, 0.0, extra_weights(config, none)).item() == pytest.approx(0.5 * 5)
-    assert not extra_weights(parse(["-n", "normal"]), (labelled[0],))
+    assert objective(terms, 1.0, 0.0, batch_weights(weights, none)).item() == pytest.approx(0.5 * 5)
+    assert not loss_weights(parse(["-n", "normal"]))
 
 
 def test_early_stopping_counts_from_the_best_epoch_and_never_in_the_burn_in():
     config = parse(["-la", "3", "-bi", "5", "-e", "50"])
-    assert not stops_early(config, Progress(epoch=7, best_epoch=0))
-    assert stops_early(config, Progress(epoch=8, best_epoch=0))
-    assert not stops_early(config, Progress(epoch=9, best_epoch=7))
-    assert stops_early(config, Progress(epoch=10, best_epoch=7))
+    assert not is_trained(config, Progress(epoch=7, best_epoch=0))
+    assert is_trained(config, Progress(epoch=8, best_epoch=0))
+    assert not is_trained(config, Progress(epoch=9, best_epoch=7))
+    assert is_trained(config, Progress(epoch=10, best_epoch=7))
 
 
 def test_training_stops_early_and_keeps_the_best():
@@ -209,8 +210,8 @@ class Poisoned(VAE):
 
     calls = 0
 
-    def elbo_terms(self, x):
-        terms = super().elbo_terms(x)
+    def forward(self, x):
+        terms = super().forward(x)
         self.calls += 1
         if self.calls not in self.bad:
             return terms
@@ -325,10 +326,9 @@ def test_diverged_run_leaves_the_batch_that_failed():
     config, model, batches = setting("-mr 0")
     model.__class__, model.bad, model.where = Poisoned, {8}, "loss"
     examined = []
-    fit(
-        model, batches, lambda: {"elbo": -1.0}, config, memory := Memory(), memory, lambda: None,
-        examine=lambda images: examined.append(images) or {"kappa": 7.0},
-    )  # fmt: skip
+    memory = Memory()
+    examine = lambda images: examined.append(images) or {"kappa": 7.0}  # noqa: E731
+    Trainer(model, batches, config, memory, memory, lambda: {"elbo": -1.0}, examine).fit()
     found = memory.evidence
     assert (found["where"], found["epoch"], found["step"], found["restarts"]) == ("training", 2, 2, 0)
     assert found["measured"] == {"kappa": 7.0}

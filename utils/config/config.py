@@ -14,270 +14,273 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from utils.config.flags import UsageError, flag, flag_of, nearest, shown
-from utils.config.rules import resolve
-from utils.config.system_settings import CLASSIFIER, CODES, DISCRETE, EMBEDDINGS, SPHERICAL, SystemSettings
-from utils.data.catalogue import DATASETS
+from hyperspherical_vae.kinds import KINDS, LIKELIHOODS
+from utils.config.flags import flag, flag_of
+from utils.config.networks import NETWORKS
+from utils.data.sets import DATASETS
 
-MODEL, OBJECTIVE, TRAINING = "model", "objective", "training"
-EVALUATION, DATA, RUN = "evaluation", "data", "run"
-GROUPS = (MODEL, CODES, OBJECTIVE, CLASSIFIER, TRAINING, EVALUATION, EMBEDDINGS, DATA, RUN)
+MODEL, DATA, TRAINING, OBJECTIVE = "model", "data", "training", "objective"
+CODES, CLASSIFIER = "discrete latents", "classifier"
+EVALUATION, EMBEDDINGS, RUN = "evaluation", "embeddings", "run"
+
+DEFAULT = next(iter(KINDS))  # the kind of latent where none is named
+PRODUCT = "productspace"  # the name of a model whose latent space has several factors, each of a kind of its own
+NO_FIGURES = "none"
+
+
+def continuous() -> tuple[str, ...]:
+    """The kinds of latent that have a dimension, and so can be factors of a product space."""
+    return tuple(name for name, kind in KINDS.items() if not kind.is_discrete)
+
+
+def letter_of(kind: str) -> str:
+    """What stands before the dimension of a factor of this kind in `-zd`: s4 is a sphere, e2 a Euclidean space."""
+    symbol = KINDS[kind].symbol
+    return "e" if symbol == "R" else symbol.lower()
+
+
+def owners(setting: str) -> tuple[str, ...]:
+    """The kinds of latent that have a setting which others lack; empty if every model has it."""
+    return tuple(name for name, kind in KINDS.items() if setting in kind.all_settings)
+
+
+_SIZES = "; ".join(f"{name} {','.join(map(str, network.hidden))}" for name, network in NETWORKS.items())
+_CLASSES = ", ".join(f"{name} {place.partition(':')[2]}" for name, place in LIKELIHOODS.items())
 
 
 @dataclass(frozen=True)
-class Config(SystemSettings):
+class Config:
     """Everything that defines a run. `None` means "implied by the rest"; `resolve` fills it in."""
 
     name: str | None = flag(
-        "-n --name",
-        "str",
-        MODEL,
-        None,
-        "kind of model; implied by -dis or -zd, else vmf",
-        choices=("vmf", "normal", "powerspherical", "productspace", *DISCRETE),
+        "-n --name", str, MODEL, None, f"kind of model; implied by -dis or -zd, else {DEFAULT}",
+        options=lambda: (*KINDS, PRODUCT),
     )
     distribution: str | None = flag(
-        "-dis --distribution",
-        "str",
-        MODEL,
-        None,
-        "distribution of the latent, implied by -n; under productspace that of factors given as plain numbers (vmf)",
-        choices=("vmf", "normal", "powerspherical"),
+        "-dis --distribution", str, MODEL, None,
+        f"distribution of the latent, implied by -n; under {PRODUCT} that of factors given as plain numbers "
+        f"({DEFAULT})",
+        options=continuous,
     )
     z: int | None = flag(
-        "-z --z",
-        "int",
-        MODEL,
-        None,
-        "dimension of the latent space; 10 on a sphere is S^10 in R^11 (10)",
-        low=1,
-        high=10_000,
+        "-z --z", int, MODEL, None, "dimension of the latent space; 10 on a sphere is S^10 in R^11 (10)",
+        low=1, high=10_000,
     )
     z_dims: tuple[str, ...] | None = flag(
-        "-zd --z_dims",
-        "strs",
-        MODEL,
-        None,
-        "decomposition of a product space: 4,4 under -dis vmf is S^4 x S^4; s4,s4,e2 is S^4 x S^4 x R^2",
+        "-zd --z_dims", str, MODEL, None,
+        "decomposition of a product space: s4,s4,e2 is S^4 x S^4 x R^2; plain numbers are spaces of -dis",
+        many="commas",
     )
     h_dims: tuple[int, ...] | None = flag(
-        "-hd --h --h_dims",
-        "ints",
-        MODEL,
-        None,
-        "hidden units of the encoder, reversed for the decoder (mlp 256,128); channels of each halving for cnn (16,32)",
-        low=1,
-        high=100_000,
+        "-hd --h --h_dims", int, MODEL, None,
+        f"hidden units of the encoder, or channels of each halving of a cnn; the decoder reverses them ({_SIZES})",
+        many="commas", low=1, high=100_000,
     )
-    encode_type: str = flag("-et --encode_type", "str", MODEL, "mlp", "network of the encoder", choices=("mlp", "cnn"))
-    decode_type: str = flag("-dt --decode_type", "str", MODEL, "mlp", "network of the decoder", choices=("mlp", "cnn"))
-    no_bias: bool = flag("--no_bias", "bool", MODEL, False, "leave the biases of encoder and decoder out")
+    encode_type: str = flag(
+        "-et --encode_type", str, MODEL, "mlp", "network of the encoder", options=lambda: NETWORKS
+    )
+    decode_type: str = flag(
+        "-dt --decode_type", str, MODEL, "mlp", "network of the decoder", options=lambda: NETWORKS
+    )
+    no_bias: bool = flag("--no_bias", bool, MODEL, False, "leave the biases of encoder and decoder out")
     covariance_matrix: str = flag(
-        "-cvm --covariance_matrix",
-        "str",
-        MODEL,
-        "diagonal",
-        "covariance of a normal latent",
-        choices=("single", "diagonal", "full"),
+        "-cvm --covariance_matrix", str, MODEL, "diagonal", "form of the covariance",
+        options=lambda: ("single", "diagonal", "full"),
     )
     kappa: float | None = flag(
-        "--kappa",
-        "float",
-        MODEL,
-        None,
-        "fix the concentration of every sphere instead of learning it per input",
-        low=0,
-        high=1e8,
+        "--kappa", float, MODEL, None, "fix the concentration of every sphere instead of learning it per input",
+        low=0, high=1e8,
     )
-    radius: float = flag("--radius", "float", MODEL, 1.0, "radius of every sphere", above=0, high=1e6)
+    radius: float = flag("--radius", float, MODEL, 1.0, "radius of every sphere", above=0, high=1e6)
     loss_function: str | None = flag(
-        "-lf --loss_function",
-        "str",
-        MODEL,
-        None,
-        "likelihood of the pixels: bce Bernoulli, mse Gaussian, logistic discretized logistic; else the data set's own",
-        choices=("bce", "mse", "logistic"),
+        "-lf --loss_function", str, MODEL, None, f"likelihood of the pixels: {_CLASSES}; else the data set's own",
+        options=lambda: LIKELIHOODS,
     )
 
-    beta: float = flag("-b --beta", "float", OBJECTIVE, 1.0, "scale of the KL divergence", low=0, high=1e6)
-    kl_warmup: int = flag(
-        "-klw --kl_warmup",
-        "int",
-        OBJECTIVE,
-        100,
-        "epochs over which the KL is scaled linearly up to full weight (0: none)",
-        low=0,
-        high=10**7,
+    dataset: str = flag("-d --dataset", str, DATA, "mnist", "data set to train on", options=lambda: DATASETS)
+    data_dir: str = flag(
+        "--data_dir", str, DATA, "data", "folder with the data sets, or with your images for -d folder", identity=False
     )
-    kl_freeze: int = flag(
-        "-klf --kl_freeze", "int", OBJECTIVE, 0, "epochs without KL before the warm-up begins", low=0, high=10**7
+    binarize: bool = flag(
+        "-bnz --binarize", bool, DATA, False, "binarize the training images once instead of again in every batch"
     )
-    kl_target: float = flag(
-        "-klt --kl_target",
-        "float",
-        OBJECTIVE,
-        0.0,
-        "nats of KL to aim for: the weighted term is |KL - target|, 0 being the ordinary objective",
-        low=0,
-        high=1e6,
+    image_size: tuple[int, int] | None = flag(
+        "--image_size", int, DATA, None, "height and width that -d folder scales images to (64,64)",
+        many="commas", low=1, high=4096, needs=("dataset", "folder"),
+    )
+    grey: bool = flag(
+        "--grey", bool, DATA, False, "read the images of -d folder without colour", needs=("dataset", "folder")
+    )
+    allow_unverified: bool = flag(
+        "--allow_unverified", bool, DATA, False, "use data files that differ from the known ones"
+    )
+    list_datasets: bool = flag(
+        "--list_datasets", bool, DATA, False, "list the data sets and what is on disk, and stop", identity=False
     )
 
     epochs: int = flag(
-        "-e --epochs",
-        "int",
-        TRAINING,
-        200,
-        "epochs to train at most; a finished run can be given more",
-        low=1,
-        high=10**7,
-        identity=False,
+        "-e --epochs", int, TRAINING, 200, "epochs to train at most; a finished run can be given more",
+        low=1, high=10**7, identity=False,
     )
-    lr: float = flag("-lr --lr", "float", TRAINING, 1e-3, "learning rate of Adam", above=0, high=1e3)
-    batch_size: int = flag("-bs --batch_size", "int", TRAINING, 100, "images in a batch", low=1, high=10**6)
+    lr: float = flag("-lr --lr", float, TRAINING, 1e-3, "learning rate of Adam", above=0, high=1e3)
+    batch_size: int = flag("-bs --batch_size", int, TRAINING, 100, "images in a batch", low=1, high=10**6)
     burn_in: int = flag(
-        "-bi --burn_in",
-        "int",
-        TRAINING,
-        0,
-        "epochs before the best model is recorded and patience counted",
-        low=0,
-        high=10**7,
+        "-bi --burn_in", int, TRAINING, 0, "epochs before the best model is recorded and patience counted",
+        low=0, high=10**7,
     )
     look_ahead: int = flag(
-        "-la --look_ahead",
-        "int",
-        TRAINING,
-        50,
-        "epochs to go on without a better validation ELBO before stopping early",
-        low=1,
-        high=10**7,
+        "-la --look_ahead", int, TRAINING, 50, "epochs without a better validation ELBO before training stops early",
+        low=1, high=10**7,
     )
     min_improv: float = flag(
-        "-mi --min_improv",
-        "float",
-        TRAINING,
-        0.01,
-        "nats by which the validation ELBO must rise to count as better",
-        low=0,
-        high=1e6,
+        "-mi --min_improv", float, TRAINING, 0.01, "nats by which the validation ELBO must rise to count as better",
+        low=0, high=1e6,
     )
     max_restarts: int = flag(
-        "-mr --max_restarts",
-        "int",
-        TRAINING,
-        20,
-        "reloads after a non-finite loss or gradient before giving up",
-        low=0,
-        high=10**6,
+        "-mr --max_restarts", int, TRAINING, 20, "reloads after a non-finite loss or gradient before giving up",
+        low=0, high=10**6,
     )
-    val_f: int = flag("-vf --val_f", "int", TRAINING, 1, "epochs from one validation to the next", low=1, high=10**7)
+    val_f: int = flag("-vf --val_f", int, TRAINING, 1, "epochs from one validation to the next", low=1, high=10**7)
     save_f: int = flag(
-        "-sf --save_f", "int", TRAINING, 1, "epochs from one checkpoint to the next", low=1, high=10**7, identity=False
+        "-sf --save_f", int, TRAINING, 1, "epochs from one checkpoint to the next", low=1, high=10**7, identity=False
     )
     compile: bool = flag(
-        "--compile",
-        "bool",
-        TRAINING,
-        False,
+        "--compile", bool, TRAINING, False,
         "compile the training step: each is faster, after a start of some ten seconds; needs a C++ compiler",
     )
 
+    beta: float = flag("-b --beta", float, OBJECTIVE, 1.0, "scale of the KL divergence", low=0, high=1e6)
+    kl_warmup: int = flag(
+        "-klw --kl_warmup", int, OBJECTIVE, 100,
+        "epochs over which the KL is scaled linearly up to full weight (0: none)",
+        low=0, high=10**7,
+    )
+    kl_freeze: int = flag(
+        "-klf --kl_freeze", int, OBJECTIVE, 0, "epochs without KL before the warm-up begins", low=0, high=10**7
+    )
+    kl_target: float = flag(
+        "-klt --kl_target", float, OBJECTIVE, 0.0,
+        "nats of KL to aim for: the weighted term is |KL - target|, 0 being the ordinary objective",
+        low=0, high=1e6,
+    )
+
+    categories: int = flag(
+        "--categories", int, CODES, 10, "categories of each variable", low=2, high=10_000
+    )
+    variables: int = flag("--variables", int, CODES, 20, "variables of a latent", low=1, high=10_000)
+    temperature: float = flag(
+        "--temperature", float, CODES, 1.0, "temperature of the relaxed codes in the first epoch", above=0, high=100
+    )
+    temperature_min: float = flag(
+        "--temperature_min", float, CODES, 0.5, "temperature after --temperature_epochs", above=0, high=100
+    )
+    temperature_epochs: int = flag(
+        "--temperature_epochs", int, CODES, 50,
+        "epochs over which the temperature falls geometrically (0: it is --temperature_min from the start)",
+        low=0, high=10**7,
+    )
+    straight_through: bool = flag(
+        "--straight_through", bool, CODES, False,
+        "decode hard codes while training, with the gradient of relaxed ones",
+    )
+    codes: int = flag("--codes", int, CODES, 64, "codes in the codebook", low=2, high=65_536)
+    code_dim: int = flag("--code_dim", int, CODES, 8, "dimension of a code", low=1, high=4096)
+    positions: int | None = flag(
+        "--positions", int, CODES, None,
+        "codes per image after an mlp encoder (9); after a cnn encoder there is one per cell of its last map",
+        low=1, high=4096,
+    )
+    commitment: float = flag(
+        "--commitment", float, CODES, 0.25, "weight of the squared distance to the chosen code", above=0, high=1e6
+    )
+    vq_prior: str | None = flag(
+        "--vq_prior", str, CODES, None,
+        "prior over the codes to fit after training: counts per position, or a small transformer; both also per class",
+        options=lambda: ("independent", "autoregressive"),
+    )
+    vq_prior_epochs: int = flag(
+        "--vq_prior_epochs", int, CODES, 10, "epochs to train an autoregressive prior",
+        low=1, high=10**6, needs=("vq_prior", "autoregressive"),
+    )
+
+    classifier: bool = flag(
+        "--classifier", bool, CLASSIFIER, False, "train a classifier on the latent together with the model"
+    )
+    classifier_weight: float = flag(
+        "--classifier_weight", float, CLASSIFIER, 10.0,
+        "weight of its cross-entropy, a mean over the labelled images of a batch, beside the ELBO of an image",
+        above=0, high=1e6, needs=("classifier", True),
+    )
+    labels: int | None = flag(
+        "--labels", int, CLASSIFIER, None,
+        "training images whose labels it may see, equally many of each class, chosen by the seed (all)",
+        low=2, high=10**9, needs=("classifier", True),
+    )
+
     ll_sample: int = flag(
-        "-lls --ll_sample",
-        "int",
-        EVALUATION,
-        500,
-        "importance samples K per image for log p(x)",
-        low=1,
-        high=10**7,
-        identity=False,
+        "-lls --ll_sample", int, EVALUATION, 500, "importance samples K per image for log p(x)",
+        low=1, high=10**7, identity=False,
     )
     val_nll: bool = flag(
-        "-vll --val_nll", "bool", EVALUATION, False, "also estimate log p(x) at every validation, with 10 samples"
+        "-vll --val_nll", bool, EVALUATION, False, "also estimate log p(x) at every validation, with 10 samples"
     )
 
-    dataset: str = flag("-d --dataset", "str", DATA, "mnist", "data set to train on", choices=tuple(DATASETS))
-    data_dir: str = flag(
-        "--data_dir",
-        "str",
-        DATA,
-        "data",
-        "folder with the data sets, or with your images for -d folder",
+    probe: bool = flag(
+        "--probe", bool, EMBEDDINGS, False,
+        "after training, classify the embeddings by nearest neighbours and logistic regression with few labels",
         identity=False,
     )
-    binarize: bool = flag(
-        "-bnz --binarize", "bool", DATA, False, "binarize the training images once instead of anew in every batch"
-    )
-    image_size: tuple[int, int] | None = flag(
-        "--image_size", "ints", DATA, None, "height and width that -d folder scales images to (64,64)", low=1, high=4096
-    )
-    grey: bool = flag("--grey", "bool", DATA, False, "read the images of -d folder without colour")
-    allow_unverified: bool = flag(
-        "--allow_unverified", "bool", DATA, False, "use data files that differ from the known ones"
-    )
-    list_datasets: bool = flag(
-        "--list_datasets", "bool", DATA, False, "list the data sets and what is on disk, and stop", identity=False
-    )
 
-    rs: int = flag("-rs --rs", "int", RUN, 1, "random seed", low=0, high=2**31 - 1)
+    rs: int = flag("-rs --rs", int, RUN, 1, "random seed", low=0, high=2**31 - 1)
     seeds: int = flag(
-        "--seeds",
-        "int",
-        RUN,
-        1,
+        "--seeds", int, RUN, 1,
         "runs to do one after the other, with the seeds from -rs on; their mean and standard deviation come last",
-        low=1,
-        high=10_000,
-        identity=False,
+        low=1, high=10_000, identity=False,
     )
     device: str = flag(
-        "--device",
-        "str",
-        RUN,
-        "auto",
-        "where to compute; auto takes CUDA if there is a card",
-        choices=("auto", "cpu", "cuda"),
+        "--device", str, RUN, "auto", "where to compute; auto takes CUDA if there is a card",
+        options=lambda: ("auto", "cpu", "cuda"),
     )
     exp_name: str | None = flag(
-        "-en --exp_name", "str", RUN, None, "first part of the folder's name, in place of the model's", identity=False
+        "-en --exp_name", str, RUN, None, "first part of the folder's name, in place of the model's",
+        pattern=(
+            r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", "up to 80 letters, digits and . _ + -, a letter or digit first"
+        ),
+        identity=False,
     )
-    log_dir: str = flag("-ld --log_dir", "str", RUN, "results", "folder that holds the runs", identity=False)
+    log_dir: str = flag("-ld --log_dir", str, RUN, "results", "folder that holds the runs", identity=False)
     overwrite: bool = flag(
-        "--overwrite", "bool", RUN, False, "move a run that is there aside and start anew", identity=False
+        "--overwrite", bool, RUN, False, "move a run that is there aside and train it from the start", identity=False
     )
-    pdf: bool = flag("--pdf", "bool", RUN, False, "write the figures as PDF files too", identity=False)
+    figures: tuple[str, ...] | None = flag(
+        "--figures", str, RUN, None,
+        f"draw these figures only, by the names of their files, or {NO_FIGURES}; default: all that the run offers",
+        many="either", identity=False,
+    )
+    pdf: bool = flag("--pdf", bool, RUN, False, "write the figures as PDF files too", identity=False)
     tensorboard: bool = flag(
-        "--tensorboard", "bool", RUN, False, "write scalars and figures for TensorBoard too (an extra)", identity=False
+        "--tensorboard", bool, RUN, False, "write scalars and figures for TensorBoard too (an extra)", identity=False
     )
     pf: int = flag(
-        "-pf --pf", "int", RUN, 1, "epochs from one printed line to the next", low=1, high=10**7, identity=False
+        "-pf --pf", int, RUN, 1, "epochs from one printed line to the next", low=1, high=10**7, identity=False
     )
     verbosity: int = flag(
-        "-v --verbosity",
-        "int",
-        RUN,
-        1,
-        "0 prints the final table only, 1 also progress, 2 also the terms per factor",
-        low=0,
-        high=2,
-        identity=False,
+        "-v --verbosity", int, RUN, 1, "0 prints the final table only, 1 also progress, 2 also the terms per factor",
+        low=0, high=2, identity=False,
     )
 
     @property
     def factors(self) -> tuple[tuple[str, int], ...]:
-        """(distribution, dimension) of each factor of the latent space in order; one where there is no product.
+        """(kind, dimension) of each factor of the latent space in order; one where there is no product.
 
-        A discrete latent is one factor: its dimension is its number of variables, or that of a code.
+        The dimension is the intrinsic one of a manifold, or what `Kind.size` names for discrete codes.
         """
-        if self.name in DISCRETE:
-            return ((str(self.name), self.variables if self.name == "gumbel" else self.code_dim),)
         if self.z_dims is None:
-            assert self.distribution is not None
-            assert self.z is not None
-            return ((self.distribution, self.z),)
-        sphere = self.distribution if self.distribution in SPHERICAL else "vmf"
-        assert sphere is not None
-        return tuple((sphere if dim[0] == "s" else "normal", int(dim[1:])) for dim in self.z_dims)
+            assert self.name is not None
+            return ((self.name, getattr(self, KINDS[self.name].size)),)
+        ordered = (self.distribution, *continuous())  # a letter means the chosen distribution, if that fits it
+        kinds = {letter_of(kind): kind for kind in reversed(ordered) if kind is not None}
+        return tuple((kinds[dim[0]], int(dim[1:])) for dim in self.z_dims)
 
     @property
     def runs(self) -> tuple[Config, ...]:
@@ -286,14 +289,15 @@ class Config(SystemSettings):
 
     @property
     def space(self) -> str:
-        """The latent space in symbols, such as `S^4 x S^4 x R^2` or `S^10 in R^11`."""
-        if self.name == "gumbel":
-            return f"{self.variables} variables of {self.categories} categories"
-        if self.name == "vq":
-            return f"{self.positions or 'a map'} of {self.codes} codes in R^{self.code_dim}"
-        parts = [f"R^{dim}" if kind == "normal" else f"S^{dim}" for kind, dim in self.factors]
+        """The latent space in symbols, such as `S^4 x S^4 x R^2` or `S^10 in R^11`, or its codes in words."""
+        parts = [KINDS[kind].describe(dim, vars(self)) for kind, dim in self.factors]
         kind, dim = self.factors[0]
-        return parts[0] + (f" in R^{dim + 1}" if kind != "normal" else "") if len(parts) == 1 else " x ".join(parts)
+        return " x ".join(parts) + (f" in R^{dim + 1}" if len(parts) == 1 and KINDS[kind].is_sphere else "")
+
+    def has(self, setting: str) -> bool:
+        """Whether a model of this kind has a setting; `--kappa` is for spheres only, for example."""
+        kinds = owners(setting)
+        return not kinds or any(kind in kinds for kind, _ in self.factors)
 
     @property
     def hash(self) -> str:
@@ -307,32 +311,8 @@ class Config(SystemSettings):
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
 
     def to_json(self) -> str:
+        """The text of `config.json`; `utils.config.stored.from_json` reads it."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str) -> Config:
-        """Read what `to_json` wrote, by this version or an older one (absent fields take their defaults).
-
-        Raises:
-            UsageError: the text is no JSON object, names an unknown field, or a value is not allowed.
-        """
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UsageError(f"the configuration is not valid JSON ({error})") from None
-        if not isinstance(values, dict):
-            raise UsageError(f"the configuration must be a JSON object, not {type(values).__name__}")
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        for key, value in values.items():
-            if key not in fields:
-                raise UsageError(f"{shown(key)}: unknown field in the configuration{nearest(key, fields)}")
-            if isinstance(value, list):
-                value = tuple(value)
-            # Not "where it differs from the default": 200.0 is equal to 200, and no number of epochs.
-            if value is not None or fields[key].default is not None:
-                flag_of(fields[key]).check(key, value)
-            values[key] = float(value) if isinstance(value, int) and flag_of(fields[key]).kind == "float" else value
-        return resolve(cls(**values))
 
 
 def identity_fields() -> list[dataclasses.Field[Any]]:

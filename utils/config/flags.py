@@ -1,21 +1,24 @@
-"""What a command-line flag is: spelling, kind, limits, and the checks that follow from them."""
+"""What a flag of the command line is: its spelling, the values that it takes, and the checks that follow from them."""
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-_TYPES: dict[str, Any] = {"int": int, "float": (int, float), "str": str, "bool": bool}
-_ITEMS: dict[str, Any] = {"ints": int, "floats": (int, float), "strs": str, "words": str}
-_FLOAT = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"
-_CLOSE = 0.7  # of two words, in the measure of difflib
+_NUMBERS = {int: r"[+-]?[0-9]{1,18}", float: r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?"}
+_NOUNS = {int: "whole numbers", float: "finite numbers", str: "text", bool: "a switch"}
+_CLOSE = 0.7  # likeness of two words, as difflib measures it
 
 
-class UsageError(Exception):
-    """A mistake in the description of a run; its text is the one line that the user sees."""
+class UsageError(argparse.ArgumentTypeError):
+    """A mistake in the description of a run; its text is the one line that the user sees.
+
+    It is an argparse error so that argparse names the flag whose value raised it.
+    """
 
 
 @dataclass(frozen=True)
@@ -24,110 +27,99 @@ class Flag:
 
     Attributes:
         names: every spelling, the short one first.
-        kind: `int`, `float`, `str`, `bool` (a switch), `ints`, `floats` or `strs` (comma-separated), or `words` (one or
-            more words of the command line).
+        value_type: of the value, or of each value of a list: `int`, `float`, `str`, or `bool` for a switch.
         group: heading in `--help`.
         help: one plain sentence.
-        choices: allowed values, if they can be listed.
+        many: how several values are written: `commas` for one word such as 256,128, `words` for several words, `either`
+            for both, empty for a flag with a single value.
+        options: returns the allowed values, if they can be listed. They are asked for whenever a value is checked, so
+            that what was registered after the start is allowed, too.
         low, high: closed range of a number, or of each number of a list.
         above: open lower bound of a number.
+        pattern: of allowed text, and what it allows in words; by default all that can name a file.
+        needs: another setting and the value that it must have for this one to have an effect.
         identity: whether two runs that differ here are different runs (and so live in different folders).
     """
 
     names: tuple[str, ...]
-    kind: str
+    value_type: type
     group: str
     help: str
-    choices: tuple[str, ...] = ()
+    many: Literal["", "commas", "words", "either"] = ""
+    options: Callable[[], Iterable[str]] = tuple
     low: float | None = None
     high: float | None = None
     above: float | None = None
+    pattern: tuple[str, str] = ("[^\0\ud800-\udc7f\udd00-\udfff]+", "text that is not empty")
+    needs: tuple[str, Any] | None = None
     identity: bool = True
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The allowed values; empty where they cannot be listed."""
+        return tuple(self.options())
 
     @property
     def allowed(self) -> str:
         """The values that it takes, in words."""
-        if self.choices:
-            return ", ".join(self.choices)
-        noun = {"int": "whole numbers", "ints": "whole numbers", "float": "numbers", "floats": "numbers"}.get(
-            self.kind, "text"
-        )
-        if self.low is None and self.above is None:
-            return noun
-        return (
-            f"{noun} {'above' if self.low is None else 'from'} {_plain(self.above if self.low is None else self.low)}"
-            + (f" to {_plain(self.high)}" if self.high is not None else "")
-        )
+        noun = self.pattern[1] if self.value_type is str else _NOUNS[self.value_type]
+        if self.high is not None:
+            start = f"from {_plain(self.low)}" if self.low is not None else f"above {_plain(self.above)}"
+            noun += f" {start} to {_plain(self.high)}"
+        return ", ".join(self.choices) or noun + (", separated by commas" if self.many == "commas" else "")
 
-    def parse(self, given: str, text: str) -> Any:
-        """The value that a word of the command line stands for, checked.
-
-        Args:
-            given: the flag's spelling there, for the message.
-            text: the word.
+    def parse(self, text: str) -> Any:
+        """The value that a word of the command line stands for, checked; a tuple for a flag with several values.
 
         Raises:
             UsageError: it is no such value, or one that is not allowed.
         """
-        value: Any = text
-        if self.kind == "int":
-            if not re.fullmatch(r"[+-]?[0-9]{1,18}", text):
-                raise UsageError(f"{given}: {shown(text)} is not a whole number; allowed: {self.allowed}")
-            value = int(text)
-        elif self.kind == "float":
-            if not re.fullmatch(_FLOAT, text):
-                raise UsageError(f"{given}: {shown(text)} is not a finite number; allowed: {self.allowed}")
-            value = float(text)
-        elif self.kind == "ints":
-            if not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", text):
-                raise UsageError(
-                    f"{given}: {shown(text)} is not a list of whole numbers separated by commas, such as 256,128"
-                )
-            value = tuple(int(part) for part in text.split(","))
-        elif self.kind == "floats":
-            if not all(re.fullmatch(_FLOAT, part) for part in text.split(",")):
-                raise UsageError(f"{given}: {shown(text)} is not a list of numbers separated by commas, such as 0.1,5")
-            value = tuple(float(part) for part in text.split(","))
-        elif self.kind == "strs":
-            value = tuple(text.split(","))
-        elif self.kind == "words":
-            value = (text,)
-        self.check(given, value)
-        return value
+        parts = text.split(",") if self.many in ("commas", "either") else [text]
+        if self.value_type in _NUMBERS and not all(re.fullmatch(_NUMBERS[self.value_type], part) for part in parts):
+            one = "a whole number" if self.value_type is int else "a finite number"
+            raise UsageError(f"{shown(text)} is not {'a list' if self.many else one}; allowed: {self.allowed}")
+        values = tuple(self.value_type(part) for part in parts)
+        return self.check(values if self.many else values[0])
 
-    def check(self, given: str, value: Any) -> None:
-        """Check a value against the limits.
+    def check(self, value: Any) -> Any:
+        """The value, if it is within the limits.
 
         Raises:
-            UsageError: it is of the wrong kind, not one of the choices, or out of range.
+            UsageError: it is of the wrong type, not one of the choices, or out of range.
         """
-        item = _ITEMS.get(self.kind)
-        parts = value if item and isinstance(value, tuple) else (value,)
+        parts = value if self.many else (value,)
+        types = (int, float) if self.value_type is float else self.value_type
         # bool is a kind of int to Python, not to a user.
-        right = all(
-            isinstance(part, item or _TYPES[self.kind]) and (self.kind == "bool") == isinstance(part, bool)
-            for part in parts
-        )
-        if not parts or not right or isinstance(value, tuple) != bool(item):
-            raise UsageError(f"{given}: {shown(value)} is not of the right kind; allowed: {self.allowed}")
-        if self.choices and value not in self.choices:
-            raise UsageError(f"{given}: {shown(value)} is not one of {self.allowed}{nearest(value, self.choices)}")
-        for number in parts if self.kind in ("int", "float", "ints", "floats") else ():
+        if not isinstance(parts, tuple) or not parts or not all(
+            isinstance(part, types) and isinstance(part, bool) == (self.value_type is bool) for part in parts
+        ):
+            raise UsageError(f"{shown(value)} is not of the right kind; allowed: {self.allowed}")
+        for part in parts:
+            if self.value_type is str and not re.fullmatch(self.pattern[0], part):
+                raise UsageError(f"{shown(part)} cannot be used here; allowed: {self.allowed}")
+            if self.choices and part not in self.choices:
+                raise UsageError(f"{shown(part)} is not one of {self.allowed}{nearest(part, self.choices)}")
             # Written so that a NaN fails every comparison and is refused.
-            fits = (self.low is None or number >= self.low) and (self.above is None or number > self.above)
-            if not (fits and (self.high is None or number <= self.high)):
-                raise UsageError(f"{given}: {shown(number)} is out of range; allowed: {self.allowed}")
+            fits = (self.low is None or part >= self.low) and (self.above is None or part > self.above)
+            if not (fits and (self.high is None or part <= self.high)):
+                raise UsageError(f"{shown(part)} is out of range; allowed: {self.allowed}")
+        return value
 
 
-def flag(names: str, kind: str, group: str, default: Any, help: str, **limits: Any) -> Any:
+def flag(names: str, value_type: type, group: str, default: Any, help: str, **limits: Any) -> Any:
     """A dataclass field that carries its `Flag`; `names` are separated by blanks."""
-    return field(default=default, metadata={"flag": Flag(tuple(names.split()), kind, group, help, **limits)})
+    return field(default=default, metadata={"flag": Flag(tuple(names.split()), value_type, group, help, **limits)})
 
 
 def flag_of(item: dataclasses.Field[Any]) -> Flag:
     """The flag of a field that `flag` made."""
     found: Flag = item.metadata["flag"]
     return found
+
+
+def flags_of(settings: type) -> dict[str, Flag]:
+    """The flag of each field of a dataclass whose fields `flag` made."""
+    return {item.name: flag_of(item) for item in dataclasses.fields(settings)}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -139,22 +131,18 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """
     from difflib import SequenceMatcher  # only needed once something is wrong
 
-    given = _plain_word(word[:80])
+    given = word[:80].lstrip("-").lower()
     if not any(character.isalpha() for character in given):
         return ""
 
     def likeness(name: str) -> float:
-        name = _plain_word(name)
+        name = name.lstrip("-").lower()
         found = SequenceMatcher(None, name, given).ratio()
         begins = len(given) >= 3 and name.startswith(given)
         return max(found, _CLOSE) if begins or sorted(name) == sorted(given) else found
 
     best = max(sorted(known), key=likeness, default="")
     return f" (did you mean {best}?)" if best and likeness(best) >= _CLOSE else ""
-
-
-def _plain_word(word: str) -> str:
-    return word.lstrip("-").lower()
 
 
 def shown(value: Any) -> str:

@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.config.config import Config
-from utils.config.flags import UsageError, flag, flag_of
+from utils.config.flags import UsageError, flag, flags_of
 
-LOOK = "looking again at finished runs; with --from go also -lls, --pdf, --data_dir, -rs, --device and -v"
+LOOK = "finished runs; with --from go also -lls, --figures, --pdf, --data_dir, -rs, --device and -v"
 
 
 def _as_in_training(name: str) -> Any:
-    """The flag of a training run of that name; unset, what the run has counts."""
-    (found,) = (f for f in dataclasses.fields(Config) if f.name == name)
-    return dataclasses.field(default=None, metadata={"flag": flag_of(found)})
-
+    """The flag of a training run of that name; where it is not given, the run's own value counts."""
+    return dataclasses.field(default=None, metadata={"flag": flags_of(Config)[name]})
 
 
 @dataclass(frozen=True)
@@ -24,34 +22,22 @@ class Revisit:
     """What to do with finished runs."""
 
     runs: tuple[str, ...] = flag(
-        "--from",
-        "words",
-        LOOK,
-        (),
+        "--from", str, LOOK, (),
         "folders of finished runs: draw the figures of one, or compare the reconstructions of several",
+        many="words",
     )
-    figures: tuple[str, ...] | None = flag(
-        "--figures", "words", LOOK, None, "draw these figures only, by the names of their files"
-    )
+    figures: tuple[str, ...] | None = _as_in_training("figures")
     kappas: tuple[float, ...] | None = flag(
-        "--kappas",
-        "floats",
-        LOOK,
-        None,
+        "--kappas", float, LOOK, None,
         "concentrations of the figure `concentration`; else some around the learned one",
-        low=0,
-        high=1e8,
+        many="commas", low=0, high=1e8,
     )
     generate: int | None = flag(
-        "--generate",
-        "int",
-        LOOK,
-        None,
+        "--generate", int, LOOK, None,
         "write so many new images to figures/generated_*.png, in place of earlier ones",
-        low=1,
-        high=100_000,
+        low=1, high=100_000,
     )
-    label: str | None = flag("--label", "str", LOOK, None, "class of the generated images, its number or name")
+    label: str | None = flag("--label", str, LOOK, None, "class of the generated images, its number or name")
     ll_sample: int | None = _as_in_training("ll_sample")
     pdf: bool | None = _as_in_training("pdf")
     data_dir: str | None = _as_in_training("data_dir")
@@ -73,7 +59,6 @@ class Revisit:
     def compares(self) -> bool:
         """Whether several runs are to be put side by side."""
         return len(self.runs) > 1 and not (self.figures or self.kappas or self.generate or self.ll_sample)
-
 
 
 def resolve_revisit(request: Revisit) -> Revisit:

@@ -3,36 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
-from typing import TYPE_CHECKING
 
-from utils.config.flags import UsageError, bare, shown
-from utils.config.system_settings import DISCRETE, check_systems
-
-if TYPE_CHECKING:
-    from utils.config.config import Config
-
-
-def _is_path(text: str) -> bool:
-    try:
-        return bool(text) and b"\0" not in os.fsencode(text)
-    except UnicodeEncodeError:
-        return False
-
-
-def _factor(dim: str, distribution: str | None) -> str:
-    match = re.fullmatch(r"([se]?)([0-9]{1,5})", dim)
-    if not match or not 1 <= int(match[2]) <= 10_000:
-        raise UsageError(
-            f"-zd: {shown(dim)} is not a factor; write 4 or s4 for a sphere, e2 for a Euclidean one, "
-            "each from 1 to 10000"
-            + ("; auto:... stands for several runs, see python -m utils.sweep --help" if dim[:4] == "auto" else "")
-        )
-    letter = match[1] or ("e" if distribution == "normal" else "s")
-    if letter == "s" and distribution == "normal":
-        raise UsageError(f"-zd: the sphere {dim!r} contradicts -dis normal; write e{match[2]}, or leave -dis out")
-    return f"{letter}{int(match[2])}"
+from hyperspherical_vae.kinds import KINDS
+from utils.config.config import DEFAULT, PRODUCT, Config, continuous, letter_of, owners
+from utils.config.flags import UsageError, bare, flags_of, shown
+from utils.config.networks import NETWORKS
 
 
 def resolve(config: Config) -> Config:
@@ -41,34 +17,109 @@ def resolve(config: Config) -> Config:
     Raises:
         UsageError: two settings contradict each other.
     """
-    name, distribution = config.name, config.distribution
-    if name is None:
-        name = "productspace" if config.z_dims is not None else distribution or "vmf"
-    if name == "productspace":
-        if config.z is not None:
-            raise UsageError(
-                f"-z {config.z}: is the dimension of a single latent space; a product space takes -zd, such as -zd 5,5"
-            )
-        if config.z_dims is None:
-            raise UsageError("-n productspace: needs its decomposition; add -zd, such as -zd 5,5 or -zd s5,e4")
-        distribution = distribution or "vmf"
-        config = dataclasses.replace(config, z_dims=tuple(_factor(dim, config.distribution) for dim in config.z_dims))
-    else:
-        if distribution not in (None, name):
-            raise UsageError(f"-dis {distribution}: contradicts -n {name}; leave -dis out or give -n {distribution}")
-        if config.z_dims is not None:
-            raise UsageError(
-                f"-zd {bare(','.join(config.z_dims))}: is for -n productspace, but -n is {name}; use -z for one space"
-            )
-        if name in DISCRETE and config.z is not None:
-            size = "--variables and --categories" if name == "gumbel" else "--codes and --code_dim"
-            raise UsageError(f"-z {config.z}: is for continuous latents; -n {name} takes {size}")
-        if name not in DISCRETE:
-            distribution = name
-            config = dataclasses.replace(config, z=config.z or 10)
-    config = dataclasses.replace(config, name=name, distribution=distribution)
+    name = config.name or (PRODUCT if config.z_dims is not None else config.distribution or DEFAULT)
+    config = dataclasses.replace(config, name=name)
+    config = _product(config) if name == PRODUCT else _single(config)
+    for check in (_check_parts, _check_objective, _check_epochs):
+        check(config)
+    return config
 
-    config = check_systems(config)
+
+def _product(config: Config) -> Config:
+    """A product space with its factors spelled in full."""
+    if config.z is not None:
+        raise UsageError(
+            f"-z {config.z}: is the dimension of a single latent space; a product space takes -zd, such as -zd 5,5"
+        )
+    if config.z_dims is None:
+        raise UsageError(f"-n {PRODUCT}: needs its decomposition; add -zd, such as -zd 5,5 or -zd s5,e4")
+    factors = tuple(_factor(dim, config.distribution) for dim in config.z_dims)
+    return dataclasses.replace(config, z_dims=factors, distribution=config.distribution or DEFAULT)
+
+
+def _factor(text: str, distribution: str | None) -> str:
+    """A factor of a product space as its letter and dimension, such as s4."""
+    letters = {letter_of(kind): KINDS[kind].symbol for kind in continuous()}
+    match = re.fullmatch(r"([a-z]*)([0-9]{1,5})", text)
+    if not match or match[1] not in ("", *letters) or not 1 <= int(match[2]) <= 10_000:
+        examples = ", ".join(f"{letter}4 for {symbol}^4" for letter, symbol in letters.items())
+        raise UsageError(
+            f"-zd: {shown(text)} is not a factor; write 4 or {examples}; each from 1 to 10000"
+            + ("; auto:... stands for several runs, see python -m utils.sweep --help" if text[:4] == "auto" else "")
+        )
+    letter = match[1] or letter_of(distribution or DEFAULT)
+    if letters[letter] == "S" and distribution is not None and not KINDS[distribution].is_sphere:
+        own = f"{letter_of(distribution)}{match[2]}"
+        raise UsageError(f"-zd: the sphere {text!r} contradicts -dis {distribution}; write {own}, or leave -dis out")
+    return f"{letter}{int(match[2])}"
+
+
+def _single(config: Config) -> Config:
+    """A single latent space with its dimension, or with its codes per image where the encoder leaves them open."""
+    name, distribution = str(config.name), config.distribution
+    kind = KINDS[name]
+    if distribution not in (None, name):
+        raise UsageError(f"-dis {distribution}: contradicts -n {name}; leave -dis out or give -n {distribution}")
+    if config.z_dims is not None:
+        given = bare(",".join(config.z_dims))
+        raise UsageError(f"-zd {given}: is for -n {PRODUCT}, but -n is {name}; use -z for one space")
+    if not kind.is_discrete:
+        return dataclasses.replace(config, distribution=name, z=config.z or 10)
+    if "positions" in kind.all_settings and not NETWORKS[config.encode_type].has_map:
+        return dataclasses.replace(config, positions=config.positions or 9)
+    return config
+
+
+def _given(config: Config, *names: str) -> str | None:
+    """The first of these settings that differs from its default, as one would type it, or None."""
+    default = Config()
+    for name in names:
+        value, word = getattr(config, name), flags_of(Config)[name].names[0]
+        if value != getattr(default, name):
+            parts = value if isinstance(value, tuple) else (value,)
+            text = ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
+            return word if value is True else f"{word} {bare(text)}"
+    return None
+
+
+def _check_parts(config: Config) -> None:
+    """Refuse settings of what this run does not have: another kind of latent, a classifier, a folder of images."""
+    for name, flag in flags_of(Config).items():
+        extra = _given(config, name)
+        if extra and not config.has(name):
+            able = " or ".join(owners(name))
+            raise UsageError(f"{extra}: is for -n {able}, but -n is {config.name} ({config.space})")
+        if extra and flag.needs and getattr(config, flag.needs[0]) != flag.needs[1]:
+            other = _given(dataclasses.replace(Config(), **dict([flag.needs])), flag.needs[0])
+            raise UsageError(f"{extra}: is for {other}; add that, or leave it out")
+    if config.positions is not None and NETWORKS[config.encode_type].has_map:
+        others = " or ".join(name for name, network in NETWORKS.items() if not network.has_map)
+        raise UsageError(
+            f"--positions {config.positions}: a {config.encode_type} encoder has one code per cell of its last map; "
+            f"leave it out, or use -et {others}"
+        )
+    if config.image_size is not None and len(config.image_size) != 2:
+        raise UsageError(f"{_given(config, 'image_size')}: needs height and width, such as 64,64")
+    if config.temperature_min > config.temperature:
+        raise UsageError(
+            f"--temperature_min {config.temperature_min:g}: is above --temperature, which is {config.temperature:g}"
+        )
+
+
+def _check_objective(config: Config) -> None:
+    """Refuse what has no meaning for the KL or the density of this latent."""
+    kinds = [KINDS[kind] for kind, _ in config.factors]
+    if config.val_nll and not all(kind.density for kind in kinds):
+        raise UsageError(f"-vll: the latent space of -n {config.name} has no density and so no log p(x); leave it out")
+    reasons = {kind.constant_kl for kind in kinds}
+    constant = all(reason == "always" or (reason != "never" and _given(config, reason)) for reason in reasons)
+    if constant and (extra := _given(config, "kl_target", "beta", "kl_freeze")):
+        cause = f"-n {config.name}" if "always" in reasons else _given(config, *reasons)
+        raise UsageError(f"{extra}: has no effect with {cause}, whose KL is constant; leave it out")
+
+
+def _check_epochs(config: Config) -> None:
+    """Refuse epochs and seeds that leave nothing to choose a model by."""
     if config.rs + config.seeds > 2**31:
         raise UsageError(
             f"--seeds {config.seeds}: with -rs {config.rs} the last seed would be {config.rs + config.seeds - 1}; "
@@ -90,17 +141,3 @@ def resolve(config: Config) -> Config:
         )
     if config.kl_freeze >= config.epochs:
         raise UsageError(f"-klf {config.kl_freeze}: must be below -e, which is {config.epochs}")
-    if config.exp_name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", config.exp_name):
-        raise UsageError(
-            f"-en: {shown(config.exp_name)} cannot name a folder; allowed: up to 80 letters, digits and . _ + -, "
-            "a letter or digit first"
-        )
-    if config.image_size is not None and len(config.image_size) != 2:
-        given = bare(",".join(map(str, config.image_size)))
-        raise UsageError(f"--image_size {given}: needs height and width, such as 64,64")
-    if config.dataset != "folder" and (config.image_size is not None or config.grey):
-        raise UsageError(f"{'--grey' if config.grey else '--image_size'}: is for -d folder, but -d is {config.dataset}")
-    for given, value in (("--data_dir", config.data_dir), ("-ld", config.log_dir)):
-        if not _is_path(value):
-            raise UsageError(f"{given}: {shown(value)} cannot be a folder; give a path")
-    return config

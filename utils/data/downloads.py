@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import socket
 import ssl
 import sys
@@ -16,7 +15,8 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from utils.data.files import DataError, DataFile, mismatch, missing_text, temporary_beside, writable
+from utils.data.files import DataError, DataFile, missing_text, writable
+from utils.files import replacing
 
 A_DAY = 24 * 60 * 60  # seconds
 CHUNK = 1 << 18
@@ -69,7 +69,7 @@ def _fetch(file: DataFile, target: Path, timeout: float, attempts: int, pause: f
     """
     made = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in target.parent.glob(f".{target.name}.*.part"):
+    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
         with contextlib.suppress(OSError):
             # A killed process left it; a younger one may be what another process is just fetching.
             if time.time() - leftover.stat().st_mtime > A_DAY:
@@ -93,22 +93,19 @@ def _try_addresses(file: DataFile, target: Path, timeout: float, attempts: int, 
         if attempt and alive:
             time.sleep(pause * 2 ** (attempt - 1))
         for url in list(alive):
-            temporary = temporary_beside(target)
             try:
-                with _network_errors():
-                    transfer(file, url, temporary, timeout)
-                if (size := temporary.stat().st_size) > file.max_size:
-                    raise _Failure(f"it sent {size:,} bytes where {file.max_size:,} are due", lasting=True)
-                if difference := mismatch(file, temporary.read_bytes()):
-                    raise _Failure(f"not the known file: {difference}")
-                os.replace(temporary, target)
+                with replacing(target) as temporary:
+                    with _network_errors():
+                        transfer(file, url, temporary, timeout)
+                    if (size := temporary.stat().st_size) > file.max_size:
+                        raise _Failure(f"it sent {size:,} bytes where {file.max_size:,} are due", lasting=True)
+                    if not file.is_known(content := temporary.read_bytes()):
+                        raise _Failure(f"not the known file: {file.difference(content)}")
                 return
             except _Failure as error:
                 failures[url] = str(error)
                 if error.lasting:
                     alive.remove(url)
-            finally:
-                temporary.unlink(missing_ok=True)
     raise _Failure("; ".join(f"{urlsplit(url).netloc}: {text}" for url, text in failures.items()))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from utils.data.dataset import Arrays, DataSet, Loaded, Source
 from utils.data.files import DataError, DataUsageError
 from utils.data.splits import order_by_hash, stratified_split
 
@@ -19,15 +20,6 @@ SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "
 HELD_OUT = 0.1  # share of the images that a validation or test split takes where no folder gives it
 
 
-@dataclass
-class FolderImages:
-    """Arrays for the three splits: images (N, C, H, W) uint8, and labels (N,) or None where there are no classes."""
-
-    splits: dict[str, tuple[np.ndarray, np.ndarray | None]]
-    class_names: tuple[str, ...]
-    notes: list[str] = field(default_factory=list)
-
-
 @dataclass(frozen=True)
 class _Candidate:
     path: Path
@@ -36,27 +28,23 @@ class _Candidate:
     class_name: str | None
 
 
-def read_image_folder(root: Path, image_size: tuple[int, int] | None, grey: bool) -> FolderImages:
+def read_image_folder(source: Source) -> Loaded:
     """Read PNG and JPEG images, labelled by the folder they lie in.
 
     Images are turned as their EXIF data say, laid on white where transparent, scaled to cover the wanted size and
-    cropped to its middle, so that shapes keep their proportions. Where the root has no folders for the splits, or
+    cropped to its middle, so that shapes keep their proportions. Where the folder has no folders for the splits, or
     lacks some, they are taken out of the rest by a hash of the paths, in equal shares of each class.
 
     Args:
-        root: Folder of class folders, or of the folders train, val (or valid, validation) and test with class folders
-            inside. A folder that holds images and no class folders gives images without labels.
-        image_size: (H, W) in pixels; `DEFAULT_SIZE` if None.
-        grey: One channel in place of three.
-
-    Returns:
-        The images, and notes on what was read and what was skipped and why.
+        source: Its folder holds class folders, or folders train, val (or valid, validation) and test with class folders
+            inside. A folder that holds images and no class folders gives images without labels. What was read, and
+            what was skipped and why, is noted there.
 
     Raises:
         DataError: No folder, too few images, or an arrangement that could be read in two ways.
         DataUsageError: A size that no image can have.
     """
-    size = DEFAULT_SIZE if image_size is None else image_size
+    root, size, grey = source.folder, source.settings.image_size or DEFAULT_SIZE, source.settings.grey
     if not all(1 <= length <= 4096 for length in size):
         raise DataUsageError(f"--image_size {size[0]},{size[1]}: height and width must lie between 1 and 4096")
     skipped: dict[str, list[str]] = {}
@@ -71,8 +59,10 @@ def read_image_folder(root: Path, image_size: tuple[int, int] | None, grey: bool
     splits = _split(images, kept, class_names)
     counts = ", ".join(f"{name} {len(part[0]):,}" for name, part in splits.items())
     classes = f"{len(class_names)} class{'es' * (len(class_names) != 1)}" if class_names else "no classes"
-    note = f"read {len(kept):,} images ({classes}) at {size[0]}x{size[1]} from {root}: {counts}{_skip_text(skipped)}"
-    return FolderImages(splits, class_names, [note])
+    source.notes.append(
+        f"read {len(kept):,} images ({classes}) at {size[0]}x{size[1]} from {root}: {counts}{_skip_text(skipped)}"
+    )
+    return Loaded(splits["train"], splits["val"], splits["test"], class_names=class_names)
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -205,7 +195,7 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray | s
 
 def _split(
     images: np.ndarray, kept: list[_Candidate], class_names: tuple[str, ...]
-) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+) -> dict[str, Arrays]:
     """Share the images out among the three splits."""
     import numpy as np
 
@@ -233,3 +223,16 @@ def _skip_text(skipped: dict[str, list[str]]) -> str:
         shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
         reasons.append(f"{len(names):,} {reason} ({shown})")
     return f"; skipped {sum(map(len, skipped.values())):,}: {'; '.join(reasons)}"
+
+
+SPEC = DataSet(
+    name="folder",
+    title="your own PNG or JPEG images, in --data_dir",
+    shape=None,
+    likelihood="logistic",
+    levels=255,
+    source="class folders, or train, val and test folders of them",
+    licence="yours",
+    split_rule="by folders, else 80 : 10 : 10, fixed, in equal shares of each class",
+    read=read_image_folder,
+)

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from utils.data.files import DataError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -68,3 +70,13 @@ def stratified_split(labels: np.ndarray, order: np.ndarray, sizes: Sequence[int]
         parts.append(rest[chosen])
         rest = rest[~chosen]
     return [rest, *reversed(parts)]
+
+
+def check_pairs(images: np.ndarray, labels: np.ndarray | None) -> None:
+    """Refuse images and labels that are not in pairs.
+
+    Raises:
+        DataError: Their numbers differ.
+    """
+    if labels is not None and len(labels) != len(images):
+        raise DataError(f"{len(images):,} images but {len(labels):,} labels")

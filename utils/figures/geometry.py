@@ -36,8 +36,7 @@ def hammer(points: Array) -> Array:
 def inverse_hammer(positions: Array) -> Array:
     """The unit vectors (..., 3) at positions (..., 2) of the Hammer projection; NaN outside of its ellipse."""
     x, y = positions[..., 0], positions[..., 1]
-    inside = x**2 / 8 + y**2 / 2 <= 1
-    w = np.sqrt(np.where(inside, 1 - x**2 / 16 - y**2 / 4, np.nan))
+    w = np.sqrt(np.where(x**2 / 8 + y**2 / 2 <= 1, 1 - x**2 / 16 - y**2 / 4, np.nan))
     lon = 2 * np.arctan2(w * x, 2 * (2 * w**2 - 1))
     z = np.clip(w * y, -1, 1)
     across = np.sqrt(1 - z**2)
@@ -190,3 +189,21 @@ def kernel_density(at: Array, points: Array, concentration: float) -> Array:
     if points.shape[-1] == 2:
         return weights / ive(0, concentration)
     return weights * 2 * concentration / -np.expm1(-2 * concentration)
+
+
+def jensen_shannon(counts: Array) -> Array:
+    """Jensen-Shannon divergences between the code distributions of C classes, in nats.
+
+    Codes at different positions are separate distributions; the result is the mean over positions.
+
+    Args:
+        counts: (C, positions, codes), how often each code stands at each position; every class has some.
+
+    Returns:
+        (C, C), between 0 and log 2.
+    """
+    from scipy.spatial.distance import jensenshannon
+
+    share = counts / counts.sum(-1, keepdims=True)
+    # scipy returns the root, a metric; rounding can make it NaN where two distributions are one.
+    return np.stack([np.nan_to_num(jensenshannon(row, share, axis=-1) ** 2).mean(-1) for row in share])

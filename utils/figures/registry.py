@@ -1,222 +1,147 @@
-"""The pictures of a run: from a model and images to arrays, from arrays to files."""
+"""The figures of a run: which there are, what each needs, and how they become files.
+
+Importing this module does not import matplotlib.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from hyperspherical_vae.latents import GumbelLatent
-from utils.data.catalogue import DATASETS
-from utils.figures import latent as figures_latent
-from utils.figures.subject import BLOCK, Array, Subject, Undrawable, symbols
+from hyperspherical_vae.kinds import KINDS
+from utils.figures.subject import Subject, Undrawable, factors_of
 from utils.files import write_atomically
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST_CLASSES = 20
+    from utils.config.config import Config
 
 
-def _learning_curves(subject: Subject) -> Figure:
-    from utils.figures import plots_curves
+class Need(NamedTuple):
+    """What a figure may need of a run.
 
-    title = f"Learning curves: {subject.trained}, best epoch {subject.best_epoch}"
-    constant = subject.model.latent.kl_is_constant
-    return plots_curves.learning_curves(subject.metrics, title, subject.best_epoch, constant)
+    Attributes:
+        reason: why a run without it has no such figure; a template that may name fields of `config`.
+        of_config: whether a run of this configuration has it.
+        of_subject: whether this run, with its data and results, has it.
+    """
 
-
-def _reconstructions(subject: Subject) -> Figure:
-    from utils import plotting_utils
-
-    chosen = subject.spread(40)
-    posterior = subject.model.posterior(subject.images[chosen.to(subject.images.device)])
-    spec = DATASETS.get(subject.config.dataset)
-    binary = subject.model.likelihood.binary or subject.config.binarize
-    return plotting_utils.reconstructions(
-        subject.pictures(chosen),
-        subject.decode(posterior.sample()),
-        "binarized" if binary and (spec is None or spec.levels > 1) else "original",
-        f"Test images and their reconstructions: {subject.title}",
-    )
+    reason: str
+    of_config: Callable[[Config], bool] = lambda config: True
+    of_subject: Callable[[Subject], bool] = lambda subject: True
 
 
-def _samples(subject: Subject) -> Figure:
-    from utils import plotting_utils
-
-    images = subject.decode(subject.model.latent.prior().sample((100,)))
-    return plotting_utils.samples(images, f"Samples from the prior (pixel means): {subject.title}")
-
-
-def _present_classes(subject: Subject) -> list[int]:
-    if subject.labels is None:
-        raise Undrawable("the images have no labels")
-    return subject.labels.unique().tolist()
-
-
-def _class_samples(subject: Subject) -> Figure:
-    from utils import plotting_utils
-
-    present = _present_classes(subject)
-    shown = present[:MOST_CLASSES]
-    rows = np.stack([subject.decode(subject.class_latents(label, 10)) for label in shown])
-    if subject.knows_classes:
-        note = "z from the prior of the class, as the model knows it."
-    else:
-        note = "z from the posteriors of test images of the class."
-    if len(shown) < len(present):
-        note += f" The first {len(shown)} of {len(present)} classes."
-    names = [plotting_utils.name_of(label, subject.class_names) for label in shown]
-    return plotting_utils.image_rows(rows, f"Samples of each class: {subject.title}", names, note=note)
-
-
-def _kappa(subject: Subject) -> Figure:
-    from utils.figures import plots_statistics
-
-    kappas = subject.embedding[2]
-    assert kappas is not None
-    spheres = [
-        heading for factor, heading in zip(subject.factors, subject.headings, strict=True) if factor.radius is not None
-    ]
-    title = f"Posterior concentrations: {subject.title}"
-    return plots_statistics.kappa_histogram(kappas, spheres, title)
+NEEDS = {
+    "coordinates": Need(
+        "this latent space is no product of spheres and Euclidean spaces", lambda c: bool(factors_of(c))
+    ),
+    "several dimensions": Need(
+        "this latent space has one factor of at most two dimensions, which `latent` and `manifold` show whole",
+        lambda c: len(factors_of(c)) > 1 or any(f.dim > 2 for f in factors_of(c)),
+    ),
+    "low dimension": Need(
+        "this latent space has no factor of one or two dimensions", lambda c: any(f.dim <= 2 for f in factors_of(c))
+    ),
+    "sphere": Need("this latent space has no sphere", lambda c: any(f.radius is not None for f in factors_of(c))),
+    "low sphere": Need(
+        "this latent space has no factor S^1 or S^2",
+        lambda c: any(f.radius is not None and f.dim <= 2 for f in factors_of(c)),
+    ),
+    "learned concentration": Need("the concentration is fixed at {config.kappa:g}", lambda c: c.kappa is None),
+    "density": Need(
+        "this latent space has no density, and so no log p(x)",
+        lambda c: all(KINDS[name].density for name, _ in c.factors),
+    ),
+    "codes": Need(
+        "this latent space has no codes", lambda c: all(KINDS[name].is_discrete for name, _ in c.factors)
+    ),
+    "classifier": Need("this model has no classifier", lambda c: c.classifier),
+    "labels": Need("the images have no labels", of_subject=lambda s: s.labels is not None),
+    "three classes": Need(
+        "a tree and a map of the classes need at least three classes", of_subject=lambda s: len(s.classes) > 2
+    ),
+    "two images": Need("there is only one test image", of_subject=lambda s: len(s.images) > 1),
+    "log p(x)": Need(
+        "log p(x) of the single images is not stored with this run; a new -lls K estimates it",
+        of_subject=lambda s: s.log_px is not None,
+    ),
+}  # fmt: skip
 
 
-def _log_px(subject: Subject) -> Figure:
-    from utils.figures import plots_statistics
+def missing(needs: Iterable[str], config: Config) -> str:
+    """Why runs of this configuration lack one of these needs, or nothing.
 
-    if subject.log_px is None:
-        raise Undrawable("log p(x) of the single images is not kept with this run; a new -lls K estimates it")
-    k, values = subject.log_px
-    order = torch.from_numpy(np.argsort(np.nan_to_num(values, nan=-np.inf)))
-    count = min(12, len(order))
-    return plots_statistics.log_px_histogram(
-        values,
-        k,
-        subject.pictures(order[:count]),
-        subject.pictures(order.flip(0)[:count]),
-        f"Log-likelihood of single test images: {subject.title}",
-    )
+    Args:
+        needs: keys of `NEEDS`.
+        config: the run.
+    """
+    unmet = (NEEDS[name].reason for name in needs if not NEEDS[name].of_config(config))
+    return next(unmet, "").format(config=config)
 
 
-def _codes_of(subject: Subject, images: Tensor) -> Tensor:
-    """The codes of test images, (N, positions), on the CPU."""
-    model = subject.model
-    return torch.cat([model.latent.codes(model.posterior(x)).cpu() for x in images.split(BLOCK)])
-
-
-def _code_usage(subject: Subject) -> Figure:
-    from utils.figures import plots_statistics
-
-    latent = subject.model.latent
-    codes = _codes_of(subject, subject.images)
-    perplexity = latent.code_summary(codes)["perplexity"]
-    counts = np.stack([np.bincount(place, minlength=latent.code_count) for place in codes.T.numpy()])
-    if isinstance(latent, GumbelLatent):  # a category means something within its variable only
-        title = f"Use of the categories by {len(codes):,} images: {subject.title}"
-        return plots_statistics.category_usage(counts, perplexity, title)
-    title = f"Use of the codes by {len(codes):,} images: {subject.title}"
-    return plots_statistics.code_usage(counts.sum(0), perplexity, title)
-
-
-def _code_counts(subject: Subject) -> Array:
-    """How often each code stands at each position in the embedded images of each class, (classes, positions, codes)."""
-    codes = _codes_of(subject, subject.images[subject.embedded.to(subject.images.device)]).numpy()
-    labels = np.zeros(len(codes), int) if subject.embedded_labels is None else subject.embedded_labels
-    present, rank = np.unique(labels, return_inverse=True)
-    counts = np.zeros((len(present), codes.shape[1], subject.model.latent.code_count))
-    np.add.at(counts, (rank[:, None], np.arange(codes.shape[1])[None], codes), 1)
-    return counts
-
-
-def _class_codes(subject: Subject) -> Figure:
-    from utils.figures import plots_statistics
-
-    present = _present_classes(subject)
-    counts = _code_counts(subject)
-    if len(counts) < 3:
-        verb = "is" if len(counts) == 1 else "are"
-        raise Undrawable(f"a tree and a map of the classes need three of them; there {verb} {len(counts)}")
-    names = [plots_statistics.name_of(label, subject.class_names) for label in present]
-    divergences = plots_statistics.jensen_shannon(counts)
-    return plots_statistics.class_codes(divergences, names, f"Codes of the classes: {subject.title}")
-
-
-def _confusion(subject: Subject) -> Figure:
-    from utils.figures import plots_statistics
-
-    present = _present_classes(subject)
-    model = subject.model
-    assert model.classifier is not None
-    assert subject.labels is not None
-    logits = [model.classifier(model.encode(x)) for x in subject.images.split(BLOCK)]
-    predicted = torch.cat(logits).argmax(-1).cpu().numpy()
-    labels = subject.labels.numpy()
-    classes = max(len(subject.class_names), max(present) + 1, int(predicted.max()) + 1)
-    counts = np.zeros((classes, classes))
-    np.add.at(counts, (labels, predicted), 1)
-    return plots_statistics.confusion_matrix(counts, subject.class_names, f"Confusions: {subject.title}")
-
-
-class Drawing(NamedTuple):
+class Picture(NamedTuple):
     """An entry of `FIGURES`.
 
     Attributes:
-        figure: draws it; raises `Undrawable` where the run lacks something that runs of its kind may have.
-        misfit: why runs of this kind have no such figure, or nothing.
+        function: draws it, `module:function`; it takes a `Subject`, returns a matplotlib figure, and raises
+            `Undrawable` where the run lacks something that is no need.
+        needs: keys of `NEEDS`.
     """
 
-    figure: Callable[[Subject], Figure]
-    misfit: Callable[[Subject], str]
+    function: str
+    needs: tuple[str, ...] = ()
+
+    def misfit(self, config: Config) -> str:
+        """Why runs of this configuration have no such figure, or nothing."""
+        return missing(self.needs, config)
+
+    def draw(self, subject: Subject) -> Figure:
+        """The figure.
+
+        Raises:
+            Undrawable: the run lacks something that the figure needs.
+        """
+        lacking = [NEEDS[name].reason for name in self.needs if not NEEDS[name].of_subject(subject)]
+        if reason := self.misfit(subject.config) or next(iter(lacking), ""):
+            raise Undrawable(reason)
+        figure: Figure = resolve_name(self.function)(subject)
+        return figure
 
 
-def _any(subject: Subject) -> str:
-    return ""
-
-
-def _codes(subject: Subject) -> str:
-    return "" if subject.model.latent.code_count else "this latent space has no codes"
-
-
-def _classifier(subject: Subject) -> str:
-    return "" if subject.model.classifier is not None else "this model has no classifier"
-
-
-def _density(subject: Subject) -> str:
-    return "" if subject.model.latent.has_density else "this latent space has no density, and so no log p(x)"
-
-
-FIGURES: dict[str, Drawing] = {
-    "learning_curves": Drawing(_learning_curves, _any),
-    "reconstructions": Drawing(_reconstructions, _any),
-    "samples": Drawing(_samples, _any),
-    "class_samples": Drawing(_class_samples, _any),
-    "latent": Drawing(figures_latent.latent, figures_latent.no_geometry),
-    "latent_overview": Drawing(figures_latent.latent_overview, figures_latent.no_overview),
-    "manifold": Drawing(figures_latent.manifold, figures_latent.no_manifold),
-    "traversals": Drawing(figures_latent.traversals, figures_latent.no_traversals),
-    "interpolation": Drawing(figures_latent.interpolation, figures_latent.no_geometry),
-    "concentration": Drawing(figures_latent.concentration, figures_latent.no_sphere),
-    "kappa": Drawing(_kappa, figures_latent.no_learned_kappa),
-    "log_px": Drawing(_log_px, _density),
-    "aggregate_posterior": Drawing(figures_latent.aggregate_posterior, figures_latent.no_low_sphere),
-    "code_usage": Drawing(_code_usage, _codes),
-    "class_codes": Drawing(_class_codes, _codes),
-    "confusion": Drawing(_confusion, _classifier),
+FIGURES: dict[str, Picture] = {
+    "learning_curves": Picture("utils.figures.curves:learning_curves"),
+    "reconstructions": Picture("utils.figures.images:reconstructions"),
+    "samples": Picture("utils.figures.images:samples"),
+    "class_samples": Picture("utils.figures.images:class_samples", ("labels",)),
+    "latent": Picture("utils.figures.maps:latent", ("coordinates",)),
+    "latent_overview": Picture("utils.figures.maps:latent_overview", ("coordinates", "several dimensions")),
+    "manifold": Picture("utils.figures.decoded:manifold", ("low dimension",)),
+    "traversals": Picture("utils.figures.paths:traversals", ("coordinates", "several dimensions")),
+    "interpolation": Picture("utils.figures.paths:interpolation", ("coordinates", "two images")),
+    "concentration": Picture("utils.figures.decoded:concentration", ("sphere",)),
+    "kappa": Picture("utils.figures.statistics:kappa", ("sphere", "learned concentration")),
+    "log_px": Picture("utils.figures.statistics:log_px", ("density", "log p(x)")),
+    "aggregate_posterior": Picture("utils.figures.maps:aggregate_posterior", ("low sphere",)),
+    "code_usage": Picture("utils.figures.codes:code_usage", ("codes",)),
+    "class_codes": Picture("utils.figures.codes:class_codes", ("codes", "labels", "three classes")),
+    "confusion": Picture("utils.figures.statistics:confusion", ("classifier", "labels")),
 }
 
 
 @dataclass
 class Drawn:
-    """What came of drawing.
+    """The outcome of drawing.
 
     Attributes:
         files: in order.
@@ -228,15 +153,10 @@ class Drawn:
 
 
 @torch.no_grad()
-def draw(
-    subject: Subject,
-    folder: Path,
-    names: Sequence[str] | None = None,
-    pdf: bool = False,
-) -> Drawn:
+def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf: bool = False) -> Drawn:
     """Draw figures as PNG files, and as PDF files too if asked.
 
-    Whatever goes wrong in a figure is said and costs no other, since a run of hours must not fail for a picture.
+    A fault in one figure is reported and does not stop the others, since a run of hours must not fail for a picture.
 
     Args:
         subject: the run.
@@ -251,68 +171,57 @@ def draw(
     if importlib.util.find_spec("matplotlib") is None:
         drawn.refused.append("no figures: matplotlib is not installed; install it, and give this run to --from")
         return drawn
-    for name, drawing in FIGURES.items():
-        if name not in names if names is not None else drawing.misfit(subject):
+    for name, picture in FIGURES.items():
+        if name not in names if names is not None else picture.misfit(subject.config):
             continue
         torch.manual_seed(derive_seed(subject.config.rs, "figure", name))
         try:
-            figure = drawing.figure(subject)
-            contents = _render(figure, pdf)
+            contents = _render(functools.partial(picture.draw, subject), pdf)
         except Undrawable as reason:
             drawn.refused.append(f"{name} is not drawn: {reason}")
-            continue
         except Exception as error:
             drawn.refused.append(f"{name} could not be drawn: {type(error).__name__}: {error}".splitlines()[0])
-            continue
-        drawn.files += _write(contents, folder, name)
+        else:
+            drawn.files += _write(contents, folder, name)
     return drawn
 
 
-def save(figure: Figure, folder: Path, name: str, pdf: bool) -> list[Path]:
-    """Write one figure as a PNG file, and as a PDF file too if asked; returns the files.
-
-    Raises:
-        OSError: a file could not be written.
-    """
-    return _write(_render(figure, pdf), folder, name)
-
-
-def _render(figure: Figure, pdf: bool) -> dict[str, bytes]:
-    contents = {}
-    for kind in ("png", "pdf") if pdf else ("png",):
-        content = io.BytesIO()
-        figure.savefig(content, format=kind, dpi=100)
-        contents[kind] = content.getvalue()
-    return contents
-
-
-def _write(contents: dict[str, bytes], folder: Path, name: str) -> list[Path]:
-    for kind, content in contents.items():
-        write_atomically(folder / f"{name}.{kind}", content)
-    return [folder / f"{name}.{kind}" for kind in contents]
-
-
-def side_by_side(subjects: Sequence[Subject], originals: Tensor, columns: int = 12) -> Figure:
-    """The same test images as several runs reconstruct them, a row for each.
+@torch.no_grad()
+def draw_side_by_side(subjects: Sequence[Subject], originals: Tensor, folder: Path, pdf: bool = False) -> list[Path]:
+    """Draw the same test images as several runs reconstruct them; returns the files.
 
     Args:
         subjects: runs on one data set.
         originals: its test images before any binarization, (N, C, H, W).
-        columns: how many images.
-    """
-    from utils import plotting_utils
+        folder: where to write.
+        pdf: whether to write a PDF file too.
 
-    chosen = subjects[0].spread(columns)
-    rows, texts = [originals[chosen].numpy()], ["original"]
-    for subject in subjects:
-        torch.manual_seed(derive_seed(subject.config.rs, "figure", "side_by_side"))
-        posterior = subject.model.posterior(subject.images[chosen.to(subject.images.device)])
-        rows.append(subject.decode(posterior.sample()))
-        config = subject.config
-        texts.append(
-            f"{plotting_utils.plain(config.exp_name or str(config.name))}, seed {config.rs}\n{symbols(config.space)}"
-        )
-    title = f"Test images of {subjects[0].config.dataset} and their reconstructions by {len(subjects)} models"
-    epochs = ", ".join(str(subject.best_epoch) for subject in subjects)
-    note = f"Models of epochs {epochs}."
-    return plotting_utils.image_rows(np.stack(rows), title, texts, note=note)
+    Raises:
+        OSError: a file could not be written.
+    """
+    from utils.figures.images import side_by_side
+
+    return _write(_render(lambda: side_by_side(subjects, originals), pdf), folder, "side_by_side")
+
+
+def _render(figure: Callable[[], Figure], pdf: bool) -> dict[str, bytes]:
+    """The contents of the files of a figure, which is made in the house style, by the ending of their names."""
+    from matplotlib import rc_context
+
+    from utils.plotting_utils import HOUSE_STYLE
+
+    contents = {}
+    with rc_context(HOUSE_STYLE):
+        drawn = figure()
+        for kind in ("png", "pdf") if pdf else ("png",):
+            content = io.BytesIO()
+            drawn.savefig(content, format=kind, dpi=100)
+            contents[kind] = content.getvalue()
+    return contents
+
+
+def _write(contents: dict[str, bytes], folder: Path, name: str) -> list[Path]:
+    files = {folder / f"{name}.{kind}": content for kind, content in contents.items()}
+    for path, content in files.items():
+        write_atomically(path, content)
+    return list(files)

@@ -12,19 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributions import Distribution
 
-from hyperspherical_vae.distributions import PowerSpherical, ProductDistribution, VonMisesFisher
-from hyperspherical_vae.latents import Latent, NormalLatent, ProductLatent, SphericalLatent
+from hyperspherical_vae.kinds import KINDS
+from utils.figures.geometry import Array
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
     from models import VAE
     from utils.config.config import Config
-
-Array = NDArray[Any]
 
 EMBEDDED = 2000
 BLOCK = 500
@@ -50,37 +47,26 @@ class Factor:
 
     @property
     def symbol(self) -> str:
+        """The letter of the manifold and its dimension, such as `S^2`."""
         return f"{'R' if self.radius is None else 'S'}^{self.dim}"
 
+    def unit(self, z: Array) -> Array:
+        """This factor's coordinates in latents (..., D); on a sphere those on the unit sphere."""
+        part: Array = z[..., self.columns]
+        return part if self.radius is None else part / self.radius
 
-def factors_of(latent: Latent) -> tuple[Factor, ...]:
-    """The spheres and Euclidean spaces that a latent space is the product of, in order; none for any other kind."""
-    if isinstance(latent, ProductLatent):
-        placed = [
-            (place, member) for member, where in zip(latent.members, latent.positions, strict=True) for place in where
-        ]
-        members = [member for _, member in sorted(placed, key=lambda pair: pair[0])]
-    else:
-        members = [latent]
+
+def factors_of(config: Config) -> tuple[Factor, ...]:
+    """The spheres and Euclidean spaces that a latent space is the product of, in order; none if any factor is codes."""
     found, start = [], 0
-    for member in members:
-        columns = slice(start, start := start + member.event_dim)
-        if isinstance(member, SphericalLatent):
-            found.append(Factor(member.event_dim - 1, member.radius, columns))
-        elif isinstance(member, NormalLatent):
-            found.append(Factor(member.event_dim, None, columns))
-        else:
+    for name, dim in config.factors:
+        kind = KINDS[name]
+        if kind.is_discrete:
             return ()
+        columns = slice(start, start := start + dim + kind.is_sphere)
+        radius = float(getattr(config, kind.arguments["radius"])) if kind.is_sphere else None
+        found.append(Factor(dim, radius, columns))
     return tuple(found)
-
-
-def with_concentration(q: Distribution, kappa: float) -> Distribution:
-    """The same posterior with another concentration on every sphere."""
-    if isinstance(q, (VonMisesFisher, PowerSpherical)):
-        return type(q)(q.loc, torch.full_like(q.concentration, kappa), radius=q.radius, validate_args=False)
-    if isinstance(q, ProductDistribution):
-        return ProductDistribution.from_groups([(with_concentration(group, kappa), where) for group, where in q.groups])
-    return q
 
 
 def symbols(text: str) -> str:
@@ -101,7 +87,8 @@ class Subject:
         metrics: the lines of `metrics.jsonl`.
         best_epoch: the epoch that the model is from.
         log_px: importance samples K and log p(x) of each test image, where it was estimated.
-        kappas: concentrations to look at, or None for some around the learned one.
+        kappas: concentrations to decode at, or None for some around the learned one.
+        embeddings: modes of q(z|x) of all test images, (N, D), where the evaluation has computed them.
     """
 
     model: VAE
@@ -113,6 +100,7 @@ class Subject:
     best_epoch: int
     log_px: tuple[int, Array] | None = None
     kappas: tuple[float, ...] | None = None
+    embeddings: Tensor | None = None
 
     @property
     def trained(self) -> str:
@@ -125,15 +113,26 @@ class Subject:
         return f"{self.trained}, epoch {self.best_epoch}"
 
     @functools.cached_property
+    def classes(self) -> list[int]:
+        """The classes of the test images, in ascending order; none without labels."""
+        return [] if self.labels is None else self.labels.unique().tolist()
+
+    @functools.cached_property
     def factors(self) -> tuple[Factor, ...]:
-        return factors_of(self.model.latent)
+        return factors_of(self.config)
 
     @property
-    def headings(self) -> list[str]:
-        """A name for each factor, numbered where there are several."""
-        if len(self.factors) == 1:
-            return [symbols(self.factors[0].symbol)]
-        return [f"factor {number}: {symbols(factor.symbol)}" for number, factor in enumerate(self.factors, 1)]
+    def names(self) -> list[str]:
+        """The symbol of each factor, with its number where there are several factors."""
+        several = len(self.factors) > 1
+        return [
+            symbols(factor.symbol) + f" (factor {number})" * several for number, factor in enumerate(self.factors, 1)
+        ]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the latent space is Euclidean, where geodesics are straight lines and nobody calls them so."""
+        return all(factor.radius is None for factor in self.factors)
 
     def spread(self, count: int) -> Tensor:
         """Numbers of `count` test images, or of all if fewer, evenly spread: some splits come class by class."""
@@ -151,34 +150,64 @@ class Subject:
         return None if self.labels is None else self.labels[self.embedded].numpy()
 
     @functools.cached_property
-    def embedding(self) -> tuple[Array, Array, Array | None]:
-        """Of those images the modes of their posteriors (M, D), a sample of each (M, D), and kappa (M, spheres).
+    def posteriors(self) -> list[Distribution]:
+        """Their posteriors, in blocks."""
+        return [self.model.posterior(x) for x in self.chosen(self.embedded).split(BLOCK)]
+
+    @functools.cached_property
+    def modes(self) -> Array:
+        """The modes of those, (M, D).
+
+        Raises:
+            Undrawable: some are not finite.
+        """
+        if self.embeddings is None:
+            return _finite([q.mode for q in self.posteriors])
+        return _finite([self.embeddings[self.embedded.to(self.embeddings.device)]])
+
+    @functools.cached_property
+    def samples(self) -> Array:
+        """A sample of each of those, (M, D).
 
         Raises:
             Undrawable: some are not finite.
         """
         torch.manual_seed(derive_seed(self.config.rs, "figures", "embedding"))
-        modes, samples, kappas = [], [], []
-        for x in self.images[self.embedded.to(self.images.device)].split(BLOCK):
-            q = self.model.posterior(x)
-            modes.append(q.mode if self.factors else q.sample())
-            samples.append(q.sample())
-            if "kappa" in (statistics := self.model.latent.statistics(q)):
-                kappas.append(statistics["kappa"])
-        placed, drawn = torch.cat(modes).cpu().numpy(), torch.cat(samples).cpu().numpy()
-        if not (np.isfinite(placed).all() and np.isfinite(drawn).all()):
-            raise Undrawable("the latents of some images are not finite")
-        return placed, drawn, torch.cat(kappas).cpu().numpy() if kappas else None
+        return _finite([q.sample() for q in self.posteriors])
+
+    @functools.cached_property
+    def concentrations(self) -> Array:
+        """The concentrations of those on each sphere, (M, spheres).
+
+        Raises:
+            Undrawable: some are not finite.
+        """
+        return _finite([self.model.latent.statistics(q)["kappa"] for q in self.posteriors])
+
+    @property
+    def base(self) -> Array:
+        """The latent (D,) of one image, at which the factors that a figure does not vary are held."""
+        middle: Array = self.modes[len(self.embedded) // 2]
+        return middle
+
+    def chosen(self, numbers: Tensor) -> Tensor:
+        """The test images of these numbers, on the model's device."""
+        return self.images[numbers.to(self.images.device)]
+
+    def pictures(self, numbers: Tensor) -> Array:
+        """The test images of these numbers, as an array."""
+        return self.chosen(numbers).cpu().numpy()
+
+    def codes(self, images: Tensor) -> Tensor:
+        """The codes of images under a discrete latent, (N, positions), on the CPU."""
+        model = self.model
+        return torch.cat([model.latent.codes(model.posterior(x)).cpu() for x in images.split(BLOCK)])
 
     def decode(self, z: Tensor | Array) -> Array:
         """E[x | z] for latents (..., D), as an array (..., C, H, W)."""
         latents = torch.as_tensor(z, dtype=self.images.dtype, device=self.images.device)
         flat = torch.cat([self.model.decode(part).cpu() for part in latents.flatten(0, -2).split(BLOCK)])
         return flat.unflatten(0, latents.shape[:-1]).numpy()
-
-    def pictures(self, chosen: Tensor) -> Array:
-        """The test images of these numbers, as an array."""
-        return self.images[chosen.to(self.images.device)].cpu().numpy()
 
     @property
     def knows_classes(self) -> bool:
@@ -201,4 +230,11 @@ class Subject:
         of_class = (self.labels == label).nonzero().squeeze(-1)
         if not len(of_class):
             raise Undrawable(f"there is no test image of class {label}, and the model knows no classes")
-        return self.model.sample_latents(count, like=self.images[of_class.to(self.images.device)])
+        return self.model.sample_latents(count, like=self.chosen(of_class))
+
+
+def _finite(parts: list[Tensor]) -> Array:
+    found: Array = torch.cat(parts).cpu().numpy()
+    if not np.isfinite(found).all():
+        raise Undrawable("the latents of some images are not finite")
+    return found

@@ -1,1 +1,1 @@
-"""The folder of a run: its files, who holds it, and what is said of it."""
+"""The folder of a run: its files, its lock, and what the program prints about it."""

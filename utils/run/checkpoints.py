@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import warnings
+import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
+from utils.config.flags import bare, shown
 from utils.files import write_atomically
+from utils.run.console import printable
 
 if TYPE_CHECKING:
     import torch
@@ -20,18 +25,44 @@ if TYPE_CHECKING:
 LAYOUT = 1
 
 
+@dataclass
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        epoch: epochs completed.
+        step: batches of the next epoch that are done already (after an interruption).
+        restarts: reloads after a non-finite loss or gradient.
+        best_elbo, best_epoch: best unweighted validation ELBO and when; epoch 0 where there is none yet.
+        seconds: time spent training and validating.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    restarts: int = 0
+    best_elbo: float = -math.inf
+    best_epoch: int = 0
+    seconds: float = 0.0
+
+
 class CheckpointError(Exception):
     """A checkpoint cannot be read; the text says which and why, in one line."""
 
 
-def digest(state: Any) -> str:
-    """SHA-256 of nested dicts, lists, tensors, numbers and strings, independent of how they are stored."""
+def digest(state: Any, most: float = math.inf) -> str:
+    """SHA-256 of nested dicts, lists, tensors, numbers and strings, independent of how they are stored.
+
+    Raises:
+        CheckpointError: a tensor has more than `most` bytes; one whose strides are 0 repeats what is stored once.
+    """
     import torch
 
     hasher = hashlib.sha256()
 
     def feed(value: Any) -> None:
         if isinstance(value, torch.Tensor):
+            if value.numel() * value.element_size() > most:
+                raise CheckpointError("is no checkpoint of ours (a tensor is larger than the file)")
             array = value.detach().cpu().contiguous()
             hasher.update(f"tensor {array.dtype} {tuple(array.shape)};".encode())
             hasher.update(array.view(-1).view(torch.uint8).numpy().data if array.numel() else b"")
@@ -52,12 +83,12 @@ def digest(state: Any) -> str:
 
 
 def previous(path: Path) -> Path:
-    """Where the checkpoint before the one at `path` is kept."""
+    """Where the checkpoint that was replaced by the one at `path` is."""
     return path.with_name(f"{path.stem}.previous{path.suffix}")
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], keep_previous: bool = True) -> None:
-    """Write a checkpoint; the one that stood there is kept as `<name>.previous.pt`.
+    """Write a checkpoint; the one that it replaces becomes `<name>.previous.pt`.
 
     Args:
         path: such as `checkpoints/last.pt`.
@@ -81,30 +112,39 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str,
     Raises:
         CheckpointError: it is absent, damaged, of a newer layout, or holds anything but plain data.
     """
-    import torch
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location=device, weights_only=True)
+        return _verified(path, device)
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such checkpoint") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # torch raises whatever the damaged bytes lead to
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        reason = printable((str(error) or type(error).__name__).splitlines()[0][:120])
         raise CheckpointError(f"{path}: is damaged or no checkpoint of ours ({reason})") from None
+
+
+def _verified(path: Path, device: torch.device | str) -> dict[str, Any]:
+    import torch
+
+    with zipfile.ZipFile(path) as archive:  # torch stores its parts as they are: compressed ones may be of any size
+        size = sum(part.file_size for part in archive.infolist())
+    if size > path.stat().st_size:
+        raise CheckpointError("is no checkpoint of ours (its parts are compressed)")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        content = torch.load(path, map_location=device, weights_only=True)
     if not isinstance(content, dict) or "layout" not in content:
-        raise CheckpointError(f"{path}: is no checkpoint of ours")
+        raise CheckpointError("is no checkpoint of ours")
     if content["layout"] != LAYOUT:
-        version = content.get("version", "unknown")
         raise CheckpointError(
-            f"{path}: has layout {content['layout']!r}, written by version {version} of this program; "
-            f"version {__version__} reads layout {LAYOUT}"
+            f"has layout {shown(content['layout'])}, written by version {bare(str(content.get('version', 'unknown')))} "
+            f"of this program; version {__version__} reads layout {LAYOUT}"
         )
     state = content.get("state")
-    if not isinstance(state, dict) or content.get("sha256") != digest(state):
-        raise CheckpointError(f"{path}: is damaged (its content does not match its checksum)")
+    if not isinstance(state, dict) or content.get("sha256") != digest(state, size):
+        raise CheckpointError("is damaged (its content does not match its checksum)")
     return state
 
 
@@ -126,7 +166,7 @@ def load_newest(path: Path, device: torch.device | str = "cpu") -> tuple[dict[st
 
 
 class PartialResult:
-    """A small file with what a long computation has so far, for the process that goes on with it.
+    """A small file with what a long computation has so far, for the process that continues it.
 
     Args:
         path: the file.
@@ -154,5 +194,5 @@ class PartialResult:
         save_checkpoint(self.path, {"key": self.key, "part": part}, keep_previous=False)
 
     def remove(self) -> None:
-        """The computation is done and its result kept elsewhere."""
+        """The computation is done and its result stored elsewhere."""
         self.path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a run says on the terminal."""
+"""What a run prints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from utils.run.metrics import number
 
 if TYPE_CHECKING:
     from utils.config.config import Config
-    from utils.run.progress import Progress
+    from utils.run.checkpoints import Progress
 
 
 # Seconds between lines on how far something is that takes long.
@@ -21,8 +21,8 @@ PATIENCE = 60.0
 class Console:
     """Prints the head of a run, a progress bar or plain lines, and warnings.
 
-    A terminal gets a bar with epoch, training and validation ELBO, best so far and time left; anything else gets a line
-    every `-pf` epochs.
+    A terminal gets a bar with epoch, training and validation ELBO, the best so far and the time left; anything else
+    gets a line every `-pf` epochs.
     """
 
     def __init__(self, config: Config) -> None:
@@ -84,10 +84,10 @@ class Console:
             self.say("    KL per factor " + " ".join(number(kl) for kl in line["train"]["kl_factors"]))
 
     def diverged(self, progress: Progress, report: Path) -> None:
-        """The run is given up."""
+        """Training was given up."""
         self.warn(
             f"the run diverged: a loss or gradient was not finite, and came back after {self.config.max_restarts} "
-            f"restarts. The model of epoch {progress.epoch} is kept in last.pt; try a smaller -lr or a longer -klw. "
+            f"restarts. The model of epoch {progress.epoch} is saved in last.pt; try a smaller -lr or a longer -klw. "
             f"For a report of a fault, what failed is in {report}"
         )
 
@@ -104,6 +104,11 @@ class Console:
             print(f"\r{what}: {done} of {total}", end="\n" if done == total else "", flush=True)
         elif time.perf_counter() - self.said >= PATIENCE:
             self.say(f"{what}: {done} of {total}")
+
+
+def printable(text: object) -> str:
+    """A text or path on one line, with escapes for what would change the terminal or cannot be encoded."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
 
 
 def duration(seconds: float) -> str:

@@ -1,12 +1,12 @@
-"""The folder of a run: what is in it, who holds it, and how its files are written.
+"""The folder of a run: what is in it, and how its files are written.
 
 results/<dataset>/<name>__s<seed>__<hash>/
     config.json     what defines the run
-    env.json        versions, device, command, kind of images
+    env.json        versions, device, library of matrix products, command, kind of images
     metrics.jsonl   one line per epoch
     checkpoints/    last.pt and best.pt, each with the one before it; while a run is interrupted also stopped.pt (where
                     in its epoch it was) and log_px.pt (how far its log p(x) had come)
-    figures/        pictures
+    figures/        figures as PNG and PDF files
     tensorboard/    the same for TensorBoard, where that is asked for
     diverged.pt     what failed, where a run diverged
     log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
@@ -15,17 +15,14 @@ results/<dataset>/<name>__s<seed>__<hash>/
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
 import os
 import platform
 import shlex
-import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -43,15 +40,14 @@ from utils.run.checkpoints import (
     previous,
     save_checkpoint,
 )
-from utils.run.records import finite, read_config, read_metrics, read_summary
-
-HOLDER = "held_by.txt"
+from utils.run.lock import FolderLock
+from utils.run.records import finite, read_config, read_json, read_metrics, read_summary
 
 
 class RunDir:
     """One run's folder.
 
-    Use it as a context manager: the folder is made and held for this process until the block ends.
+    Use it as a context manager: the folder is made and locked for this process until the block ends.
 
     Args:
         config: the resolved configuration, which names the folder.
@@ -72,26 +68,24 @@ class RunDir:
         self.figures = self.path / "figures"
         self.board = self.path / "tensorboard"
         self.diverged = self.path / "diverged.pt"
-        self._holder = self.path / HOLDER
+        self._lock = FolderLock(self.path)
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.moved_to: Path | None = None  # where --overwrite put the run that was here
 
     def __enter__(self) -> RunDir:
-        """Make the folder, hold it, and clear away what a killed process left half-written.
+        """Make the folder, lock it, and remove what a killed process left half-written.
 
         Raises:
             UsageError: another process holds it.
             OSError: the folder cannot be written to.
         """
         if self.config.overwrite and self.path.exists():
-            self._acquire()
-            self._holder.unlink()
-            self.moved_to = next(place for place in self._places_aside() if not place.exists())
-            self.path.rename(self.moved_to)
-            self._lock.release()
+            aside = (self.path.with_name(f"{self.path.name}.old{number}") for number in itertools.count(1))
+            self.moved_to = next(place for place in aside if not place.exists())
+            self._lock.move(self.moved_to)
         for folder in (self.path, self.last.parent, self.figures):
             folder.mkdir(parents=True, exist_ok=True)
-        self._acquire()
+        self._lock.acquire()
         for leftover in self.path.rglob(".*.tmp"):
             leftover.unlink()
         return self
@@ -99,42 +93,7 @@ class RunDir:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):  # a note for others; the lock itself is what counts
-            self._holder.unlink()
         self._lock.release()
-
-    def _acquire(self) -> None:
-        from filelock import FileLock, Timeout
-
-        self._lock = FileLock(self.path / ".lock")
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise UsageError(
-                f"{self.path}: is in use by {self._holder_text()}; wait for it, or change a flag or the seed"
-            ) from None
-        try:
-            write_atomically(self._holder, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-        except BaseException:
-            self._lock.release()
-            raise
-
-    def _holder_text(self) -> str:
-        """Who holds the folder; a process that has only just taken it is given a second to say so."""
-        deadline = time.monotonic() + 1
-        while True:
-            try:
-                _, pid, _, host = self._holder.read_text().split()
-                if host != socket.gethostname() or _is_alive(int(pid)):
-                    return f"process {pid} on {host}"
-            except (OSError, ValueError):
-                pass
-            if time.monotonic() > deadline:
-                return "another process"
-            time.sleep(0.02)
-
-    def _places_aside(self) -> Iterator[Path]:
-        return (self.path.with_name(f"{self.path.name}.old{number}") for number in itertools.count(1))
 
     def result(self) -> dict[str, Any] | None:
         """The result of this run with this many epochs and importance samples, or None where something is left to do.
@@ -184,7 +143,7 @@ class RunDir:
     def write_result(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Write the summary: last of all files, for its presence says that the run is complete.
 
-        A run that was evaluated with another K keeps that summary; the new one goes beside it.
+        A run that was evaluated with another K keeps that summary; the new one is written beside it.
 
         Returns:
             What a reader of the file will see.
@@ -199,19 +158,27 @@ class RunDir:
         """Write a JSON file whole or not at all; numbers that are not finite become null."""
         write_atomically(self.path / name, (json.dumps(finite(content), indent=2) + "\n").encode())
 
+    def note_on_products(self) -> str | None:
+        """A note where the run so far took its products on a CPU from another library than this machine does."""
+        from hyperspherical_vae.ops.dense import product_library
+
+        before = (read_json(self.path / "env.json") or {}).get("products", product_library())
+        if before == product_library():
+            return None
+        return (
+            f"the run so far took matrix products from {before}, and takes them from {product_library()} on this "
+            "machine: its numbers are rounded differently from here on"
+        )
+
     def write_start(self, device: str, images: dict[str, Any]) -> None:
         """Write `config.json` and `env.json`; a run that is to be trained further is no longer complete.
 
-        Its results until then are kept as `summary_e<epochs>...json`.
+        Its results until then become `summary_e<epochs>...json`.
 
         Args:
             device: where the run computes.
             images: what the model has to know of its images, so that it can be rebuilt without them.
         """
-        import numpy
-        import scipy
-        import torch
-
         old = read_config(self.path)
         if old is None or old.epochs != self.config.epochs:
             until = f"summary_e{old.epochs}" if old else "summary_earlier"
@@ -219,41 +186,27 @@ class RunDir:
                 summary.rename(summary.with_name(summary.name.replace("summary", until, 1)))
             config = dataclasses.replace(self.config, overwrite=False)  # meant for this once
             self.write_json("config.json", json.loads(config.to_json()))
-        self.write_json(
-            "env.json",
-            {
-                "command": shlex.join([Path(sys.executable).name, *sys.argv]),
-                "device": device,
-                "version": __version__,
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-                "torch": torch.__version__,
-                "numpy": numpy.__version__,
-                "scipy": scipy.__version__,
-                "threads": torch.get_num_threads(),
-                "images": images,
-            },
-        )
+        self.write_json("env.json", _environment(device, images))
 
     def save_last(self, state: dict[str, Any]) -> None:
-        """Keep the state of training after an epoch; see `checkpoints.save_checkpoint`."""
+        """Save the state of training after an epoch; see `checkpoints.save_checkpoint`."""
         save_checkpoint(self.last, state)
         self.stopped.unlink(missing_ok=True)
 
     def save_stopped(self, state: dict[str, Any]) -> None:
-        """Keep the state of training within an epoch.
+        """Save the state of training within an epoch.
 
-        Apart from the one after the last epoch, to which a run returns when its numbers stop being finite: it does so
-        whether it was interrupted or not.
+        In a file of its own: a run whose numbers stop being finite returns to the state after the last epoch, whether
+        it was interrupted since or not.
         """
         save_checkpoint(self.stopped, state, keep_previous=False)
 
     def save_best(self, state: dict[str, Any]) -> None:
-        """Keep the best model so far."""
+        """Save the best model so far."""
         save_checkpoint(self.best, state)
 
     def load_last(self) -> dict[str, Any]:
-        """The state of training that was kept last.
+        """The state of training that was saved last.
 
         Raises:
             CheckpointError: there is none that can be read.
@@ -294,11 +247,11 @@ class RunDir:
         return state
 
     def save_diverged(self, evidence: dict[str, Any]) -> None:
-        """Keep what a bug report needs: the batch, the step, the statistics of the latent, the model."""
+        """Save what a bug report needs: the batch, the step, the statistics of the latent, the model."""
         save_checkpoint(self.diverged, {**evidence, "config": dataclasses.asdict(self.config)}, keep_previous=False)
 
     def partial_log_px(self, best: dict[str, Any]) -> PartialResult:
-        """Where an estimate of log p(x) of this model with this K is kept while it goes on."""
+        """Where an estimate of log p(x) of this model with this K is stored while it is computed."""
         key = {"k": self.config.ll_sample, "model": digest(best["model"])}
         return PartialResult(self.last.parent / "log_px.pt", key)
 
@@ -308,42 +261,41 @@ class RunDir:
         return self.last.exists() or previous(self.last).exists()
 
     def log(self, line: dict[str, Any]) -> None:
-        """Add one epoch to `metrics.jsonl`, and tell the listeners."""
+        """Add one epoch to `metrics.jsonl`, and pass it to the listeners."""
         with naming(self.metrics_path), open(self.metrics_path, "a") as file:
             file.write(json.dumps(finite(line)) + "\n")
         for listen in self.listeners:
             listen(line)
 
     def rewind(self, epoch: int) -> None:
-        """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained anew."""
+        """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained again."""
         lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
         write_atomically(self.metrics_path, "".join(lines).encode())
 
 
-def is_held(folder: Path) -> bool:
-    """Whether a process holds the folder of a run just now, on this machine or one that shares its disk."""
-    from filelock import FileLock, Timeout
+def _environment(device: str, images: dict[str, Any]) -> dict[str, Any]:
+    """The content of `env.json`.
 
-    try:
-        _, pid, _, host = (folder / HOLDER).read_text().split()
-        if host == socket.gethostname() and not _is_alive(int(pid)):
-            return False  # it was killed; the lock is left alone, for somebody may want it at this moment
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError):
-        pass
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
+    Args:
+        device: where the run computes.
+        images: what the model has to know of its images, so that it can be rebuilt without them.
+    """
+    import numpy
+    import scipy
+    import torch
 
+    from hyperspherical_vae.ops.dense import product_library
 
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # somebody else's
-        return True
-    return True
+    return {
+        "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+        "device": device,
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "scipy": scipy.__version__,
+        "threads": torch.get_num_threads(),
+        "products": product_library(),
+        "images": images,
+    }

@@ -1,4 +1,4 @@
-"""log p(x) of the single test images, kept with a run: two runs compare best image by image.
+"""log p(x) of each test image, stored with a run: two runs are compared best image by image.
 
 One file for each number of importance samples, `log_px_k<K>.npz`, with `log_px` (N,) in nats and `best_epoch`.
 """
@@ -20,7 +20,7 @@ _NAME = re.compile(r"log_px_k([0-9]{1,9})\.npz")
 
 
 def write_log_px(folder: Path, k: int, best_epoch: int, values: Tensor) -> None:
-    """Keep the estimate of log p(x) of each test image (N,), by K samples, with the model of that epoch."""
+    """Write the estimate of log p(x) of each test image (N,), by K samples, with the model of that epoch."""
     import numpy
 
     content = io.BytesIO()
@@ -29,7 +29,7 @@ def write_log_px(folder: Path, k: int, best_epoch: int, values: Tensor) -> None:
 
 
 def read_log_px(folder: Path, best_epoch: int) -> tuple[int, NDArray[Any]] | None:
-    """K and values of the estimate with most samples of the model of that epoch, or None; damaged files count for none.
+    """K and values of the estimate with most samples of the model of that epoch, or None; damaged files are ignored.
 
     A run that was trained further may have files of an earlier model.
     """

@@ -1,4 +1,4 @@
-"""Stopping in good order on SIGTERM and SIGINT."""
+"""Stopping in good order on the signals that ask for it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
+
+# The signals that ask a run to save its state and leave, as far as the system has them. A terminal that closes sends
+# HUP, and Slurm USR2 before the time limit.
+STOPPING = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2") if hasattr(signal, name)
+)
 
 # Seconds that a signal waits for a step boundary; together with leaving, it stays below five.
 PATIENCE = 4.0
@@ -26,7 +32,7 @@ class Interrupted(BaseException):
 
 
 class StopRequest:
-    """Turns the first SIGTERM or SIGINT into `Interrupted`; a second one ends the process at once.
+    """Turns the first of the signals `STOPPING` into `Interrupted`; a second one ends the process at once.
 
     Use it as a context manager, in the main thread. `Interrupted` is raised where the signal finds the program, but
     within `deferred()` only by `check()`, so that training stops between two steps.
@@ -37,7 +43,9 @@ class StopRequest:
         self._deferring = False
 
     def __enter__(self) -> StopRequest:
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGTERM, signal.SIGINT)}
+        # What is ignored already, as HUP is under nohup, stays so.
+        heeded = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._note) for number in heeded}
         return self
 
     def __exit__(

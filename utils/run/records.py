@@ -1,23 +1,169 @@
-"""What is written in the folder of a run, read back: settings, results, metrics. Torn files count as absent."""
+"""What runs left on the disk, found and read back: settings, results, metrics of the epochs.
+
+Nothing that lies in a folder of results ends in a traceback here: what cannot be read is named in one line.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import math
-import statistics
-from collections.abc import Iterable, Mapping
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from utils.config.config import Config
 from utils.config.flags import UsageError
+from utils.config.stored import from_json
+from utils.run.console import printable
+from utils.run.metrics import METRICS, Value
+
+# No file of settings or results has as many bytes, no metric is as large, and none lies as deep.
+_BYTES, _LARGEST, _DEPTH = 2**24, 1e100, 20
+# How --overwrite renames the run that it moves aside.
+_ASIDE = re.compile(r".*\.old[0-9]+", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run with one of its results: runs that were evaluated with several K have several.
+
+    Attributes:
+        folder: of the run.
+        config: its settings.
+        summary: the result as it was written; empty while the run is not finished.
+    """
+
+    folder: Path
+    config: Config
+    summary: Mapping[str, Any]
+
+    @cached_property
+    def values(self) -> Mapping[str, Value]:
+        """Its metrics by their keys, such as `kl` or `kappa.mean`."""
+        return values_of(self.summary)
+
+    @property
+    def k(self) -> int:
+        """Importance samples of its log p(x)."""
+        return int((self.summary.get("test") or {}).get("k", self.config.ll_sample))
+
+    @property
+    def status(self) -> str:
+        return str(self.summary.get("status", "not finished"))
+
+    @property
+    def diverged(self) -> bool:
+        """Whether training diverged before there was a model to test."""
+        return bool(self.summary) and not self.summary["test"]
+
+
+def find_runs(places: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """The runs in folders of runs, or in folders that hold such folders at any depth, each once.
+
+    A run that --overwrite moved aside is left out unless it is one of the places itself.
+
+    Returns:
+        The runs in the order of their paths, and a line for each that is left out, with the reason.
+
+    Raises:
+        UsageError: a place is no folder.
+    """
+    folders: dict[str, Path] = {}
+    left_out: list[str] = []
+    for place in places:
+        if not os.path.isdir(place):
+            raise UsageError(f"{printable(place)}: is no folder; give one that holds runs, such as results/")
+        found = list(_folders_with_runs(place, left_out))
+        if not found:
+            left_out.append(f"{printable(place)}: holds no run (config.json is missing)")
+        for folder in found:
+            if folder != place and _ASIDE.fullmatch(folder.name):
+                left_out.append(f"{printable(folder)}: was moved aside by --overwrite")
+            else:
+                folders.setdefault(os.path.realpath(folder), folder)
+    records, bad = read_runs(folders.values())
+    return records, left_out + bad
+
+
+def _folders_with_runs(place: Path, left_out: list[str]) -> Iterator[Path]:
+    pending = [place]
+    while pending:
+        folder = pending.pop()
+        try:
+            inside = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            below = [Path(entry) for entry in inside if entry.is_dir(follow_symlinks=False)]
+        except OSError as error:
+            left_out.append(f"{printable(folder)}: {error.strerror}")
+            continue
+        if any(entry.name == "config.json" for entry in inside):
+            yield folder
+        pending += reversed(below)
+
+
+def read_runs(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
+    """The runs in these folders, and a line for each that cannot be read."""
+    records: list[Record] = []
+    bad: list[str] = []
+    for folder in folders:
+        try:
+            records += read_run(folder)
+        except UsageError as error:
+            bad.append(str(error))
+    return records, bad
+
+
+def read_run(folder: Path) -> list[Record]:
+    """The results of a run, one for each number of importance samples; one without a summary while it is unfinished.
+
+    Raises:
+        UsageError: the folder holds no run, or a file of it cannot be read or is damaged.
+    """
+    try:
+        config = read_config(folder)
+        if config is None:
+            raise UsageError(f"{printable(folder)}: holds no run (config.json is missing)")
+        summaries = {}
+        for path in (folder / "summary.json", *sorted(folder.glob("summary_k*.json"))):
+            summary = read_summary(path)
+            if summary is not None:
+                summaries[path.name] = summary
+            elif path.exists():
+                raise UsageError(f"{printable(path)}: is damaged; repeat the command of the run, which writes it again")
+    except OSError as error:
+        raise UsageError(f"{printable(error.filename or folder)}: {error.strerror}") from None
+    if "summary.json" not in summaries:  # it is being trained further, or evaluated for the first time
+        return [Record(folder, config, {})]
+    return [Record(folder, config, summary) for summary in summaries.values()]
+
+
+def _read(path: Path, most: int = -1) -> bytes | None:
+    """The content of a file, or None where there is none.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    if not path.is_file():
+        if os.path.lexists(path):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        return None
+    with open(path, "rb") as file:
+        return file.read(most)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None where there is no such file or it is torn."""
+    """The object in a JSON file, or None where there is no such file or it is damaged.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
     try:
-        found = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        found = json.loads(_read(path, _BYTES) or b"")
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
@@ -27,39 +173,70 @@ def read_config(folder: Path) -> Config | None:
 
     Raises:
         UsageError: it cannot be understood.
+        OSError: it is no regular file, or cannot be read.
     """
     path = folder / "config.json"
     try:
-        return Config.from_json(path.read_text())
-    except FileNotFoundError:
-        return None
+        content = _read(path, _BYTES)
+        return None if content is None else from_json(content.decode())
     except (UsageError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path}: {error}; put the file right, or give --overwrite to move this run aside and start anew"
+            f"{printable(path)}: {error}; correct the file, or give --overwrite to move this run aside and train again"
         ) from None
 
 
 def read_summary(path: Path) -> dict[str, Any] | None:
-    """The result in a `summary.json`, or None where there is none or it is torn."""
-    found = read_json(path)
-    return found if found is not None and {"status", "epochs", "best_epoch", "test"} <= found.keys() else None
+    """The result in a `summary.json`, or None where there is none or it is damaged.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
+    found = read_json(path) or {}
+    test = found.get("test", ())
+    whole = (
+        isinstance(found.get("status"), str)
+        and _is_count(found.get("epochs"))
+        and _is_count(found.get("best_epoch"))
+        and (test is None or (isinstance(test, dict) and _is_count(test.get("k"))))
+    )
+    return found if whole else None
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a `metrics.jsonl`; one that a crash tore is skipped."""
+    """The lines of a `metrics.jsonl`; one that is damaged is skipped.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+    """
     lines = []
-    for text in path.read_text(errors="replace").splitlines() if path.exists() else ():
+    for text in (_read(path) or b"").splitlines():
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-        if (
-            isinstance(line, dict)
-            and isinstance(line.get("epoch"), int)
-            and {"train", "val", "kl_weight"} <= line.keys()
-        ):
+        if isinstance(line, dict) and _is_epoch(line):
             lines.append(line)
     return lines
+
+
+def _is_epoch(line: Mapping[str, Any]) -> bool:
+    """Whether a line of `metrics.jsonl` has what curves are drawn of."""
+    parts: list[Any] = [line.get("train")] + ([] if line.get("val") is None else [line["val"]])
+    return (
+        "val" in line
+        and _is_count(line.get("epoch"))
+        and _is_number(line.get("kl_weight"))
+        and all(isinstance(part, dict) for part in parts)
+        and all(part.get(key) is None or _is_number(part[key]) for part in parts for key in ("elbo", "log_px_z", "kl"))
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and 0 <= value < 2**63
 
 
 def finite(value: Any) -> Any:
@@ -71,19 +248,38 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, float | None]]:
-    """(path, number) of every number in nested mappings.
+def values_of(summary: Mapping[str, Any]) -> dict[str, Value]:
+    """The metrics in a summary by their keys, such as `kl` or `kappa.mean`; those that the run lacks are left out."""
+    found = dict(flatten({**summary, **(summary.get("test") or {}), "test": None}))
+    del found["test"]
+    for key, metric in METRICS.items():
+        if metric.optional and found.get(key, 0) is None and not found.get(f"{key}_nonfinite"):
+            del found[key]
+    return found
 
-    A list of numbers counts as their mean; of a list of mappings with `labels`, that number is part of the path.
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Value]]:
+    """(path, value) of every number and list of numbers in nested mappings; a number that is not finite is None.
+
+    Of a list of mappings with `labels`, that number is part of the path.
     """
+    if prefix.count(".") > _DEPTH:
+        return
     for name, value in values.items():
+        items = value if isinstance(value, list) else [value]
         if isinstance(value, Mapping):
             yield from flatten(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and value and all(isinstance(item, (int, float)) for item in value):
-            yield prefix + name, statistics.fmean(value)
-        elif isinstance(value, list):
-            for item in value:
+        elif items and all(item is None or _is_number(item) for item in items):
+            numbers = tuple(None if item is None or not abs(item) < _LARGEST else float(item) for item in items)
+            yield prefix + name, numbers if isinstance(value, list) else numbers[0]
+        else:
+            for item in items:
                 if isinstance(item, Mapping) and "labels" in item:
                     yield from flatten(item, f"{prefix}{name}.{item['labels']}.")
-        elif value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-            yield prefix + name, value
+
+
+def mean_of(value: Value) -> float | None:
+    """A value, or the mean of several; None where one is not finite."""
+    if not isinstance(value, tuple):
+        return value
+    return None if None in value else math.fsum(value) / len(value)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.config.flags import UsageError
-from utils.run.records import flatten
+from utils.run.records import flatten, mean_of
 
 
 def check_installed() -> None:
@@ -28,15 +28,15 @@ def scalar_writer(folder: Path, epoch: int) -> Callable[[Mapping[str, Any]], Non
 
     Args:
         folder: takes the event files.
-        epoch: the last one that counts; what was written of later ones before is trained anew.
+        epoch: the last one that counts; later ones are trained again, and what was written of them is dropped.
     """
     from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(str(folder), purge_step=epoch + 1)
 
     def write(line: Mapping[str, Any]) -> None:
-        for name, value in flatten(line):
-            if value is not None and name != "epoch":
+        for name, found in flatten(line):
+            if (value := mean_of(found)) is not None and name != "epoch":
                 writer.add_scalar(name.replace(".", "/"), value, line["epoch"])
         writer.flush()
 

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.config.command_line import parse_options
-from utils.config.flags import UsageError, flag
-from utils.results import TableOptions, print_comparison, split
+from utils.config.config import Config
+from utils.config.flags import UsageError, flag, flags_of
+from utils.results import TableOptions, print_comparison
 from utils.run.failures import explain, flush_output
 from utils.run.interrupts import Interrupted, StopRequest
+from utils.run.records import read_runs
 from utils.sweep.display import build_display
 from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
-from utils.sweep.engines import ENGINES, Request, build_engine
+from utils.sweep.engines import ENGINES, Ended, Request, build_engine
 from utils.sweep.units import Unit, build_units
-from utils.tables.comparison import check_columns, read_run
+from utils.tables.columns import check_columns
 
 DONE, FAILED, USAGE = 0, 1, 2
+EXAMPLE = "-- -n vmf normal -z 2 5 -rs 1 2 3"
 
 
 @dataclass(frozen=True)
@@ -26,39 +29,30 @@ class Options(TableOptions):
     """The flags of a sweep itself, before `--`; those of the table at its end are inherited."""
 
     zip: bool = flag(
-        "--zip", "bool", "what to run", False, "pair the values of flags that have several, instead of all combinations"
+        "--zip", bool, "what to run", False, "pair the values of flags that have several, instead of all combinations"
     )
-    dry_run: bool = flag("--dry_run", "bool", "what to run", False, "list the commands and how far each is, and stop")
-    engine: str = flag("--engine", "str", "where to run", "local", "what executes the runs", choices=tuple(ENGINES))
+    dry_run: bool = flag("--dry_run", bool, "what to run", False, "list the commands and how far each is, and stop")
+    engine: str = flag("--engine", str, "where to run", "local", "what executes the runs", options=lambda: ENGINES)
     workers: int | None = flag(
-        "--workers",
-        "int",
-        "where to run",
-        None,
-        "runs at the same time; as many as cores or cards allow",
-        low=1,
-        high=10_000,
+        "--workers", int, "where to run", None, "runs at the same time; as many as cores or cards allow",
+        low=1, high=10_000,
     )
     cores: int | None = flag(
-        "--cores", "int", "where to run", None, "cores per run; local divides all, the others give 1", low=1, high=1000
+        "--cores", int, "where to run", None, "cores per run; local divides all, the others give 1", low=1, high=1000
     )
     gpus: float | None = flag(
-        "--gpus", "float", "where to run", None, "share of a card per run, where there are cards (1)", above=0, high=1
+        "--gpus", float, "where to run", None, "share of a card per run, where there are cards (1)", above=0, high=1
     )
     retries: int = flag(
-        "--retries",
-        "int",
-        "where to run",
-        2,
-        "times that a killed run is started again, where it goes on",
-        low=0,
-        high=100,
+        "--retries", int, "where to run", 2, "times that a killed run is started again, where it goes on",
+        low=0, high=100,
     )
     address: str | None = flag(
-        "--address", "str", "where to run", None, "Ray cluster, such as auto or 10.0.0.1:6379; else Ray starts here"
+        "--address", str, "where to run", None, "Ray cluster, such as auto or 10.0.0.1:6379; else Ray starts here"
     )
     slurm: tuple[str, ...] | None = flag(
-        "--slurm", "strs", "where to run", None, "settings of submitit, such as timeout_min=600,slurm_partition=gpu"
+        "--slurm", str, "where to run", None, "settings of submitit, such as timeout_min=600 slurm_partition=gpu",
+        many="words",
     )
 
 
@@ -73,20 +67,20 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
     if "--" in own:
         own, words = own[: own.index("--")], own[own.index("--") + 1 :]
     try:
+        for word in (word.partition("=")[0] for word in own):
+            if any(word in flag.names for flag in flags_of(Config).values()):
+                raise UsageError(f"{word}: is a flag of the runs; those come after --, such as: {EXAMPLE}")
         options, files = parse_options(
-            own,
-            Options,
-            "python -m utils.sweep [BATCH_FILE...] [FLAGS] [-- FLAGS OF run_models.py, each with one value or several]",
-            "Run a grid of settings, or the commands of batch files, each run in its own process. Complete runs are "
-            "skipped, others resumed.",
-            "Exit codes: 0 done, 1 a run failed, 2 usage, 130 or 143 interrupted.",
-            "is a flag of the runs; those come after --, such as: -- -n vmf normal -z 2 5 -rs 1 2 3",
+            own, Options,
+            usage="python -m utils.sweep [BATCH_FILE...] [FLAGS] [-- FLAGS OF run_models.py, each with several values]",
+            description="Run a grid of settings, or the commands of batch files, each run in its own process.\n"
+            "Complete runs are skipped, others resumed.",
+            epilog="Exit codes: 0 done, 1 a run failed, 2 usage, 130 or 143 interrupted.\n\n"
+            f"example:\n  python -m utils.sweep --workers 4 {EXAMPLE}",
         )
         if not words and not files:
-            raise UsageError(
-                "nothing to run; write -- and the flags of the runs, such as: -- -n vmf normal -z 2 5 -rs 1 2 3"
-            )
-        check_columns(split(options.by))
+            raise UsageError(f"nothing to run; write -- and the flags of the runs, such as: {EXAMPLE}")
+        check_columns(options.by)
         units = build_units(words, [Path(file) for file in files], options.zip)
         return dry_run(units) if options.dry_run else sweep(units, options, program or default_program())
     except UsageError as error:
@@ -116,7 +110,7 @@ def sweep(units: Sequence[Unit], options: Options, program: Sequence[str]) -> in
     """Run what is missing, list what failed and print the table of the rest."""
     complete = [unit for unit in units if unit.run.result() is not None]
     missing = [unit for unit in units if unit not in complete]
-    failures = [failure for unit in complete if (failure := judge(unit, 0))]
+    failures = [failure for unit in complete if (failure := judge(unit, Ended(0)))]
     print(f"{len(units)} runs: {len(complete)} complete, {len(missing)} to do")
     if missing:
         engine = build_engine(options.engine, request_of(options, missing))
@@ -142,12 +136,6 @@ def request_of(options: Options, units: Sequence[Unit]) -> Request:
         raise UsageError(f"--address: is for --engine ray, but the engine is {options.engine}")
     if options.slurm is not None and options.engine != "slurm":
         raise UsageError(f"--slurm: is for --engine slurm, but the engine is {options.engine}")
-    settings = {}
-    for text in options.slurm or ():
-        name, equals, value = text.partition("=")
-        if not (name and equals and value):
-            raise UsageError(f"--slurm: {text!r} must be NAME=VALUE, such as timeout_min=600")
-        settings[name] = value
     return Request(
         jobs=len(units),
         workers=options.workers,
@@ -155,7 +143,7 @@ def request_of(options: Options, units: Sequence[Unit]) -> Request:
         gpus=options.gpus,
         uses_gpus=any(unit.config.device != "cpu" for unit in units),
         address=options.address,
-        slurm=settings,
+        slurm=options.slurm or (),
         log_dir=Path(units[0].config.log_dir).absolute(),
         retries=options.retries,
     )
@@ -165,12 +153,15 @@ def report(units: Sequence[Unit], failures: Sequence[Failure], options: TableOpt
     """The table of the complete runs, and the failures with their logs."""
     wanted = {(unit.run.path, unit.config.ll_sample) for unit in units}
     folders = dict.fromkeys(unit.run.path for unit in units if unit.run.path.exists())
-    records = [record for folder in folders for record in read_run(folder)]
+    found, left_out = read_runs(folders)
+    records = [record for record in found if record.summary]
     records = [record for record in records if record.diverged or (record.folder, record.k) in wanted]
     if failures:
         print(f"\n{len(failures)} of {len(units)} runs failed:", file=sys.stderr)
         for failure in failures:
             print(f"  {failure.unit.command}\n    {failure.reason}\n    log: {failure.unit.log}", file=sys.stderr)
+    for line in left_out:
+        print(f"utils.sweep: left out: {line}", file=sys.stderr)
     if records:
         print_comparison(records, options)
 

@@ -39,25 +39,45 @@ def expand(text: str) -> list[str]:
     extra = 1 if match[2] == ":ambient" else 0
     total = int(match[1])
     if match[3]:
-        sizes = sorted({int(size) for size in match[3].split(",")} - {0}, reverse=True)
-        found = list(_sums(total, [size + extra for size in sizes]))
+        sizes = sorted({int(size) + extra for size in match[3].split(",") if int(size)}, reverse=True)
+        ways = _ways(total, sizes)
+        _check(text, ways[0][total])
+        found = list(_sums(total, sizes, ways))
     else:
         found = [
             [total // count] * count for count in range(1, total + 1) if total % count == 0 and total // count > extra
         ]
-    if not found:
-        raise UsageError(f"-zd {text}: there is no such decomposition")
-    if len(found) > MOST:
-        raise UsageError(f"-zd {text}: stands for {len(found):,} decompositions; at most {MOST:,} are taken")
+        _check(text, len(found))
     letter = "s" if extra else ""  # only a sphere has an ambient dimension of its own
     return [",".join(f"{letter}{size - extra}" for size in sizes) for sizes in found]
 
 
-def _sums(total: int, sizes: Sequence[int]) -> Iterator[list[int]]:
+def _check(text: str, count: int) -> None:
+    """Refuse no decomposition, and more than anybody wants to run."""
+    if not count:
+        raise UsageError(f"-zd {text}: there is no such decomposition")
+    if count > MOST:
+        raise UsageError(f"-zd {text}: stands for more than {MOST:,} decompositions; give fewer dimensions")
+
+
+def _ways(total: int, sizes: Sequence[int]) -> list[list[int]]:
+    """ways[i][t]: in how many ways t is a sum of sizes[i:], each used any number of times; counted up to MOST + 1."""
+    rows = [[1] + [0] * total]
+    for size in reversed(sizes):
+        row = rows[-1].copy()
+        for t in range(size, total + 1):
+            row[t] = min(row[t] + row[t - size], MOST + 1)
+        rows.append(row)
+    return rows[::-1]
+
+
+def _sums(total: int, sizes: Sequence[int], ways: Sequence[Sequence[int]]) -> Iterator[list[int]]:
     """All ways to write a total as a sum of these sizes, which fall; each way with falling terms."""
-    if total == 0:
+    if not sizes:
         yield []
-    for index, size in enumerate(sizes):
-        if size <= total:
-            for rest in _sums(total - size, sizes[index:]):
-                yield [size, *rest]
+        return
+    first, *others = sizes
+    for count in range(total // first, -1, -1):
+        if ways[1][total - count * first]:
+            for rest in _sums(total - count * first, others, ways[1:]):
+                yield [first] * count + rest

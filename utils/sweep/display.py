@@ -7,11 +7,12 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from utils.run.console import duration
-from utils.run.metrics import number
+from utils.run.metrics import headline, number
+from utils.run.records import values_of
 from utils.sweep.units import Unit
 
 REFRESH_SECONDS = 0.5
@@ -28,8 +29,13 @@ class Display(Protocol):
     def ended(self, unit: Unit, failure: str | None) -> None:
         """A run is over."""
 
-    def refresh(self, running: Sequence[Unit], waiting: bool) -> None:
-        """Time has passed; `waiting` says that another sweep has all that is left in hand."""
+    def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
+        """Time has passed.
+
+        Args:
+            running: the runs that were started, each with what it waits for, or an empty text if it computes.
+            waiting: whether another sweep has all that is left in hand.
+        """
 
     def close(self) -> None:
         """The sweep is over."""
@@ -45,8 +51,13 @@ def build_display(total: int, done: int) -> Display:
     return Bars(total, done) if sys.stdout.isatty() else Lines(total, done)
 
 
-def progress_of(unit: Unit) -> tuple[float, str]:
-    """How far a run is, between 0 and 1, and in words; read from the end of its metrics."""
+def progress_of(unit: Unit, waits: str) -> tuple[float, str]:
+    """How far a run is, between 0 and 1, and in words; read from the end of its metrics.
+
+    Args:
+        unit: the run.
+        waits: what it waits for; empty if it computes.
+    """
     try:
         with open(unit.run.metrics_path, "rb") as file:
             file.seek(max(os.fstat(file.fileno()).st_size - TAIL_BYTES, 0))
@@ -54,19 +65,15 @@ def progress_of(unit: Unit) -> tuple[float, str]:
         line = json.loads(lines[-1])
         epoch, validated = line["epoch"], line["val"]
     except (OSError, ValueError, IndexError, KeyError, TypeError):  # not there yet, or being written just now
-        return 0.0, "starting"
-    text = f"epoch {epoch}/{unit.config.epochs}"
+        return 0.0, waits or "starting"
+    text = f"{waits + ', ' if waits else ''}epoch {epoch}/{unit.config.epochs}"
     return epoch / unit.config.epochs, text + (f"  val {number(validated['elbo'])}" if validated else "")
 
 
 def result_of(unit: Unit) -> str:
     """The result of a run in a few words."""
     summary = unit.run.result()
-    test = summary and summary.get("test")
-    if not test:
-        return "done"
-    name, value = ("ELBO", test["elbo"]) if test.get("log_px") is None else ("log p(x)", test["log_px"])
-    return f"{name} {number(value)}"
+    return headline(values_of(summary)) if summary and summary["test"] else "done"
 
 
 class _Clock:
@@ -108,15 +115,15 @@ class Lines:
         verdict = f"FAILED   {unit.label}  {failure}" if failure else f"done     {unit.label}  {result_of(unit)}"
         self._say(f"[{self._clock.done:{self._width}}/{self._clock.total}] {verdict}  ({took}; {left})")
 
-    def refresh(self, running: Sequence[Unit], waiting: bool) -> None:
+    def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
         if time.monotonic() - self._spoke < HEARTBEAT_SECONDS:
             return
         if waiting:
             self._say("waiting for runs that another process has in hand")
             return
-        progress = [progress_of(unit) for unit in running]
+        progress = [progress_of(unit, waits) for unit, waits in running.items()]
         for unit, (_, text) in zip(running, progress, strict=True):
-            self._say(f"{'':{2 * self._width + 3}}running  {unit.label}  {text}")
+            self._say(f"{'':{2 * self._width + 3}}{'waiting' if running[unit] else 'running'}  {unit.label}  {text}")
         left = self._clock.left(sum(part for part, _ in progress))
         self._say(f"[{self._clock.done:{self._width}}/{self._clock.total}] {left} left")
 
@@ -156,7 +163,7 @@ class Bars:
             self._failed += 1
             self._tqdm.write(f"FAILED  {unit.label}  {failure}", file=sys.stdout)
 
-    def refresh(self, running: Sequence[Unit], waiting: bool) -> None:
+    def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
         if time.monotonic() - self._seen < REFRESH_SECONDS:
             return
         self._seen = time.monotonic()
@@ -167,7 +174,7 @@ class Bars:
                     self._rows.append(None)
                 self._rows[self._rows.index(None)] = unit
         columns, height = shutil.get_terminal_size()
-        progress = {unit: progress_of(unit) for unit in running}
+        progress = {unit: progress_of(unit, waits) for unit, waits in running.items()}
         for row, shown in enumerate(self._rows[: max(height - 3, 1)]):
             if row == len(self._workers):
                 self._workers.append(

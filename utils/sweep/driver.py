@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 import time
@@ -11,9 +12,9 @@ from pathlib import Path
 from signal import Signals
 
 from utils.config.flags import UsageError
-from utils.run.folder import is_held
+from utils.run.lock import FolderLock
 from utils.sweep.display import Display
-from utils.sweep.engines import Engine, Job
+from utils.sweep.engines import Ended, Engine, Job
 from utils.sweep.units import Unit
 
 USAGE, DIVERGED = 2, 3
@@ -62,12 +63,12 @@ def drive(
     failures: list[Failure] = []
     while pending or running:
         check_stop()
-        for number, code in engine.ended().items():
+        for number, end in engine.ended().items():
             unit = running.pop(number)
-            if code == USAGE and (is_held(unit.run.path) or _is_complete(unit)):
+            if end.code == USAGE and (FolderLock(unit.run.path).is_held() or _is_complete(unit)):
                 pending.append((number, unit))  # another sweep was faster by a moment
                 continue
-            failure = judge(unit, code)
+            failure = judge(unit, end)
             failures += [failure] if failure else []
             display.ended(unit, failure.reason if failure else None)
         chosen = _choose(pending, running, engine.room(len(running)), display, failures)
@@ -83,7 +84,9 @@ def drive(
             running.update(chosen)
             for unit in chosen.values():
                 display.started(unit)
-        display.refresh(list(running.values()), waiting=bool(pending) and not running)
+        waiting = engine.waiting()
+        states = {unit: waiting.get(number, "") for number, unit in running.items()}
+        display.refresh(states, waiting=bool(pending) and not running)
         if pending or running:
             time.sleep(POLL_SECONDS)
     return failures
@@ -104,7 +107,7 @@ def _choose(
             break
         number, unit = item
         path = unit.run.path
-        if path in busy or is_held(path):
+        if path in busy or FolderLock(path).is_held():
             continue
         pending.remove(item)
         try:
@@ -114,7 +117,7 @@ def _choose(
             display.ended(unit, str(error))
             continue
         if complete:  # another sweep did it
-            failure = judge(unit, 0)
+            failure = judge(unit, Ended(0))
             failures += [failure] if failure else []
             display.ended(unit, failure.reason if failure else None)
         else:
@@ -130,14 +133,16 @@ def _is_complete(unit: Unit) -> bool:
         return False
 
 
-def judge(unit: Unit, code: int) -> Failure | None:
+def judge(unit: Unit, end: Ended) -> Failure | None:
     """Whether a run that ended so failed, and why."""
-    if code < 0:
+    if end.reason:
+        return Failure(unit, end.reason)
+    if end.code < 0:
         return Failure(
-            unit, f"was ended by {Signals(-code).name} again and again; the last line of its log: {_last(unit)}"
+            unit, f"was ended by {_signal_name(-end.code)} at every start; its log ends: {message_of(unit.log)}"
         )
-    if code not in (0, DIVERGED):
-        return Failure(unit, f"exit code {code}: {_last(unit)}")
+    if end.code not in (0, DIVERGED):
+        return Failure(unit, f"exit code {end.code}: {message_of(unit.log)}")
     summary = unit.run.result()
     if summary is None:
         return Failure(
@@ -148,18 +153,19 @@ def judge(unit: Unit, code: int) -> Failure | None:
     return None
 
 
-def last_line(path: Path) -> str:
-    """The last line of a log that says something."""
+def _signal_name(number: int) -> str:
+    return Signals(number).name if number in {known.value for known in Signals} else f"signal {number}"
+
+
+def message_of(log: Path) -> str:
+    """The first line of the message with which a program ended, which names it; else the last line of the log."""
     try:
-        text = path.read_text(errors="replace")
+        text = log.read_text(errors="replace")
     except OSError:
-        return f"there is no log {path}"
+        return f"there is no log {log}"
     lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
-    return lines[-1] if lines else "its log is empty"
-
-
-def _last(unit: Unit) -> str:
-    return last_line(unit.log)
+    named = (line for line in reversed(lines) if re.match(r"\w+\.py: ", line))
+    return next(named, lines[-1] if lines else "it is empty")
 
 
 def default_program() -> tuple[str, ...]:

@@ -8,19 +8,32 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from utils.config.flags import UsageError
-from utils.run.folder import is_held
+from utils.run.interrupts import STOPPING
+from utils.run.lock import FolderLock
 
 # Exit code of a run whose worker is gone: that of a killed process.
 LOST = -signal.SIGKILL
-ENDED_BY_A_SIGNAL = (128 + signal.SIGTERM, 128 + signal.SIGINT)
+ENDED_BY_A_SIGNAL = tuple(128 + number for number in STOPPING)
+
+
+class Ended(NamedTuple):
+    """How a run ended.
+
+    Attributes:
+        code: its exit code; below 0, the signal that killed it.
+        reason: why it was lost, where the engine knows more than that.
+    """
+
+    code: int
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,7 @@ class Request:
         gpus: share of a card per run; None for whole cards, where there are any.
         uses_gpus: whether the runs would use a card.
         address: of a Ray cluster.
-        slurm: settings of submitit.
+        slurm: settings of submitit, each `NAME=VALUE`.
         log_dir: a folder that all machines share.
         retries: how often a run that was lost is started again.
     """
@@ -64,7 +77,7 @@ class Request:
     gpus: float | None = None
     uses_gpus: bool = True
     address: str | None = None
-    slurm: Mapping[str, str] | None = None
+    slurm: Sequence[str] = ()
     log_dir: Path = Path("results")
     retries: int = 2
 
@@ -86,8 +99,11 @@ class Engine(Protocol):
     def start(self, jobs: Mapping[int, Job]) -> None:
         """Start these, each under a number of the caller's."""
 
-    def ended(self) -> dict[int, int]:
-        """The exit codes of those that ended since the last call, by number."""
+    def ended(self) -> dict[int, Ended]:
+        """Those that ended since the last call, by number."""
+
+    def waiting(self) -> dict[int, str]:
+        """Those that were started and do not compute now, by number: `queued`, or `queued again`."""
 
     def stop(self) -> None:
         """End what is running; every run saves its state first where it can."""
@@ -155,13 +171,16 @@ def was_lost(code: int) -> bool:
 def execute(job: Job) -> int:
     """Run a job to its end in a process of its own, and again where a signal ended it; returns its exit code.
 
-    This is what a worker on another machine does. A predecessor that still saves its state is waited for.
+    This is what a worker on another machine does. A predecessor that still saves its state is waited for. A run that
+    was asked to stop has left on purpose, for this machine is needed otherwise: it is not started here again.
     """
     for attempt in range(1 + job.retries):
-        while is_held(job.folder):
+        while FolderLock(job.folder).is_held():
             time.sleep(0.2)
-        code = spawn(job).wait()
-        if not was_lost(code) or attempt == job.retries:
+        run = spawn(job)
+        while (code := run.poll()) is None:
+            time.sleep(0.2)
+        if code >= 0 or attempt == job.retries:
             break
     return code
 

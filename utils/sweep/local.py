@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from utils.config.flags import UsageError
-from utils.sweep.engines import Job, Request, available_cores, spawn, was_lost
+from utils.sweep.engines import Ended, Job, Request, available_cores, spawn, was_lost
 
 
 @dataclass
@@ -55,8 +55,8 @@ class LocalEngine:
             card = self._free.pop(0)
             self._running[number] = _Running(job, spawn(job, card), card)
 
-    def ended(self) -> dict[int, int]:
-        codes = {}
+    def ended(self) -> dict[int, Ended]:
+        found = {}
         for number, running in list(self._running.items()):
             code = running.process.poll()
             if code is None:
@@ -65,9 +65,12 @@ class LocalEngine:
                 running.process = spawn(running.job, running.card)
                 running.attempt += 1
                 continue
-            codes[number] = code
+            found[number] = Ended(code)
             self._free.append(self._running.pop(number).card)
-        return codes
+        return found
+
+    def waiting(self) -> dict[int, str]:
+        return {}
 
     def stop(self) -> None:
         processes = [running.process for running in self._running.values() if running.process.poll() is None]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import re
 import socket
-from collections.abc import Mapping
-from typing import Any
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
 from utils.config.flags import UsageError
-from utils.sweep.engines import LOST, Job, Request, available_cores, execute
+from utils.sweep.engines import LOST, Ended, Job, Request, available_cores, execute
 
 # Ray reports its use and warns of its own plans unless told before it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -33,16 +37,19 @@ class RayEngine:
         self.cores = request.cores or 1
         if address:
             _knock(address)
-        try:
-            ray.init(
-                address=address or "local",
-                num_cpus=None if address else available_cores(),
-                include_dashboard=None if address else False,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise _unusable(address or "local", str(error).strip().splitlines()[0]) from None
+        with captured_stderr() as said:
+            try:
+                ray.init(
+                    address=address or "local",
+                    num_cpus=None if address else available_cores(),
+                    include_dashboard=None if address else False,
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+            except (ConnectionError, ValueError, RuntimeError) as error:
+                said.seek(0)
+                reason = f"{error}\n{said.read().decode(errors='replace')}"
+                raise _unusable(address or "local", reason) from None
         has_cards = ray.cluster_resources().get("GPU", 0) > 0 and request.uses_gpus
         if request.gpus is not None and not has_cards:
             raise UsageError(f"--gpus {request.gpus:g}: the Ray cluster has no card that the runs could use")
@@ -73,18 +80,21 @@ class RayEngine:
         for number, job in jobs.items():
             self._tasks[self._submit.remote(job)] = number
 
-    def ended(self) -> dict[int, int]:
+    def ended(self) -> dict[int, Ended]:
         if not self._tasks:
             return {}
         done, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=0)
-        codes = {}
+        found = {}
         for task in done:
             number = self._tasks.pop(task)
             try:
-                codes[number] = ray.get(task)
-            except ray.exceptions.RayError:  # the worker or its node was lost, more often than `retries`
-                codes[number] = LOST
-        return codes
+                found[number] = Ended(ray.get(task))
+            except ray.exceptions.RayError:
+                found[number] = Ended(LOST, "its worker or node was lost more often than --retries allows")
+        return found
+
+    def waiting(self) -> dict[int, str]:
+        return {}
 
     def stop(self) -> None:
         ray.shutdown()  # ends the workers, and with each worker its run
@@ -102,4 +112,22 @@ def _knock(address: str) -> None:
 
 
 def _unusable(address: str, reason: str) -> UsageError:
-    return UsageError(f"--address {address}: no Ray cluster can be used there ({reason})")
+    if re.search("AuthToken|authentication token", reason):
+        what = "the cluster asks for a token"
+        todo = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as on the cluster"
+        return UsageError(f"--address {address}: {what}; {todo}")
+    return UsageError(f"--address {address}: no Ray cluster can be used there ({reason.strip().splitlines()[0]})")
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[IO[bytes]]:
+    """Keep what native code writes to standard error from the terminal: a file that holds it."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.config.command_line import parse_run, read_flags
+from utils.config.command_line import parse_run, read_grid
 from utils.config.config import Config
 from utils.config.flags import UsageError
 from utils.run.folder import RunDir
@@ -106,11 +106,10 @@ def build_units(words: Sequence[str], files: Sequence[Path], pairs: bool) -> lis
 def _points(words: Sequence[str], pairs: bool) -> Iterator[tuple[list[str], list[str]]]:
     """(all words, those that vary) of each point of the grid."""
     axes: dict[str, list[list[str]]] = {}
-    for given in read_flags(words, Config, several=True):
-        texts = list(given.texts)
-        if given.field == "z_dims":
+    for word, texts in read_grid(words).items():
+        if word == "-zd":
             texts = [single for text in texts for single in expand(text)]
-        axes[given.field] = [[given.word, text] for text in texts] or [[given.word]]
+        axes[word] = [[word, text] for text in texts] or [[word]]
     if pairs:
         lengths = {axis[0][0]: len(axis) for axis in axes.values() if len(axis) > 1}
         if len(set(lengths.values())) > 1:

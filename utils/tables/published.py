@@ -1,26 +1,25 @@
-"""Figures that the literature reports, with the protocol behind them. Adding some is adding entries to `PUBLISHED`."""
+"""Numbers that the literature reports, and how they were obtained. Adding some is adding entries to `PUBLISHED`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from utils.config.config import Config
+from utils.run.records import Record
+from utils.tables.columns import natural_order, say, setting
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How published figures came about, as far as they say.
+    """How published numbers were obtained, as far as the source says.
 
     Attributes:
-        source: where they stand.
+        source: where they are printed.
         runs: over how many runs they are averaged.
         settings: fields of `Config` (and `k`, the importance samples) with their published values; `epochs` and
             `look_ahead` are those of the early stopping.
-        remark: what a reader has to know besides.
+        remark: what else a reader has to know.
     """
 
     source: str
@@ -31,19 +30,18 @@ class Protocol:
 
 @dataclass(frozen=True)
 class Published:
-    """Figures of one model that came about in the same way.
+    """Numbers of one model that were obtained in the same way.
 
     Attributes:
-        protocol: how they came about.
-        dataset, name, space: the runs that they can be compared with, in the words of `Config`.
-        figures: metric to mean, in the units that a summary has.
+        protocol: how they were obtained.
+        dataset, factors: the runs that they can be compared with, as in `Config`.
+        values: metric to mean, in the units of a summary.
     """
 
     protocol: Protocol
     dataset: str
-    name: str
-    space: str
-    figures: Mapping[str, float]
+    factors: tuple[tuple[str, int], ...]
+    values: Mapping[str, float]
 
 
 # What a setting is called in a warning.
@@ -117,99 +115,67 @@ _KNN = (
 )
 
 
-_Rows = tuple[tuple[int, tuple[float, ...], tuple[float, ...]], ...]
-
-
-def _s_vae(protocol: Protocol, metrics: tuple[str, ...], rows: _Rows) -> tuple[Published, ...]:
-    entries = []
-    for dim, normal, vmf in rows:
-        for name, space, row in (("normal", f"R^{dim}", normal), ("vmf", f"S^{dim} in R^{dim + 1}", vmf)):
-            entries.append(Published(protocol, "mnist", name, space, dict(zip(metrics, row, strict=True))))
-    return tuple(entries)
+def _s_vae(protocol: Protocol, metrics: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> list[Published]:
+    return [
+        Published(protocol, "mnist", ((kind, dim),), dict(zip(metrics, values, strict=True)))
+        for dim, *models in rows
+        for kind, values in zip(("normal", "vmf"), models, strict=True)
+    ]
 
 
 PUBLISHED: tuple[Published, ...] = (
     *_s_vae(S_VAE, _TABLE_1_METRICS, _TABLE_1),
     *_s_vae(S_VAE_KNN, _KNN_METRICS, _KNN),
-    *(
-        Published(PRODUCT_SPACES, "static_mnist", name, space, {"log_px": log_px})
-        for name, space, log_px in (
-            ("vmf", "S^40 in R^41", -96.32),
-            ("productspace", "S^40 in R^41", -96.32),
-            ("productspace", "S^10 x S^10 x S^10 x S^10", -92.65),
-        )
-    ),
+    Published(PRODUCT_SPACES, "static_mnist", (("vmf", 40),), {"log_px": -96.32}),
+    Published(PRODUCT_SPACES, "static_mnist", (("vmf", 10),) * 4, {"log_px": -92.65}),
 )
 
 
-def published_for(config: Config, metric: str) -> Published | None:
-    """The published figures of this metric that runs of this data set, model and latent space can be held against."""
-    defaults = {f.name: f.default for f in fields(config)}
-    if any(getattr(config, name) != defaults[name] for name in AS_PUBLISHED):
-        return None
+def published_for(records: Sequence[Record], metric: str) -> Published | None:
+    """The published numbers of this metric that runs of one data set, model and latent space can be compared with."""
     for entry in PUBLISHED:
-        of_these_runs = (entry.dataset, entry.name, entry.space) == (config.dataset, config.name, config.space)
-        if of_these_runs and metric in entry.figures:
+        if metric in entry.values and all(_is_of(entry, record) for record in records):
             return entry
     return None
 
 
-def differences(protocol: Protocol, config: Config, k: int) -> dict[str, tuple[str, str]]:
-    """Where a run was made otherwise: what differs, to (how it is here, how it was published).
+def _is_of(entry: Published, record: Record) -> bool:
+    config = record.config
+    defaults = {f.name: f.default for f in fields(config)}
+    as_published = all(getattr(config, name) == defaults[name] for name in AS_PUBLISHED)
+    return as_published and (entry.dataset, entry.factors) == (config.dataset, config.factors)
+
+
+def protocol_notes(compared: Sequence[tuple[Protocol, Record]]) -> list[str]:
+    """For each protocol what it is, and where the runs beside its numbers were made differently.
 
     Args:
-        protocol: of the published figures.
-        config: of the run.
-        k: importance samples of its log p(x).
-    """
-    found = {}
-    for name, published in protocol.settings.items():
-        here = k if name == "k" else getattr(config, name)
-        if name == "h_dims" and here is None:
-            continue  # the default mlp is the published one; another network is told as such
-        if here != published:
-            found[WORDS[name]] = (_say(name, here), _say(name, published))
-    return found
-
-
-def protocol_notes(held: Sequence[tuple[Protocol, Config, int]]) -> list[str]:
-    """For each protocol what it is, and in what the runs beside it were made otherwise.
-
-    Args:
-        held: (protocol of the published figures, configuration of a run beside them, its K).
+        compared: (protocol of published numbers, a run beside them).
     """
     notes = []
-    for protocol in {id(protocol): protocol for protocol, _, _ in held}.values():
+    for protocol in {id(protocol): protocol for protocol, _ in compared}.values():
         runs = f", mean of {protocol.runs} runs" if protocol.runs else ""
         notes.append(f"published: {protocol.source}{runs}; difference = ours - published")
         if protocol.remark:
             notes.append(f"warning: {protocol.remark}")
-        found: dict[str, tuple[set[str], str]] = {}
-        for _, config, k in (item for item in held if item[0] is protocol):
-            for what, (here, there) in differences(protocol, config, k).items():
-                found.setdefault(what, (set(), there))[0].add(here)
-        told = (
-            f"{what} {', '.join(sorted(here, key=natural_order))} (published {there})"
-            for what, (here, there) in found.items()
-        )
+        found: dict[str, set[str]] = {}
+        for record in (record for other, record in compared if other is protocol):
+            for name, published in protocol.settings.items():
+                here = setting(record, name)
+                # None: a model without this setting, or the default network, whose hidden units are the published ones.
+                if here not in (published, None):
+                    found.setdefault(name, set()).add(_say(name, here))
         if found:
-            notes.append(f"warning: the protocol differs from the published one: {'; '.join(told)}")
+            listed = (
+                f"{WORDS[name]} {', '.join(sorted(here, key=natural_order))} "
+                f"(published {_say(name, protocol.settings[name])})"
+                for name, here in found.items()
+            )
+            notes.append(f"warning: the protocol differs from the published one: {'; '.join(listed)}")
     return notes
-
-
-def natural_order(value: Any) -> tuple[Any, ...]:
-    """A key that sorts numbers by size, also within words: S^5 before S^10."""
-    if isinstance(value, tuple):
-        value = ",".join(map(str, value))
-    if isinstance(value, (int, float)):
-        return (1, value)
-    parts = re.split(r"(\d+)", value or "")
-    return (2, *((0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts))
 
 
 def _say(name: str, value: Any) -> str:
     if name == "binarize":
-        return "once" if value else "anew in every batch"
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+        return "once" if value else "in every batch"
+    return say(value)

@@ -16,7 +16,7 @@ BETAS, EPS = (0.9, 0.999), 1e-8
 
 
 class Adam:
-    """Adam with the usual constants, which can be told on the device to leave a step out.
+    """Adam with the usual constants, which can leave a step out on the device.
 
     Args:
         parameters: what to train; those that require no gradient are left alone.
@@ -77,7 +77,7 @@ class Adam:
         self.taken.sub_(self.skip)
 
     def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on."""
+        """What `load_state_dict` needs to resume."""
         return {"means": self.means, "squares": self.squares, "taken": self.taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

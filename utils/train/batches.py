@@ -7,38 +7,53 @@ bytes; models see floats in [0, 1]. Where the likelihood is of binary pixels, a 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from utils.load_data import Split
 from utils.seeds import derive_seed
 from utils.train.peers import ALONE, Alone
 
-if TYPE_CHECKING:
-    from utils.load_data import Split
 
+@dataclass(frozen=True)
+class Preparation:
+    """How the images of a split become what a model sees.
 
-def fixed_images(split: Split, levels: int, *, binary: bool, seed: int, purpose: str, device: torch.device) -> Tensor:
-    """The images of a split as floats, binarized once if need be.
-
-    The noise is drawn on the CPU and fixed by the seed alone, so that every model of that seed, on every device, is
-    validated and tested on the same images.
-
-    Args:
-        split: images as bytes, (N, C, H, W).
+    Attributes:
         levels: highest grey level; 1 says that the images are binary already.
         binary: whether the model needs binary images.
         seed: of the run.
-        purpose: keeps the noise of two splits apart.
-        device: where the result goes.
+        device: where the images go.
     """
-    images = split.images.float() / levels
-    if binary and levels > 1:
-        generator = torch.Generator().manual_seed(derive_seed(seed, "binarize", purpose))
-        images = torch.bernoulli(images, generator=generator)
-    return images.to(device)
+
+    levels: int
+    binary: bool
+    seed: int
+    device: torch.device
+
+    @property
+    def binarizes(self) -> bool:
+        """Whether grey images have to be made binary."""
+        return self.binary and self.levels > 1
+
+    def fixed(self, split: Split, purpose: str) -> Tensor:
+        """The images of a split as floats, (N, C, H, W), binarized once if need be.
+
+        The noise is drawn on the CPU and fixed by the seed alone, so that every model of that seed, on every device, is
+        validated and tested on the same images.
+
+        Args:
+            split: images as bytes.
+            purpose: keeps the noise of two splits apart.
+        """
+        images = split.images.float() / self.levels
+        if self.binarizes:
+            generator = torch.Generator().manual_seed(derive_seed(self.seed, "binarize", purpose))
+            images = torch.bernoulli(images, generator=generator)
+        return images.to(self.device)
 
 
 def binarize(grey: Tensor, levels: int) -> Tensor:
@@ -72,12 +87,9 @@ class TrainingImages:
 
     Args:
         split: images as bytes, (N, C, H, W).
-        levels: highest grey level.
-        binary: whether the model needs binary images; grey ones are then binarized anew in every batch.
-        once: binarize once instead, with noise fixed by the seed.
+        preparation: how they become what the model sees; grey ones that have to be binary are binarized in every batch.
         batch_size: B; the last batch of an epoch may be smaller.
-        seed: of the run.
-        device: where to keep the images.
+        once: binarize once instead, with noise fixed by the seed.
         labels: class of each image, (N,), -1 for those that training must not know; None where none is wanted.
         peers: the processes among which every batch is shared.
     """
@@ -85,24 +97,19 @@ class TrainingImages:
     def __init__(
         self,
         split: Split,
-        levels: int,
-        *,
-        binary: bool,
-        once: bool,
+        preparation: Preparation,
         batch_size: int,
-        seed: int,
-        device: torch.device,
+        once: bool = False,
         labels: Tensor | None = None,
         peers: Alone = ALONE,
     ) -> None:
+        device = preparation.device
         self.labelled_fraction = 0.0 if labels is None else (labels >= 0).float().mean().item()
         self.labels = None if labels is None else labels.to(device)
-        self.images = split.images.to(device)
-        self.levels = levels
-        self.dynamic = binary and levels > 1 and not once
-        if binary and levels > 1 and once:
-            fixed = fixed_images(split, levels, binary=True, seed=seed, purpose="train", device=device)
-            self.images, self.levels = fixed.to(torch.uint8), 1
+        self.images, self.levels = split.images.to(device), preparation.levels
+        self.dynamic = preparation.binarizes and not once
+        if preparation.binarizes and once:
+            self.images, self.levels = preparation.fixed(split, "train").to(torch.uint8), 1
         self.batch_size = batch_size
         self.peers = peers
 

@@ -6,45 +6,40 @@ import copy
 import functools
 import logging
 import warnings
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch._dynamo
-from torch import Tensor
 
-if TYPE_CHECKING:
-    from utils.train.batches import TrainingImages
+from models import VAE, ELBOTerms
+from utils.train.batches import TrainingImages
 
 
-class Compiled:
-    """The model as training sees it: forward and backward of `elbo_terms` are compiled here and now.
+def compiled_step(model: VAE, batches: TrainingImages) -> Callable[..., ELBOTerms]:
+    """The model as training calls it: forward and backward are compiled here and now.
 
-    Everything else is the model's own. Every size of a batch is compiled on its own, and nothing ever runs uncompiled
-    instead. Models that differ in their numbers only, such as those of several seeds, share what was compiled.
+    Every size of a batch is compiled on its own, and nothing ever runs uncompiled instead. Models that differ in their
+    numbers only, such as those of several seeds, share what was compiled.
 
     Args:
-        model: a `models.VAE`; it is left as it is.
+        model: is left as it is.
         batches: what it is to be trained on.
 
     Raises:
-        torch._dynamo.exc.BackendCompilerFailed: PyTorch's compiler gave up.
+        torch._dynamo.exc.BackendCompilerFailed: PyTorch's compiler failed.
     """
-
-    def __init__(self, model: Any, batches: TrainingImages) -> None:
-        self._model = model
-        self.elbo_terms = _compile(model.elbo_terms)
-        twin = copy.deepcopy(model)
-        compiled = _compile(twin.elbo_terms)
-        sizes = [next(batches.epoch(0, start)) for start in sorted({0, len(batches) - 1})]
-        # torch keeps a table of the divergences that were asked for, and what was compiled is dropped when it changes.
-        for training in (False, True):
-            twin.train(training).elbo_terms(*sizes[0])
-        for batch in sizes:
-            terms = compiled(*batch)
-            (terms.kl - terms.log_px_z + sum(terms.extra.values())).sum().backward()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
+    twin = copy.deepcopy(model)
+    compiled = _compile(twin.forward)
+    sizes = [next(batches.epoch(0, start)) for start in sorted({0, len(batches) - 1})]
+    # torch keeps a table of the divergences that were asked for, and drops what was compiled when it changes.
+    for training in (False, True):
+        twin.train(training)(*sizes[0])
+    for batch in sizes:
+        terms = compiled(*batch)
+        (terms.kl - terms.log_px_z + sum(terms.extra.values())).sum().backward()
+    step: Callable[..., ELBOTerms] = _compile(model.forward)
+    return step
 
 
 @functools.cache
@@ -54,11 +49,7 @@ def check_compiler(device: torch.device) -> None:
     Raises:
         torch._dynamo.exc.BackendCompilerFailed: it does not; most often no C++ compiler is installed.
     """
-    _compile(_add_one)(torch.zeros(1, device=device))
-
-
-def _add_one(x: Tensor) -> Tensor:
-    return x + 1
+    _compile(lambda x: x + 1)(torch.zeros(1, device=device))
 
 
 def _compile(function: Any) -> Any:
@@ -70,12 +61,12 @@ def _compile(function: Any) -> Any:
     return torch.compile(
         function,
         fullgraph=True,
-        # A second size of a batch would make sizes variables, which before torch 2.13 the vMF functions do not bear.
+        # A second size of a batch would make sizes variables, which the vMF functions do not allow before torch 2.13.
         dynamic=False,
         options={
-            # Random numbers are PyTorch's own: what draws alike plain and compiled gets the same ones.
+            # Random numbers are PyTorch's own, so that the plain and the compiled step draw the same ones.
             "fallback_random": True,
-            # No kernel is chosen by its time where that changes rounding: a run may go on in another process.
+            # No kernel is chosen by its time where that changes rounding: a run may resume in another process.
             "deterministic": True,
         },
     )

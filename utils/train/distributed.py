@@ -1,31 +1,23 @@
 """One run on several devices: `torchrun --nproc_per_node=2 run_models.py ...`.
 
-Every process computes its share of each batch and of each evaluation; the first one alone writes. What a process asks
-of the others is one small interface, which a process that runs alone offers too.
+Every process computes its share of each batch and of each evaluation; only the first one writes.
+Annotations are not postponed here: torch looks at those of the function that combines gradients.
 """
-
-from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hyperspherical_vae.kinds import KINDS
+from utils.config.config import Config
 from utils.config.flags import UsageError
+from utils.run.folder import RunDir
 from utils.run.processes import ProcessLost, processes
-from utils.train.peers import ALONE, Alone, Part
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from utils.config.config import Config
-    from utils.run.folder import RunDir
-
-
-def join() -> Alone:
-    """The processes of this command, of which this is one."""
-    return Group() if processes() else ALONE
+from utils.train.peers import Alone, Part
 
 
 class Group(Alone):
@@ -35,29 +27,20 @@ class Group(Alone):
         self.rank, self.size = int(os.environ["RANK"]), processes()
         self.weight = 1.0 / self.size
 
-    def __enter__(self) -> Group:
-        import torch
-        from torch import distributed
-
+    def __enter__(self) -> "Group":
         distributed.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        from torch import distributed
-
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None:
             distributed.destroy_process_group()
         elif isinstance(error, RuntimeError) and _is_of_the_connection(error):
             raise ProcessLost(
                 f"process {self.rank} of {self.size}: another process of this run is gone (its message is above, if it "
-                "left one); repeating the command goes on from the last whole epoch"
+                "left one); repeating the command resumes from the last whole epoch"
             ) from error
 
     def device(self, chosen: torch.device) -> torch.device:
-        import torch
-
         if chosen.type != "cuda":
             return chosen
         local = int(os.environ["LOCAL_RANK"])
@@ -70,18 +53,19 @@ class Group(Alone):
         return torch.device("cuda", local)
 
     def check(self, config: Config, images: int) -> None:
-        for flag, told, is_given in (
-            ("-n vq", "its codebook follows the codes of whole batches", config.name == "vq"),
-            ("-klt", "it compares the mean KL of whole batches", config.kl_target > 0),
-            ("--labels", "the cross-entropy is a mean over the labels of whole batches", config.labels is not None),
-            ("--compile", "gradients that are averaged while they come are not compiled", config.compile),
+        for flag, reason in (
+            *((f"-n {kind}", KINDS[kind].needs_whole_batches) for kind, _ in config.factors),
+            ("-klt", config.kl_target and "it compares the mean KL of whole batches"),
+            ("--labels", config.labels and "the cross-entropy is a mean over the labels of whole batches"),
+            ("--compile", config.compile and "gradients that are averaged while they are computed are not compiled"),
         ):
-            if is_given:
-                raise UsageError(f"{flag}: {told}; start it without torchrun")
+            if reason:
+                raise UsageError(f"{flag}: {reason}; start it without torchrun")
         smallest = images % config.batch_size or config.batch_size
         if smallest < self.size:
-            told = f"leaves a batch of {smallest} images for {self.size} processes; choose another"
-            raise UsageError(f"-bs {config.batch_size}: {told}")
+            raise UsageError(
+                f"-bs {config.batch_size}: leaves a batch of {smallest} images for {self.size} processes; give another"
+            )
 
     def wait(self) -> None:
         self.gather(0)
@@ -92,23 +76,19 @@ class Group(Alone):
         return mine
 
     def total(self, values: Tensor) -> Tensor:
-        from torch import distributed
-
         values = values.clone()
         distributed.all_reduce(values)
         return values
 
     def gather(self, part: Part | None) -> list[Part]:
-        from torch import distributed
-
         found: list[Any] = [None] * self.size
         distributed.all_gather_object(found, part)
         return [part for part in found if part is not None]
 
-    def replica(self, model: Any) -> Any:
-        from utils.train.replica import Replica
-
-        return Replica(model, self)
+    def replica(self, model: nn.Module) -> nn.Module:
+        parallel = DistributedDataParallel(model)
+        parallel.register_comm_hook(self, _weighted_sum)
+        return parallel
 
     def store(self, run: RunDir) -> Any:
         return FirstWrites(run, self)
@@ -118,7 +98,7 @@ class Group(Alone):
 
 
 class FirstWrites:
-    """Keeps the state of training after whole epochs, written by the first process and read by all.
+    """The state of training after whole epochs, written by the first process and read by all; see `RunDir`.
 
     Within an epoch each process has random numbers of its own, so that a state of the first one would not do.
     """
@@ -126,16 +106,11 @@ class FirstWrites:
     def __init__(self, run: RunDir, group: Group) -> None:
         self._run, self._group = run, group
 
-    def save_last(self, state: dict[str, Any]) -> None:
-        if self._group.rank == 0:
-            self._run.save_last(state)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._run, name) if self._group.rank == 0 else lambda *_: None
 
     def save_stopped(self, state: dict[str, Any]) -> None:
-        pass
-
-    def save_best(self, state: dict[str, Any]) -> None:
-        if self._group.rank == 0:
-            self._run.save_best(state)
+        """Write nothing."""
 
     def load_last(self) -> dict[str, Any]:
         self._group.wait()
@@ -143,21 +118,15 @@ class FirstWrites:
         self._group.wait()
         return state
 
-    def save_diverged(self, evidence: dict[str, Any]) -> None:
-        if self._group.rank == 0:
-            self._run.save_diverged(evidence)
 
-    def log(self, line: dict[str, Any]) -> None:
-        if self._group.rank == 0:
-            self._run.log(line)
-
-    def rewind(self, epoch: int) -> None:
-        if self._group.rank == 0:
-            self._run.rewind(epoch)
+def _weighted_sum(group: Group, bucket: distributed.GradBucket) -> torch.futures.Future[Tensor]:
+    # The loss of each process is a mean over its share of the batch, which counts by its size.
+    work = distributed.all_reduce(bucket.buffer().mul_(group.weight), async_op=True)
+    return work.get_future().then(lambda future: future.value()[0])
 
 
 def _is_of_the_connection(error: RuntimeError) -> bool:
-    """Whether an error comes from the connection to other processes, of which torch only tells in its text."""
+    """Whether an error comes from the connection to other processes, which only its text says."""
     text = f"{type(error).__name__} {error}"
     return any(
         word in text for word in ("DistBackendError", "DistNetworkError", "Connection", "gloo", "NCCL", "Socket")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from utils.config.config import Config
     from utils.run.folder import RunDir
@@ -22,16 +22,15 @@ class Alone:
     Attributes:
         rank: number of this process among those of the run, from 0.
         size: how many there are.
+        weight: this process's share of the images of the current batch.
     """
 
-    rank, size = 0, 1
+    rank, size, weight = 0, 1, 1.0
 
     def __enter__(self) -> Alone:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: Any) -> None:
         pass
 
     def device(self, chosen: torch.device) -> torch.device:
@@ -64,12 +63,18 @@ class Alone:
         """What every process has, in the order of their numbers; None is left out."""
         return [] if part is None else [part]
 
-    def replica(self, model: Any) -> Any:
-        """The model as training sees it."""
+    def in_turn(self, compute: Callable[[int], Part], count: int, start: int = 0) -> Iterator[Part]:
+        """compute(start), ..., compute(count - 1) in order; each is computed by one of the processes."""
+        for first in range(start, count, self.size):
+            number = first + self.rank
+            yield from self.gather(compute(number) if number < count else None)
+
+    def replica(self, model: nn.Module) -> nn.Module:
+        """The model as training calls it; its gradient is that of the mean over the whole batch."""
         return model
 
     def store(self, run: RunDir) -> Any:
-        """Where this process keeps the state of training."""
+        """Where this process writes the state of training."""
         return run
 
     def holding(self, run: RunDir) -> AbstractContextManager[Any]:

@@ -11,7 +11,9 @@ from hyperspherical_vae.distributions import OneHotCodes, RelaxedCodes
 from hyperspherical_vae.latents import GumbelLatent
 from hyperspherical_vae.likelihoods import Bernoulli
 from models import VAE
-from utils.measure.evaluation import estimate_log_px, evaluate_elbo
+from utils.measure.conditions import Conditions
+from utils.measure.elbo import evaluate_elbo
+from utils.measure.log_px import estimate_log_px
 
 SHAPE = (1, 2, 3)
 
@@ -35,11 +37,11 @@ def test_log_px_and_elbo_are_the_sums_over_all_codes():
         weights = q.log_prob(z.unsqueeze(1)).exp()
         elbo = (weights * (log_px_z - math.log(9) - q.log_prob(z.unsqueeze(1)))).sum(0)
         assert torch.allclose(model.latent.prior().log_prob(z).exp().sum(), torch.ones((), dtype=torch.float64))
-    found = estimate_log_px(model, images, 20_000, seed=5)
+    found = estimate_log_px(model, images, 20_000, Conditions(5))
     # 30 images, 4.5 standard errors: fails once in 5,000 seeds.
     assert ((found.values - exact).abs() < 4.5 / found.ess.sqrt()).all()
     assert (elbo < exact).all()
-    drawn = torch.stack([evaluate_elbo(model, images, seed).log_px_z for seed in range(300)])
+    drawn = torch.stack([evaluate_elbo(model, images, Conditions(seed)).log_px_z for seed in range(300)])
     expected = (weights * log_px_z).sum(0)
     assert ((drawn.mean(0) - expected).abs() < 4.5 * drawn.std(0) / math.sqrt(300) + 1e-12).all()
 
@@ -52,7 +54,7 @@ def test_training_relaxes_and_evaluation_does_not():
     z = model.posterior(x).sample((100,))
     assert set(z.unique().tolist()) == {0.0, 1.0}
     model.train()
-    estimate_log_px(model, x, 3, seed=1)
+    estimate_log_px(model, x, 3, Conditions(1))
     assert model.training
 
 

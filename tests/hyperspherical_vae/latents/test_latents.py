@@ -153,6 +153,7 @@ def test_the_kl_of_normal_posteriors_and_its_gradient(covariance, count):
     general = kl_divergence(q, latent.prior())
     assert torch.allclose(latent.kl(q, q.mean), general if count else general.unsqueeze(-1), rtol=1e-12)
     assert torch.autograd.gradcheck(lambda x: latent.kl(latent.posterior(x), q.mean), (features,))
+    assert torch.autograd.gradgradcheck(lambda x: latent.kl(latent.posterior(x), q.mean), (features,))
 
 
 def test_normal_covariances_agree_where_they_can() -> None:

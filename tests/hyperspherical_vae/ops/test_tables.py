@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
-from hyperspherical_vae.ops.tables import kept
+from hyperspherical_vae.ops.tables import table
+
+made = []
+
+
+@table
+def powers(n: int) -> tuple[float, ...]:
+    made.append(n)
+    return tuple(float(i) for i in range(n))
 
 
 def test_made_once_for_each_argument_and_fit_for_gradients() -> None:
-    made = []
-
-    @kept
-    def powers(n: int, dtype: torch.dtype) -> Tensor:
-        made.append(n)
-        return torch.arange(n, dtype=dtype)
-
+    cpu = torch.device("cpu")
+    made.clear()
     with torch.inference_mode():
-        first = powers(3, torch.float64)
-    assert powers(3, torch.float64) is first
-    assert powers(4, torch.float64).shape == (4,)
+        first = powers(torch.float64, cpu, 3)
+    assert powers(torch.float64, cpu, 3) is first
+    assert powers(torch.float32, cpu, 3).dtype == torch.float32
+    assert powers(torch.float64, cpu, 4).shape == (4,)
     assert made == [3, 4]
     x = torch.ones(3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.grad((x * first).sum(), x)[0].tolist() == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_a_graph_may_hold_many() -> None:
+    def several(x: Tensor) -> Tensor:
+        return x * torch.stack([powers(x.dtype, x.device, n).sum() for n in (3, 4, 3)]).sum()
+
+    x = torch.ones(2)
+    assert torch.equal(torch.compile(several, backend="aot_eager", fullgraph=True)(x), several(x))

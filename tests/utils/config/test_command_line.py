@@ -1,13 +1,17 @@
 """The command line: what is understood, what is refused, and with which line."""
 
+import dataclasses
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from utils.config.command_line import parse
-from utils.config.flags import UsageError
+from hyperspherical_vae import __version__
+from utils.config.command_line import parse, parse_options, parse_run, read_grid
+from utils.config.flags import UsageError, flag
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,6 +47,10 @@ def words(line: str) -> list[str]:
         ("-e 5 -e 7", "epochs", 7),
         ("--kappa 50", "kappa", 50.0),
         ("-lls 5000", "ll_sample", 5000),
+        ("--figures none", "figures", ("none",)),
+        ("--figures latent samples", "figures", ("latent", "samples")),
+        ("--figures latent,samples manifold", "figures", ("latent", "samples", "manifold")),
+        ("-en a -en=c", "exp_name", "c"),
     ],
 )
 def test_flag_fills_its_field(line, field, value):
@@ -74,6 +82,22 @@ def test_flag_fills_its_field(line, field, value):
         ("-n vfm", ["-n", "vfm", "vmf"]),
         ("-n VMF", ["-n", "VMF", "vmf"]),
         ("-bnz=1", ["-bnz", "switch"]),
+        ("-bnz=v", ["-bnz", "switch"]),
+        ("-bnz=", ["-bnz", "switch"]),
+        ("-bnzv", ["-bnzv", "unknown flag"]),
+        ("-v1", ["-v1", "unknown flag"]),
+        ("-e5", ["-e5", "unknown flag"]),
+        ("-lr -1e-3", ["-lr", "-1e-3", "above 0"]),
+        ("-lr -.5", ["-lr", "-0.5 is out of range"]),
+        ("-lr=-1e-3", ["-lr", "-0.001 is out of range"]),
+        ("-lr -inf", ["-lr", "missing before '-inf'"]),
+        ("-- -n vmf", ["--", "unknown flag"]),
+        ("-", ["-", "unknown flag"]),
+        ("-en=", ["-en", "letters"]),
+        ("--data_dir=", ["--data_dir", "not empty"]),
+        ("--vers", ["--vers", "did you mean --version?"]),
+        ("--figures", ["--figures", "missing"]),
+        ("--figures a,,b", ["--figures", "''"]),
         ("-hd 256,,128", ["-hd", "256,,128"]),
         ("-hd 0", ["-hd", "out of range"]),
         ("-n vmf -dis normal", ["-dis normal", "-n vmf"]),
@@ -84,8 +108,8 @@ def test_flag_fills_its_field(line, field, value):
         ("-zd 5,x", ["-zd", "x", "factor"]),
         ("-zd s0", ["-zd", "s0"]),
         ("-zd s4,e2 -dis normal", ["s4", "-dis normal"]),
-        ("-n normal --kappa 5", ["--kappa", "sphere"]),
-        ("-n normal --radius 2", ["--radius", "sphere"]),
+        ("-n normal --kappa 5", ["--kappa 5", "-n vmf or powerspherical", "-n is normal (R^10)"]),
+        ("-n normal --radius 2", ["--radius 2", "-n vmf or powerspherical"]),
         ("-n vmf -cvm full", ["-cvm full", "normal"]),
         ("-e 5 -bi 5", ["-bi 5", "below 5"]),
         ("-e 5 -vf 6", ["-vf 6", "-e 5"]),
@@ -103,6 +127,65 @@ def test_mistake_is_refused_in_one_line_that_names_it(line, parts):
     assert "\n" not in text
     for part in parts:
         assert part in text, text
+
+
+def test_words_of_a_grid_are_told_apart_from_flags():
+    assert read_grid(words("-n vmf normal --radius=2 -bnz -rs 1 -1 -n powerspherical --figures a,b c")) == {
+        "-n": ["powerspherical"], "--radius": ["2"], "-bnz": [], "-rs": ["1", "-1"], "--figures": ["a,b", "c"],
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="vmf: a value that belongs to no flag"):
+        read_grid(["vmf"])
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """The flags of some program."""
+
+    by: tuple[str, ...] = flag("--by", str, "table", (), "columns", many="either")
+    share: float = flag("--share", float, "table", 0.5, "a number", above=0, high=1)
+
+
+def test_other_programs_take_words_between_their_flags():
+    about = {"usage": "python other.py", "description": "Another program."}
+    options, loose = parse_options(words("a b --share 1 c --by x,y z --share=.25 d"), Options, **about)
+    assert options == Options(by=("x", "y", "z"), share=0.25)
+    assert loose == ["a", "b", "c", "d"]
+    with pytest.raises(UsageError, match="a: a value that belongs to no flag"):
+        parse_options(["a"], Options, takes_words=False, **about)
+    with pytest.raises(UsageError, match="-n: unknown flag"):
+        parse_options(["-n", "vmf"], Options, **about)
+
+
+@pytest.mark.parametrize("module", ["utils.results", "utils.report", "utils.sweep", "benchmarks.bench_distributions"])
+def test_every_program_has_help(module):
+    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"usage: python -m {module}") or "bench_distributions.py" in done.stdout
+    assert "--help" in done.stdout
+    assert "Exit codes: 0 done" in done.stdout
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as end:
+        parse(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"run_models.py {__version__}\n"
+
+
+def test_help_begins_with_model_data_training_and_ends_with_examples(capsys):
+    with pytest.raises(SystemExit):
+        parse(["-n", "--help"])
+    out = capsys.readouterr().out
+    headings = re.findall(r"^([a-z].*):$", out, re.MULTILINE)
+    assert headings[:3] == ["model", "data", "training"]
+    assert headings[-1] == "examples"
+    examples = re.findall(r"^  python run_models.py (.*)$", out[out.index("examples:") :], re.MULTILINE)
+    assert len(examples) == 3
+    assert out.rstrip().endswith(examples[-1])
+    for line in examples:
+        parse(shlex.split(line))
+    with pytest.raises(UsageError, match="finished runs"):
+        parse_run(shlex.split(examples[-1]))
 
 
 def test_mistake_exits_with_2_and_creates_nothing(tmp_path):

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests.utils.small_data import write
-from utils.data import downloads
 from utils.data.downloads import fetch_missing
 from utils.data.files import DataError, DataFile, checksum
 
@@ -104,7 +103,8 @@ def by_torchvision(request: pytest.FixtureRequest) -> bool:
 
 
 def known_file(*urls: str, torchvision: bool = False) -> DataFile:
-    return DataFile("set/raw/file.gz", len(CONTENT), checksum(CONTENT, "md5"), urls, torchvision=torchvision)
+    known = checksum(CONTENT, "md5")
+    return DataFile("set/raw/file.gz", len(CONTENT), known, lambda data, name: data, urls, torchvision=torchvision)
 
 
 def fetch(file: DataFile, folder: Path, timeout: float = 0.5, attempts: int = 2) -> None:
@@ -231,7 +231,7 @@ def test_a_full_disk_is_said_to_be_one(server, tmp_path, monkeypatch):
     def full(source: object, to: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(downloads.os, "replace", full)
+    monkeypatch.setattr("utils.files.os.replace", full)
     with pytest.raises(DataError, match="cannot be written: No space left on device"):
         fetch(known_file(server.url("x", answer(CONTENT))), tmp_path / "data")
     assert list(tmp_path.iterdir()) == []
@@ -241,7 +241,7 @@ def test_an_interrupt_leaves_nothing_behind(server, tmp_path, monkeypatch, by_to
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(downloads, "mismatch", interrupt)
+    monkeypatch.setattr(DataFile, "is_known", interrupt)
     with pytest.raises(KeyboardInterrupt):
         fetch(known_file(server.url("x", answer(CONTENT)), torchvision=by_torchvision), tmp_path / "data")
     assert list(tmp_path.iterdir()) == []
@@ -250,11 +250,11 @@ def test_an_interrupt_leaves_nothing_behind(server, tmp_path, monkeypatch, by_to
 def test_what_a_killed_process_left_goes_after_a_day(server, tmp_path):
     folder = tmp_path / "set" / "raw"
     folder.mkdir(parents=True)
-    for name, age in ((".file.gz.0123abcd.part", 25), (".file.gz.4567cdef.part", 1), (".other.gz.0123abcd.part", 25)):
+    for name, age in ((".file.gz.0123.tmp", 25), (".file.gz.4567.tmp", 1), (".other.gz.0123.tmp", 25)):
         (folder / name).write_bytes(b"half")
         then = time.time() - 3600 * age
         os.utime(folder / name, (then, then))
     fetch(known_file(server.url("file.gz", answer(CONTENT))), tmp_path)
     assert {path.name for path in folder.iterdir()} == {
-        "file.gz", ".file.gz.4567cdef.part", ".other.gz.0123abcd.part",
+        "file.gz", ".file.gz.4567.tmp", ".other.gz.0123.tmp",
     }  # fmt: skip

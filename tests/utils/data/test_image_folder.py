@@ -1,6 +1,7 @@
 """Folders of images: how they are arranged, read, labelled and split, and what is said of those that cannot be read."""
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,25 @@ import pytest
 from PIL import Image
 
 from tests.utils.small_data import one_line, write
+from utils.config.config import Config
+from utils.data.dataset import Arrays, Source
 from utils.data.files import DataError, DataUsageError
 from utils.data.image_folder import read_image_folder
 
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+@dataclass
+class Found:
+    splits: dict[str, Arrays]
+    class_names: tuple[str, ...]
+    notes: list[str]
+
+
+def read(root: Path, size: tuple[int, int] | None, grey: bool) -> Found:
+    source = Source(Config(data_dir=str(root), image_size=size, grey=grey))
+    loaded = read_image_folder(source)
+    return Found({part: getattr(loaded, part) for part in ("train", "val", "test")}, loaded.class_names, source.notes)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -38,7 +54,7 @@ def make_classes(root: Path, **counts: int) -> Path:
     return root
 
 
-def keys(part: tuple[np.ndarray, np.ndarray | None]) -> list[tuple[int, int]]:
+def keys(part: Arrays) -> list[tuple[int, int]]:
     """The images of a split as pairs of label and red value, which name the file they come from."""
     images, labels = part
     assert labels is not None
@@ -46,7 +62,7 @@ def keys(part: tuple[np.ndarray, np.ndarray | None]) -> list[tuple[int, int]]:
 
 
 def test_class_folders_are_split_fairly_and_every_image_keeps_its_label(tmp_path):
-    found = read_image_folder(make_classes(tmp_path, cats=40, dogs=20), (8, 6), grey=False)
+    found = read(make_classes(tmp_path, cats=40, dogs=20), (8, 6), grey=False)
     assert found.class_names == ("cats", "dogs")
     sizes = {split: len(images) for split, (images, _) in found.splits.items()}
     assert sizes == {"train": 48, "val": 6, "test": 6}
@@ -62,8 +78,8 @@ def test_class_folders_are_split_fairly_and_every_image_keeps_its_label(tmp_path
 
 
 def test_the_split_is_the_same_in_another_place(tmp_path):
-    first = read_image_folder(make_classes(tmp_path / "a", x=20, y=20), (4, 4), grey=True)
-    second = read_image_folder(make_classes(tmp_path / "b", y=20, x=20), (4, 4), grey=True)
+    first = read(make_classes(tmp_path / "a", x=20, y=20), (4, 4), grey=True)
+    second = read(make_classes(tmp_path / "b", y=20, x=20), (4, 4), grey=True)
     for split in ("train", "val", "test"):
         np.testing.assert_array_equal(first.splits[split][0], second.splits[split][0])
 
@@ -74,7 +90,7 @@ def test_the_split_is_the_same_in_another_place(tmp_path):
 def test_split_folders_are_kept(tmp_path, names):
     for split, n in zip(names, (6, 3, 2), strict=True):
         make_classes(tmp_path / split, a=n, b=n)
-    found = read_image_folder(tmp_path, (4, 4), grey=False)
+    found = read(tmp_path, (4, 4), grey=False)
     assert {split: len(part[0]) for split, part in found.splits.items()} == {"train": 12, "val": 6, "test": 4}
     assert keys(found.splits["test"]) == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
@@ -82,21 +98,21 @@ def test_split_folders_are_kept(tmp_path, names):
 def test_a_validation_split_that_is_lacking_is_taken_out_of_the_training_images(tmp_path):
     make_classes(tmp_path / "train", a=30, b=10)
     make_classes(tmp_path / "test", a=3)
-    found = read_image_folder(tmp_path, (4, 4), grey=False)
+    found = read(tmp_path, (4, 4), grey=False)
     assert {split: len(part[0]) for split, part in found.splits.items()} == {"train": 36, "val": 4, "test": 3}
     assert keys(found.splits["test"]) == [(0, 0), (0, 1), (0, 2)]
     assert [label for label, _ in keys(found.splits["val"])] == [0, 0, 0, 1]
 
 
 def test_a_class_may_be_called_train(tmp_path):
-    found = read_image_folder(make_classes(tmp_path, train=5, plane=5), (4, 4), grey=False)
+    found = read(make_classes(tmp_path, train=5, plane=5), (4, 4), grey=False)
     assert found.class_names == ("plane", "train")
 
 
 def test_images_without_class_folders_have_no_labels(tmp_path):
     for i in range(5):
         write(tmp_path / f"{i}.png", plain())
-    found = read_image_folder(tmp_path, (4, 4), grey=False)
+    found = read(tmp_path, (4, 4), grey=False)
     assert found.class_names == ()
     assert all(labels is None for _, labels in found.splits.values())
     assert "(no classes)" in found.notes[0]
@@ -106,7 +122,7 @@ def test_folders_inside_a_class_belong_to_it(tmp_path):
     make_classes(tmp_path, a=4)
     write(tmp_path / "a/more/deep.PNG", plain())
     write(tmp_path / "b/deeper/still/x.jpeg", encoded(Image.new("RGB", (9, 9)), "JPEG"))
-    found = read_image_folder(tmp_path, (4, 4), grey=False)
+    found = read(tmp_path, (4, 4), grey=False)
     assert sum(len(images) for images, _ in found.splits.values()) == 6
     assert found.class_names == ("a", "b")
 
@@ -128,7 +144,7 @@ def test_what_cannot_be_read_is_counted_with_its_reason(tmp_path):
         "__MACOSX/x.png": good,
     }.items():
         write(tmp_path / name, data)
-    found = read_image_folder(tmp_path, (4, 4), grey=False)
+    found = read(tmp_path, (4, 4), grey=False)
     (note,) = found.notes
     assert note.endswith(
         "; skipped 8: 3 damaged, or no PNG or JPEG inside (a/cut.png, a/gif.png, a/page.jpg); 1 empty (a/empty.png); "
@@ -141,7 +157,7 @@ def middle(data: bytes, tmp_path: Path, size: tuple[int, int] = (8, 8), grey: bo
     """Read one image and return it, (C, H, W)."""
     for i in range(3):
         write(tmp_path / f"a/{i}.png", data)
-    return read_image_folder(tmp_path, size, grey).splits["train"][0][0].astype(int)
+    return read(tmp_path, size, grey).splits["train"][0][0].astype(int)
 
 
 def near(pixel: np.ndarray, color: tuple[int, ...]) -> bool:
@@ -201,20 +217,20 @@ def test_an_image_with_too_many_pixels_is_skipped(tmp_path, monkeypatch):
     make_classes(tmp_path, a=5)
     write(tmp_path / "a/huge.png", plain(size=(100, 100)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
-    assert "skipped 1: 1 too many pixels (a/huge.png)" in read_image_folder(tmp_path, (4, 4), False).notes[0]
+    assert "skipped 1: 1 too many pixels (a/huge.png)" in read(tmp_path, (4, 4), False).notes[0]
 
 
 def test_a_name_that_is_no_utf_8_is_read_and_can_be_printed(tmp_path):
     make_classes(tmp_path, a=4)
     write(Path(str(tmp_path / "a") + "/\udcff.png"), plain())
     write(Path(str(tmp_path / "a") + "/\udcfe.txt"), b"x")
-    found = read_image_folder(tmp_path, (4, 4), grey=False)
+    found = read(tmp_path, (4, 4), grey=False)
     assert sum(len(images) for images, _ in found.splits.values()) == 5
     found.notes[0].encode()
 
 
 def test_the_size_is_64_by_64_unless_given(tmp_path):
-    assert read_image_folder(make_classes(tmp_path, a=3), None, False).splits["train"][0].shape[1:] == (3, 64, 64)
+    assert read(make_classes(tmp_path, a=3), None, False).splits["train"][0].shape[1:] == (3, 64, 64)
 
 
 def fill_with_files(root: Path) -> None:
@@ -270,12 +286,12 @@ def test_it_refuses(tmp_path, fill, text):
     root = tmp_path / "images"
     fill(root)
     with pytest.raises(DataError) as error:
-        read_image_folder(root, (4, 4), grey=False)
+        read(root, (4, 4), grey=False)
     one_line(error, text)
 
 
 @pytest.mark.parametrize("size", [(0, 8), (8, -1), (5000, 8)])
 def test_a_size_that_no_image_can_have_is_a_usage_error(tmp_path, size):
     with pytest.raises(DataUsageError) as error:
-        read_image_folder(make_classes(tmp_path, a=3), size, grey=False)
+        read(make_classes(tmp_path, a=3), size, grey=False)
     one_line(error, f"--image_size {size[0]},{size[1]}")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import special_ortho_group
 
+from tests.utils.figures.subjects import directions
 from utils.figures.geometry import (
     angles,
     geodesic,
@@ -11,16 +12,12 @@ from utils.figures.geometry import (
     great_circle,
     hammer,
     inverse_hammer,
+    jensen_shannon,
     kernel_density,
     multidimensional_scaling,
     principal_components,
     uniformity,
 )
-
-
-def directions(count, dim, seed=0):
-    points = np.random.default_rng(seed).normal(size=(count, dim))
-    return points / np.linalg.norm(points, axis=-1, keepdims=True)
 
 
 def test_hammer_of_the_axes():
@@ -154,3 +151,18 @@ def test_kernel_density_has_mean_one():
     around = np.linspace(0, 2 * np.pi, 720, endpoint=False)
     circle = np.stack([np.cos(around), np.sin(around)], -1)
     assert kernel_density(circle, directions(9, 2), 30).mean() == pytest.approx(1, rel=1e-9)
+
+
+def test_jensen_shannon_of_equal_half_and_disjoint_distributions():
+    counts = np.array([[[2, 2, 0, 0]], [[4, 4, 0, 0]], [[0, 0, 3, 3]], [[1, 0, 0, 0]]], float)
+    found = jensen_shannon(counts)
+    np.testing.assert_allclose(found, found.T)
+    assert found[0, 1] == pytest.approx(0, abs=1e-12)
+    assert found[0, 2] == pytest.approx(np.log(2))
+    half = 0.5 * (0.5 * np.log(0.5 / 0.75) + 0.5 * np.log(0.5 / 0.25) + np.log(1 / 0.75))
+    assert found[0, 3] == pytest.approx(half)
+
+
+def test_jensen_shannon_is_a_mean_over_positions():
+    first, second = [[1, 0], [1, 0]], [[0, 1], [1, 0]]
+    assert jensen_shannon(np.array([first, second], float))[0, 1] == pytest.approx(np.log(2) / 2)

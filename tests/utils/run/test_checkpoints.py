@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import zipfile
 
 import pytest
 import torch
@@ -176,3 +177,39 @@ def test_failed_write_leaves_the_old_one_whole(tmp_path, monkeypatch):
     assert caught.value.filename == str(path)
     assert load_checkpoint(path)["weights"]["a"][0, 0] == 1
     assert os.listdir(tmp_path) == ["last.pt"]
+
+
+def _cyclic():
+    state = []
+    state.append(state)
+    return state
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: torch.eye(3).to_sparse(),
+        lambda: torch.empty(3, device="meta"),
+        lambda: torch.zeros(1).expand(10**12),
+        lambda: torch.zeros(1).as_strided((10**6, 10**6), (0, 0)),
+        lambda: torch.ones(2, dtype=torch.complex64).conj(),
+        _cyclic,
+        lambda: {1.5: {None: [()]}},
+    ],
+)
+def test_crafted_state_is_refused_or_read_but_never_a_traceback(tmp_path, make):
+    path = tmp_path / "crafted.pt"
+    torch.save({"layout": 1, "sha256": "", "state": {"model": make()}}, path)
+    with pytest.raises(CheckpointError, match=r"crafted\.pt: is (damaged|no checkpoint)"):
+        load_checkpoint(path)
+
+
+def test_compressed_parts_are_refused_before_they_are_read(tmp_path):
+    plain, packed = tmp_path / "plain.pt", tmp_path / "packed.pt"
+    torch.save({"layout": 1, "sha256": "", "state": {"model": torch.zeros(10**6)}}, plain)
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, source.read(name))
+    assert packed.stat().st_size < plain.stat().st_size / 100
+    with pytest.raises(CheckpointError, match="compressed"):
+        load_checkpoint(packed)

@@ -1,14 +1,21 @@
 """What is said when something outside the program fails: one line, and only then."""
 
 import errno
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch._dynamo.exc import BackendCompilerFailed
 
+from tests.utils.fake_runs import finished
+from utils.config.flags import UsageError
 from utils.load_data import DataError
 from utils.run.checkpoints import CheckpointError
-from utils.run.failures import explain
+from utils.run.failures import explain, guarded
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.parametrize(
@@ -61,3 +68,52 @@ def test_failure_of_the_compiler_is_told_by_its_cause():
 @pytest.mark.parametrize("error", [RuntimeError("shapes do not match"), KeyError("x"), TypeError(), ImportError("x")])
 def test_fault_of_the_program_is_not_explained_away(error):
     assert explain(error) is None
+
+
+@pytest.mark.parametrize("place", ["x" * 300, "/a/" * 3000, b"\xff\x1b", "", 3, None, "a\x1b[31m\nb"])
+def test_explanation_itself_never_fails(place, tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    for number in errno.errorcode:
+        text = explain(OSError(number, "reason", place))
+        assert text.isprintable()
+    assert explain(OSError("a message alone\nof two lines")).isprintable()
+    assert "-ld" not in explain(OSError(errno.ENOSPC, "No space left on device"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UsageError("-z: is wrong"), 2, "prog: -z: is wrong\n"),
+        (OSError(errno.EACCES, "Permission denied", "/x"), 1, "prog: /x: Permission denied"),
+        (BrokenPipeError(), 1, ""),
+        (KeyboardInterrupt(), 130, "prog: stopped by SIGINT\n"),
+    ],
+)
+def test_guarded_command_ends_in_one_line(capsys, error, code, line):
+    def command():
+        raise error
+
+    assert guarded("prog", command) == code
+    found = capsys.readouterr().err
+    assert found.startswith(line)
+    assert found.count("\n") == bool(line)
+
+
+def test_guarded_command_returns_its_exit_code_and_lets_faults_through():
+    assert guarded("prog", lambda: 3) == 3
+    with pytest.raises(ZeroDivisionError):
+        guarded("prog", lambda: 1 // 0)
+
+
+@pytest.mark.parametrize("redirect", [">&-", "2>&-", ">&- 2>&-", "> /dev/full", "> /dev/full 2> /dev/full"])
+def test_output_that_is_closed_or_full_is_no_traceback(tmp_path, redirect):
+    finished(tmp_path, "-n vmf -z 2 -d digits")
+    command = f"{sys.executable} -m utils.results {tmp_path} {redirect}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == (1 if "full" in redirect else 0)
+    assert "Traceback" not in done.stderr
+    if redirect == "> /dev/full":
+        assert done.stderr.startswith("utils.results: standard input or output: No space left on device")

@@ -36,6 +36,15 @@ def test_resuming_starts_from_the_state_that_came_furthest(run, last, stopped, f
         assert run.load_last()["progress"] == last["progress"]
 
 
+def test_other_library_of_products_is_noted(run, monkeypatch):
+    with run:
+        assert run.note_on_products() is None
+        run.write_start("cpu", {})
+        assert run.note_on_products() is None
+        monkeypatch.setattr("hyperspherical_vae.ops.dense.product_library", lambda: "another")
+        assert "takes them from another on this machine" in run.note_on_products()
+
+
 def test_state_within_an_epoch_is_gone_after_it(run):
     with run:
         run.save_last(state(3))
@@ -78,12 +87,12 @@ def test_holder_is_named_while_it_lives(run, tmp_path):
     with run:
         with pytest.raises(UsageError, match=rf"process \d+ on {socket.gethostname()}"), RunDir(run.config):
             pass
-        run._holder.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # no process has such a number
+        run._lock._note.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # no process has such a number
         with pytest.raises(UsageError, match="another process"), RunDir(run.config):
             pass
-        run._holder.write_text("process 7 on elsewhere\n")
+        run._lock._note.write_text("process 7 on elsewhere\n")
         with pytest.raises(UsageError, match="process 7 on elsewhere"), RunDir(run.config):
             pass
-    assert not run._holder.exists()
+    assert not run._lock._note.exists()
     with RunDir(run.config):
         pass

@@ -2,15 +2,24 @@
 
 import json
 import math
+import os
+import random
+import shutil
 
-from utils.run.records import finite, read_json, read_metrics
+import pytest
+
+from tests.utils.fake_runs import finished
+from utils import report, results
+from utils.run.records import find_runs, finite, read_json, read_metrics, read_run, values_of
 
 
 def test_metrics_skip_what_is_torn(tmp_path):
     path = tmp_path / "metrics.jsonl"
     assert read_metrics(path) == []
-    whole = {"epoch": 1, "kl_weight": 1.0, "train": {}, "val": None}
-    path.write_bytes(json.dumps(whole).encode() + b'\n\xff\x00\n7\n{"epoch": 2}\n{"epoch": 3, "kl_')
+    whole = {"epoch": 1, "kl_weight": 1.0, "train": {"elbo": -1.5, "log_px_z": -1.0, "kl": 0.5}, "val": None}
+    wrong = [{**whole, "train": []}, {**whole, "val": 7}, {**whole, "train": {"elbo": "x"}}, {**whole, "epoch": 1.5}]
+    lines = "\n".join(map(json.dumps, [whole, *wrong]))
+    path.write_bytes(lines.encode() + b'\n\xff\x00\n7\n{"epoch": 2}\n{"epoch": 3, "kl_')
     assert read_metrics(path) == [whole]
 
 
@@ -27,3 +36,136 @@ def test_numbers_that_json_cannot_hold_become_null():
         "b": [None, 2],
         "c": "nan",
     }
+
+
+def test_metrics_have_a_path_and_those_that_a_run_lacks_are_left_out():
+    summary = {"epochs": 3, "test": {"k": 5, "kappa": {"mean": [1, None]}, "kl": 10**400, "log_px": None, "flag": True}}
+    found = values_of(summary)
+    assert found == {"epochs": 3.0, "k": 5.0, "kappa.mean": (1.0, None), "kl": None}
+    assert values_of({**summary, "test": {"log_px": None, "log_px_nonfinite": 2}})["log_px"] is None
+
+
+def test_run_that_was_moved_aside_is_shown_only_if_it_is_named(tmp_path):
+    finished(tmp_path, "-n vmf -z 2 -d digits")
+    run = finished(tmp_path, "-n vmf -z 3 -d digits")
+    aside = run.rename(run.with_name(f"{run.name}.old1"))
+    records, left_out = find_runs([tmp_path])
+    assert [record.config.z for record in records] == [2]
+    assert left_out == [f"{aside}: was moved aside by --overwrite"]
+    records, left_out = find_runs([tmp_path, aside, aside])
+    assert [record.config.z for record in records] == [2, 3]
+
+
+def test_run_without_its_first_summary_is_not_finished(tmp_path):
+    run = finished(tmp_path, "-n vmf -z 2 -d digits")
+    finished(tmp_path, "-n vmf -z 2 -d digits -lls 50")
+    assert [record.k for record in read_run(run)] == [500, 50]
+    (run / "summary.json").unlink()
+    assert [record.status for record in read_run(run)] == ["not finished"]
+
+
+def write(content):
+    return lambda path: path.write_bytes(content)
+
+
+def make_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def make_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def make_broken_link(path):
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def edit(**changes):
+    def damage(path):
+        found = json.loads(path.read_text())
+        path.write_text(json.dumps({**found, **changes}))
+
+    return damage
+
+
+DAMAGES = [
+    write(b""), write(b"\xff\xfe"), write(b"[" * 100_000), write(b'{"a":' * 5_000), write(b"[1]"), write(b"7" * 5_000),
+    make_folder, make_pipe, make_broken_link,
+]  # fmt: skip
+OF_SUMMARIES = [
+    edit(test=[]), edit(test={}), edit(test={"k": "5"}), edit(status=7), edit(epochs="many"), edit(best_epoch=-1),
+    edit(epochs=None),
+]  # fmt: skip
+HARMLESS = [
+    edit(test={"k": 500, "elbo": 10**400, "log_px": -(10**400), "kl": [], "kappa": 3, "n": "x"}),
+    edit(test={"k": 500, "elbo": "low", "log_px": {"a": {"b": None}}, "probe": [{"labels": "<b>", "mean": 1}]}),
+    edit(space=["S"], warm_up="x", seconds=1e300),
+]
+
+
+@pytest.mark.parametrize("program", [results, report])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        *(("config.json", damage) for damage in DAMAGES),
+        *(("summary.json", damage) for damage in (*DAMAGES, *OF_SUMMARIES)),
+    ],
+)
+def test_bad_run_is_named_in_one_line_and_the_rest_is_shown(tmp_path, capsys, program, name, damage):
+    finished(tmp_path, "-n normal -z 2 -d digits")
+    bad = finished(tmp_path, "-n vmf -z 3 -d digits")
+    damage(bad / name)
+    assert program.main([str(tmp_path)]) == 0
+    done = capsys.readouterr()
+    assert done.err.count("\n") == 1
+    assert f"left out: {bad / name}: " in done.err
+    shown = done.out if program is results else (tmp_path / "report.html").read_text()
+    assert "R^2" in shown
+    assert "S^3" not in shown
+
+
+@pytest.mark.parametrize("program", [results, report])
+@pytest.mark.parametrize("damage", HARMLESS)
+def test_numbers_that_a_run_lacks_are_blank(tmp_path, capsys, program, damage):
+    run = finished(tmp_path, "-n vmf -z 3 -d digits")
+    damage(run / "summary.json")
+    assert program.main([str(tmp_path)]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("program", [results, report])
+def test_names_that_are_no_text_are_printed_with_escapes(tmp_path, capsys, program):
+    folder = tmp_path / os.fsdecode(b"a\xff\x1b[31m\n<b>")
+    finished(folder, "-n vmf -z 2 -d digits")
+    (finished(folder, "-n vmf -z 3 -d digits") / "config.json").write_text("{")
+    assert program.main([str(folder)]) == 0
+    done = capsys.readouterr()
+    assert done.err.count("\n") == 1
+    assert r"a\udcff\x1b[31m\n<b>" in done.err
+    assert "\x1b" not in done.out + done.err
+
+
+def test_random_damage_is_never_a_traceback(tmp_path, capsys):
+    """Bytes changed, cut off or doubled in any of the three files."""
+    generator = random.Random(0)
+    good = finished(tmp_path / "good", "-n vmf -z 2 -d digits")
+    (good / "metrics.jsonl").write_text('{"epoch": 1, "kl_weight": 1, "train": {"elbo": 1}, "val": null}\n' * 3)
+    for number in range(100):
+        run = shutil.copytree(good, tmp_path / "bad" / "run", dirs_exist_ok=True)
+        path = run / generator.choice(["config.json", "summary.json", "metrics.jsonl"])
+        content = bytearray(path.read_bytes())
+        place = generator.randrange(len(content))
+        if number % 3 == 0:
+            content[place] ^= 1 << generator.randrange(8)
+        elif number % 3 == 1:
+            del content[place:]
+        else:
+            content[place:place] = content[: generator.randrange(len(content))]
+        path.write_bytes(content)
+        for program in (results, report):
+            assert program.main([str(tmp_path / "bad")]) in (0, 1)
+        read_metrics(run / "metrics.jsonl")
+    assert "Traceback" not in capsys.readouterr().err

@@ -26,6 +26,12 @@ def test_words_stand_for_decompositions(text, expected):
     assert expand(text) == expected
 
 
+def test_many_factors_neither_recurse_nor_hang():
+    assert expand("auto:5001:1") == [",".join(["1"] * 5001)]
+    with pytest.raises(UsageError, match="more than 1,000 decompositions"):
+        expand("auto:99999:2,3")
+
+
 @given(st.integers(1, 300), st.booleans())
 def test_parts_add_up_to_the_total_and_a_run_takes_them(total, ambient):
     if total == 1 and ambient:

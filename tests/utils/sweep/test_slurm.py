@@ -12,6 +12,8 @@ from utils.sweep.engines import Request, build_engine
 
 pytest.importorskip("submitit", reason="Slurm: pip install -r requirements-extras.txt")
 
+from utils.sweep.slurm import parse_settings
+
 # Executes each task of the array in turn, as Slurm would: the script is run with the task's number.
 SBATCH = r"""
 import os, re, subprocess, sys
@@ -48,14 +50,16 @@ def slurm(tmp_path):
 
 
 def test_sweep_is_one_array(slurm, tmp_path):
-    line = "--engine slurm --workers 2 --cores 3 --slurm timeout_min=90,slurm_partition=short -- -rs 1 2 3 -e 2"
+    settings = "timeout_min=90,slurm_partition=short slurm_exclude=n1,n2"
+    line = f"--engine slurm --workers 2 --cores 3 --slurm {settings} -- -rs 1 2 3 -e 2"
     process = driver(tmp_path, line, nap="0", **slurm)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
     assert "3 runs: 0 complete, 3 to do" in out
     assert "[3/3]" in out
     submitted = (tmp_path / "submitted.sh").read_text()
-    for wanted in ("--array=0-2%2", "--cpus-per-task=3", "--time=90", "--partition=short"):
+    wanted_lines = ("--array=0-2%2", "--cpus-per-task=3", "--time=90", "--partition=short", "--exclude=n1,n2")
+    for wanted in wanted_lines:
         assert wanted in submitted
     assert {lines[0][1] for lines in starts(tmp_path).values()} == {"3"}
     assert len(starts(tmp_path)) == 3
@@ -65,7 +69,7 @@ def test_setting_that_submitit_does_not_know_is_named(slurm, monkeypatch, tmp_pa
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UsageError, match=r"--slurm: .*bogus"):
-        build_engine("slurm", Request(jobs=1, slurm={"bogus": "1"}, log_dir=tmp_path))
+        build_engine("slurm", Request(jobs=1, slurm=("bogus=1",), log_dir=tmp_path))
     with pytest.raises(UsageError, match="whole cards"):
         build_engine("slurm", Request(jobs=1, gpus=0.5, log_dir=tmp_path))
 
@@ -74,3 +78,37 @@ def test_machine_without_slurm_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match="no sbatch"):
         build_engine("slurm", Request(jobs=1, log_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"),
+    [
+        (["timeout_min=600,slurm_partition=gpu"], {"timeout_min": 600, "slurm_partition": "gpu"}),
+        (["slurm_exclude=n1,n2,mem_gb=1.5"], {"slurm_exclude": "n1,n2", "mem_gb": 1.5}),
+        (["slurm_exclusive=true"], {"slurm_exclusive": True}),
+        (["slurm_setup=module load x,y", "slurm_setup=export A=1"], {"slurm_setup": ["module load x,y", "export A=1"]}),
+        (["nodes=1"], {"nodes": 1}),
+    ],
+)
+def test_settings_are_read_as_sbatch_takes_them(words, settings):
+    assert parse_settings(words) == settings
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("timeout_min=abc", "timeout_min=0", "timeout_min=1.5", "timeout_min", "nodes=2", "tasks_per_node=2"),
+        *("mem_gb=much", "mem_gb=0", "=3", "slurm_max_num_timeout=-1", "slurm_setup="),
+    ],
+)
+def test_wrong_setting_is_one_line(word):
+    with pytest.raises(UsageError, match=r"^--slurm[^\n]*$"):
+        parse_settings([word])
+
+
+def test_cores_follow_the_setting_of_slurm(slurm, monkeypatch, tmp_path):
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    assert build_engine("slurm", Request(jobs=1, slurm=("cpus_per_task=3",), log_dir=tmp_path)).cores == 3
+    with pytest.raises(UsageError, match="--cores 2: contradicts --slurm cpus_per_task=3"):
+        build_engine("slurm", Request(jobs=1, cores=2, slurm=("cpus_per_task=3",), log_dir=tmp_path))

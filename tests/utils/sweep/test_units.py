@@ -44,7 +44,7 @@ def test_same_run_is_there_once_and_other_k_is_another_result():
 @pytest.mark.parametrize(
     ("words", "pairs", "parts"),
     [
-        ("-n vmf normal --kappa 5", False, ["-n normal --kappa 5", "no concentration"]),
+        ("-n vmf normal --kappa 5", False, ["-n normal --kappa 5", "-n vmf or powerspherical"]),
         ("-n vfm vmf", False, ["-n", "vfm", "did you mean vmf"]),
         ("-z 2 x", False, ["-z", "'x'"]),
         ("-e 5 10", False, ["-e 5 and -e 10"]),

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from utils.load_data import Split
-from utils.train.batches import TrainingImages, binarize, fixed_images
+from utils.train.batches import Preparation, TrainingImages, binarize
 
 CPU = torch.device("cpu")
 
@@ -14,9 +14,12 @@ def split(n=1000, levels=255):
     return Split(torch.randint(0, levels + 1, (n, 1, 4, 5), dtype=torch.uint8, generator=generator), None)
 
 
-def training(images, levels=255, batch_size=64, **how):
-    how = {"binary": True, "once": False, "seed": 1, **how}
-    return TrainingImages(images, levels, batch_size=batch_size, device=CPU, **how)
+def training(images, levels=255, batch_size=64, binary=True, **how):
+    return TrainingImages(images, Preparation(levels, binary, 1, CPU), batch_size, **how)
+
+
+def fixed(images, seed, purpose):
+    return Preparation(255, True, seed, CPU).fixed(images, purpose)
 
 
 def test_grey_level_is_the_probability_of_a_one():
@@ -72,11 +75,11 @@ def test_order_depends_on_the_seed_and_an_epoch_can_begin_in_the_middle():
 def test_test_noise_is_fixed_by_the_seed_alone():
     images = split(200)
     torch.manual_seed(1)
-    first = fixed_images(images, 255, binary=True, seed=3, purpose="test", device=CPU)
+    first = fixed(images, 3, "test")
     torch.manual_seed(2)
-    assert torch.equal(first, fixed_images(images, 255, binary=True, seed=3, purpose="test", device=CPU))
-    assert not torch.equal(first, fixed_images(images, 255, binary=True, seed=4, purpose="test", device=CPU))
-    assert not torch.equal(first, fixed_images(images, 255, binary=True, seed=3, purpose="val", device=CPU))
+    assert torch.equal(first, fixed(images, 3, "test"))
+    assert not torch.equal(first, fixed(images, 4, "test"))
+    assert not torch.equal(first, fixed(images, 3, "val"))
 
 
 def test_labels_travel_with_their_images():

@@ -14,7 +14,7 @@ from models import build_model
 from tests.faults import processes
 from tests.faults.comparing import only_run, outcome
 from utils.config.command_line import parse_run
-from utils.train.batches import TrainingImages
+from utils.train.batches import Preparation, TrainingImages
 
 COMPILER = os.environ.get("CXX", "g++")
 pytestmark = pytest.mark.skipif(
@@ -32,19 +32,18 @@ def graphs():
 
 
 def batches(model):
-    """What the model is trained on, of the size that `step` takes."""
+    """What the model is trained on, of the size that `take_step` takes."""
     split = SimpleNamespace(images=torch.ones(100, 1, 8, 8, dtype=torch.uint8))
     labels = torch.ones(100, dtype=torch.int64) if model.classifier else None
-    how = {"levels": 1, "binary": True, "once": False, "batch_size": 100, "seed": 1, "device": torch.device("cpu")}
-    return TrainingImages(split, labels=labels, **how)
+    return TrainingImages(split, Preparation(1, True, 1, torch.device("cpu")), 100, labels=labels)
 
 
-def step(model, trained, seed):
+def take_step(model, step, seed):
     """The loss of a step and the gradients of the model's parameters."""
     torch.manual_seed(seed)
     images = (torch.rand(100, 1, 8, 8) > 0.5).float()
     labels = (torch.randint(-1, 10, (100,)),) if model.classifier is not None else ()
-    terms = trained.elbo_terms(images, *labels)
+    terms = step(images, *labels)
     loss = (terms.kl - terms.log_px_z + sum(terms.extra.values())).mean()
     model.zero_grad()
     loss.backward()
@@ -53,22 +52,22 @@ def step(model, trained, seed):
 
 def check_steps(line):
     """A model does the same plain and compiled: its losses, its gradients, and what a step leaves in its buffers."""
-    from utils.train.compiling import Compiled
+    from utils.train.compiling import compiled_step
 
     torch.manual_seed(3)
     model = build_model(parse_run(f"{SMALL} {line}".split()), DIGITS)
     start = {name: value.clone() for name, value in model.state_dict().items()}
-    compiled = Compiled(model, batches(model))
+    compiled = compiled_step(model, batches(model))
     torch.testing.assert_close(dict(model.state_dict()), start, rtol=0, atol=0)
     found = []
-    for trained in (model, compiled):
+    for step in (model, compiled):
         model.load_state_dict(start)
-        trained.train(True)
+        model.train(True)
         steps = []
         for epoch in (1, 2, 3):
-            trained.latent.set_epoch(epoch)
-            steps.append(step(model, trained, epoch))
-        found.append((steps, {name: value.clone() for name, value in trained.state_dict().items()}))
+            model.latent.set_epoch(epoch)
+            steps.append(take_step(model, step, epoch))
+        found.append((steps, {name: value.clone() for name, value in model.state_dict().items()}))
     assert len(found[0][0][0][1]) == len(list(model.parameters()))
     torch.testing.assert_close(found[1], found[0], rtol=1e-5, atol=1e-5)
 

@@ -16,7 +16,7 @@ from tests.utils.shared_training import train
 from utils.config.command_line import parse_run
 from utils.config.flags import UsageError
 from utils.run.processes import processes
-from utils.train.distributed import join
+from utils.train import join
 from utils.train.peers import ALONE
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,10 @@
+"""Figures are drawn without gradients."""
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def without_gradients():
+    with torch.no_grad():
+        yield

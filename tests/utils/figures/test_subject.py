@@ -1,0 +1,67 @@
+"""What follows from a run for its figures: factors, embeddings, latents of a class."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.utils.figures.subjects import discrete, subject
+from utils.figures.subject import Factor, Undrawable, symbols
+
+
+def test_factors_of_a_mixed_product_keep_their_order():
+    found = subject(name="productspace", z_dims=("s2", "e3", "s2"), radius=2.0)
+    assert found.factors == (Factor(2, 2.0, slice(0, 3)), Factor(3, None, slice(3, 6)), Factor(2, 2.0, slice(6, 9)))
+    assert found.factors[-1].columns.stop == found.model.latent.event_dim
+    assert discrete().factors == ()
+
+
+def test_title_says_model_data_and_epoch():
+    assert subject(name="vmf", z=2).title == "vmf on $S^{2}$ in $R^{3}$, digits, epoch 2"
+    assert symbols("S^2 x R^10") == "$S^{2}$ × $R^{10}$"
+
+
+def test_embeddings_of_the_evaluation_take_the_place_of_encoding(monkeypatch):
+    found = subject(2500, name="vmf", z=2)
+    with torch.no_grad():
+        modes = found.model.encode(found.images)
+    given = subject(2500, name="vmf", z=2)
+    given.embeddings = modes
+    np.testing.assert_allclose(given.modes, found.modes, rtol=1e-5, atol=1e-6)
+    assert given.modes.shape == (2000, 3)
+    monkeypatch.setattr(given.model, "posterior", None)
+    assert given.base.shape == (3,)
+
+
+def test_class_latents_of_a_classifier_are_of_that_class():
+    found = subject(name="normal", z=2)
+    found.model.classifier = nn.Linear(2, 2)
+    with torch.no_grad():
+        found.model.classifier.weight.copy_(torch.tensor([[0.0, 0.0], [50.0, 0.0]]))
+        found.model.classifier.bias.zero_()
+        z = found.class_latents(1, 200)
+        assert z.shape == (200, 2)
+        assert (z[:, 0] > 0).all()  # the class is that of a positive first coordinate
+        found.model.classifier.bias.copy_(torch.tensor([1e6, 0.0]))
+        with pytest.raises(Undrawable, match="hardly ever yields class 1"):
+            found.class_latents(1, 5)
+
+
+def test_class_latents_of_a_codebook_come_from_its_prior_of_the_class():
+    found = discrete()
+    prior = found.model.latent.add_code_prior("independent", 3)
+    prior.count(torch.tensor([[4, 4], [7, 7]]).repeat(500, 1), torch.tensor([0, 1]).repeat(500))
+    assert found.knows_classes
+    z = found.class_latents(1, 50)
+    exact = found.model.latent.vectors(torch.tensor([7, 7]))
+    assert (z == exact).all(-1).float().mean() > 0.8
+
+
+def test_class_latents_without_a_classifier_are_of_images_of_the_class():
+    found = subject(name="vmf", z=2, kappa=1e6)
+    with torch.no_grad():
+        modes = found.model.posterior(found.images[1::3]).mode
+        z = found.class_latents(1, 20)
+    assert (torch.cdist(z, modes).min(-1).values < 0.05).all()
+    with pytest.raises(Undrawable, match="no test image of class 7"):
+        found.class_latents(7, 1)

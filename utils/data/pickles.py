@@ -1,0 +1,119 @@
+"""Pickles that hold numbers and arrays, read without executing anything that they ask for."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from utils.data.files import DataError
+from utils.data.formats import in_one_line
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class _Dtype:
+    """What a pickle says of an array's type. numpy's own dtype believes flags that crash it later."""
+
+    def __init__(self, code: str, *_: object) -> None:
+        if code not in ("b1", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f4", "f8"):
+            raise pickle.UnpicklingError("an array holds something else than numbers")
+        self.code = code
+
+    def __setstate__(self, state: tuple[object, ...]) -> None:
+        self.code = f"{'>' if state[1] == '>' else '<'}{self.code}"
+
+
+class _Array:
+    """What a pickle says of an array: checked, then made from the bytes, without numpy's own unpickling."""
+
+    def __init__(self, *_: object) -> None:
+        self.array: np.ndarray | None = None
+
+    def __setstate__(self, state: tuple[int, tuple[int, ...], _Dtype, bool, bytes | str]) -> None:
+        _, shape, dtype, column_major, raw = state
+        if isinstance(raw, str):  # as Python 2 wrote it
+            raw = raw.encode("latin1")
+        self.fill(raw, dtype, shape, "F" if column_major else "C")
+
+    def fill(self, raw: bytes, dtype: _Dtype, shape: tuple[int, ...], order: Literal["C", "F"]) -> _Array:
+        import numpy as np
+
+        self.array = np.frombuffer(raw, dtype.code).reshape(shape, order=order)
+        return self
+
+
+def _from_buffer(*arguments: Any) -> _Array:
+    """How numpy writes arrays in protocol 5."""
+    return _Array().fill(*arguments)
+
+
+def _encode(text: str, codec: str) -> bytes:
+    """How Python 3 writes bytes in the protocols of Python 2. Other codecs can take hours on a short text."""
+    if codec != "latin1":
+        raise pickle.UnpicklingError(f"it asks for the codec {codec!r:.40}, which is not allowed")
+    return text.encode("latin1")
+
+
+def _load_bytearray(unpickler: Any) -> None:
+    """Read bytes. The base would make a bytearray as long as the stream says before it looks for its bytes."""
+    length = int.from_bytes(unpickler.read(8), "little")
+    content = unpickler.read(length)
+    if len(content) != length:
+        raise pickle.UnpicklingError("it is cut short")
+    unpickler.append(content)
+
+
+class _ArrayUnpickler(pickle._Unpickler):
+    """Admits plain Python values and arrays; any other name in the stream is an error before it is looked up.
+
+    The base is the unpickler in Python: the one in C makes a table as long as the largest number that a stream gives to
+    an object, so that ten bytes can take gigabytes.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _load_bytearray}
+    _allowed: ClassVar[dict[tuple[str, str], object]] = {
+        ("numpy.core.multiarray", "_reconstruct"): _Array,
+        ("numpy._core.multiarray", "_reconstruct"): _Array,
+        ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+        ("numpy._core.numeric", "_frombuffer"): _from_buffer,
+        ("numpy", "ndarray"): None,  # no more than the first argument of _reconstruct
+        ("numpy", "dtype"): _Dtype,
+        ("_codecs", "encode"): _encode,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self._allowed[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed") from None
+
+
+def read_array_pickle(data: bytes, name: str) -> Any:
+    """Unpickle what can only be numbers, strings, containers of them and numpy arrays.
+
+    Args:
+        data: The file; written by Python 2 or 3, in any protocol.
+        name: For messages.
+
+    Returns:
+        The object: an array, or a list or dictionary that may hold arrays. They are the caller's to check for type and
+        shape.
+
+    Raises:
+        DataError: The stream is damaged, or asks for anything else; nothing in it is executed.
+    """
+    try:
+        content = _ArrayUnpickler(io.BytesIO(data), encoding="latin1").load()
+    except Exception as error:  # Damaged bytes lead the unpickler to errors of a dozen kinds.
+        raise DataError(f"{name} is not a pickle of plain arrays: {in_one_line(error)}") from error
+    if isinstance(content, list):
+        return [_unwrap(value) for value in content]
+    if isinstance(content, dict):
+        return {key: _unwrap(value) for key, value in content.items()}
+    return _unwrap(content)
+
+
+def _unwrap(value: Any) -> Any:
+    return value.array if isinstance(value, _Array) else value

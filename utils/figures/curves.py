@@ -1,0 +1,119 @@
+"""Figures of the course of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from utils.figures.subject import Array, Subject
+from utils.plotting_utils import COLOURS, STYLES, new_figure
+
+Line = dict[str, Any]
+
+MOST_SPHERES = 6
+MOST_FACTORS = 8
+
+
+def learning_curves(subject: Subject) -> Figure:
+    """ELBO, reconstruction, KL and KL weight over the epochs; kappa and the KL per factor where the run has them.
+
+    Where the KL is one number in every epoch, its weight moves no gradient, and it and kappa have no panel.
+    """
+    metrics, constant_kl = subject.metrics, subject.model.latent.kl_is_constant
+    kl = partial(_term, key="kl", label="KL divergence")
+    draw: list[Callable[..., None]] = [_elbo, partial(_term, key="log_px_z", label="reconstruction log p(x|z)"), kl]
+    if not constant_kl:
+        draw.append(_weight)
+        if any("kappa" in line["val"] for line in metrics if line["val"]):
+            draw.append(_kappa)
+    if metrics and "kl_factors" in metrics[0]["train"]:
+        draw.append(_kl_factors)
+    # One row of three panels, else two rows that are both filled, whatever the number of panels.
+    below = len(draw) // 2 if len(draw) > 3 else 0
+    above = len(draw) - below
+    rows = [np.repeat(range(above), max(below, 1)), np.repeat(range(above, len(draw)), above)]
+    title = f"Learning curves: {subject.trained}, best epoch {subject.best_epoch}"
+    figure = new_figure(7.2 if len(draw) == 4 else 10.8, 6.2 if below else 3.4, title)
+    panels = figure.subplot_mosaic([row.tolist() for row in rows if len(row)])
+    for axes, function in zip(panels.values(), draw, strict=True):
+        function(axes, metrics)
+        axes.grid(alpha=0.3)
+        axes.set(xlabel="epoch", title="constant" if constant_kl and function is kl else "")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
+        label = f"best epoch ({subject.best_epoch})"
+        axes.axvline(subject.best_epoch, color="0.4", linestyle=(0, (1, 1)), label=label)
+        if function in (_elbo, _kappa, _kl_factors):
+            axes.legend()
+    return figure
+
+
+def _line(axes: Any, epochs: Sequence[int], values: Sequence[float | None] | Array, **style: Any) -> None:
+    """One curve; a single epoch is no line and becomes a point, and a missing value a gap."""
+    numbers = [np.nan if value is None else value for value in values]
+    axes.plot(epochs, numbers, marker="o" if len(epochs) == 1 else None, **style)
+
+
+def _term(axes: Any, metrics: Sequence[Line], key: str, label: str) -> None:
+    for split, name, style, colour in (("train", "training", "--", COLOURS[1]), ("val", "validation", "-", COLOURS[0])):
+        lines = [line for line in metrics if line[split]]
+        epochs = [line["epoch"] for line in lines]
+        _line(axes, epochs, [line[split][key] for line in lines], linestyle=style, color=colour, label=name)
+    axes.set_ylabel(f"{label} (nats)")
+    low, high = axes.dataLim.intervaly
+    if abs(high - low) < 1e-3:  # one constant, whose rounding is not to fill the panel
+        axes.set_ylim((low + high) / 2 - 1, (low + high) / 2 + 1)
+
+
+def _elbo(axes: Any, metrics: Sequence[Line]) -> None:
+    _term(axes, metrics, "elbo", "ELBO")
+    lines = [line for line in metrics if line["val"] and "log_px" in line["val"]]
+    if lines:
+        values = [line["val"]["log_px"] for line in lines]
+        name = f"validation log p(x), K = {lines[0]['val']['k']}"
+        _line(axes, [line["epoch"] for line in lines], values, linestyle="-.", color=COLOURS[2], label=name)
+
+
+def _weight(axes: Any, metrics: Sequence[Line]) -> None:
+    _line(axes, [line["epoch"] for line in metrics], [line["kl_weight"] for line in metrics], color=COLOURS[2])
+    axes.set_ylabel("weight of the KL")
+    axes.set_ylim(bottom=0)
+
+
+def _by_factor(axes: Any, lines: Sequence[Line], values: Array, names: Sequence[str]) -> None:
+    """One curve for each factor of values (epochs, factors), as many as there are names."""
+    epochs = [line["epoch"] for line in lines]
+    for factor, name in enumerate(names):
+        style = STYLES[factor % len(STYLES)]
+        _line(axes, epochs, values[:, factor], color=COLOURS[factor], linestyle=style, label=name)
+
+
+def _kappa(axes: Any, metrics: Sequence[Line]) -> None:
+    lines = [line for line in metrics if line["val"]]
+    epochs = [line["epoch"] for line in lines]
+    low, median, high = (np.array([line["val"]["kappa"][q] for line in lines], float) for q in ("q05", "q50", "q95"))
+    spheres = median.shape[1]
+    count = min(spheres, MOST_SPHERES)
+    names = ["median"] if spheres == 1 else [f"sphere {number}, median" for number in range(1, count + 1)]
+    _by_factor(axes, lines, median, names)
+    for sphere in range(count):
+        spread = "5 to 95 % of the images" if sphere == 0 else None  # one entry explains the bands of all spheres
+        style = {"color": COLOURS[sphere], "label": spread}
+        if len(epochs) > 1:
+            axes.fill_between(epochs, low[:, sphere], high[:, sphere], alpha=0.15, linewidth=0, **style)
+        else:
+            axes.vlines(epochs, low[:, sphere], high[:, sphere], **style)
+    axes.set_ylabel("concentration κ" + (f", first {count} spheres" if count < spheres else ""))
+
+
+def _kl_factors(axes: Any, metrics: Sequence[Line]) -> None:
+    lines = [line for line in metrics if line["val"]] or list(metrics)
+    split = "val" if lines[0]["val"] else "train"
+    values = np.array([line[split]["kl_factors"] for line in lines], float)
+    count = min(values.shape[1], MOST_FACTORS)
+    _by_factor(axes, lines, values, [f"factor {number}" for number in range(1, count + 1)])
+    axes.set_ylabel("KL per factor (nats)" + (f", first {count}" if count < values.shape[1] else ""))

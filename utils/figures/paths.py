@@ -1,0 +1,74 @@
+"""Figures of decoded images along paths through the latent space."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from utils.figures.geometry import geodesic, great_circle, principal_components
+from utils.figures.subject import Array, Factor, Subject
+from utils.plotting_utils import image_rows
+
+MOST_ROWS = 12
+STEPS = 13
+
+
+def traversals(subject: Subject) -> Figure:
+    """One factor moves along its principal directions, the others stay at the latent of one test image."""
+    points, base = subject.modes, subject.base
+    per_factor = max(1, min(8 if len(subject.factors) == 1 else 2, MOST_ROWS // len(subject.factors)))
+    latents: list[Array] = []
+    texts, headers = [], {}
+    degrees = [f"{angle:.0f}°" for angle in np.linspace(-180, 180, STEPS)]
+    deviations = [f"{step:g}σ" for step in np.linspace(-3, 3, STEPS)]
+    shown = subject.factors[:MOST_ROWS]
+    for place, factor in enumerate(shown):
+        # Factors of one kind that follow each other share a header.
+        if place == 0 or (factor.radius is None) != (shown[place - 1].radius is None):
+            headers[len(latents)] = deviations if factor.radius is None else degrees
+        part, own = factor.unit(points), factor.unit(base)
+        if factor.radius is not None:  # directions within the sphere at the image's place
+            part = part - (part @ own)[:, None] * own
+        _, directions, _ = principal_components(part, min(per_factor, factor.dim))
+        for number, direction in enumerate(directions, 1):
+            z = np.tile(base, (STEPS, 1))
+            z[:, factor.columns] = _through(factor, own, direction)
+            latents.append(z)
+            texts.append(f"{subject.names[place]}, direction {number}")
+    note = "One factor moves, the others stay with one test image. " if len(subject.factors) > 1 else ""
+    if any(factor.radius is not None for factor in shown):
+        note += "On spheres: around the great circle from the image (0°) along a principal direction. "
+    if any(factor.radius is None for factor in shown):
+        note += "In Euclidean spaces: along a principal direction, σ being the standard deviation of the prior. "
+    if len(subject.factors) > MOST_ROWS:
+        note += f"The first {MOST_ROWS} of {len(subject.factors)} factors."
+    first = headers.pop(0)
+    images = subject.decode(np.stack(latents))
+    return image_rows(images, f"Traversals: {subject.title}", texts, first, note, headers)
+
+
+def _through(factor: Factor, own: Array, direction: Array) -> Array:
+    """`STEPS` points (STEPS, d) of a factor through a point (d,) of it along a unit direction (d,)."""
+    if factor.radius is None:
+        return own - (own @ direction) * direction + np.linspace(-3, 3, STEPS)[:, None] * direction
+    return factor.radius * great_circle(own, direction, np.linspace(-np.pi, np.pi, STEPS))
+
+
+def interpolation(subject: Subject) -> Figure:
+    """Decoded points between the modes of pairs of test images: on spheres along geodesics."""
+    pairs = min(8, len(subject.images) // 2)
+    images = subject.chosen(subject.spread(2 * pairs)[torch.randperm(2 * pairs)])
+    ends = subject.model.posterior(images).mode.cpu().numpy()
+    shares = np.linspace(0, 1, STEPS - 2)
+
+    def path(start: Array, end: Array) -> Array:
+        parts = [(start[factor.columns], end[factor.columns], factor.radius) for factor in subject.factors]
+        return np.concatenate([geodesic(a, b, len(shares), radius) for a, b, radius in parts], -1)
+
+    decoded = subject.decode(np.stack([path(*pair) for pair in zip(ends[::2], ends[1::2], strict=True)]))
+    pictures = images.cpu().numpy()
+    rows = np.concatenate([pictures[::2, None], decoded, pictures[1::2, None]], 1)
+    columns = ["image", *(f"{share:.0%}" for share in shares), "image"]
+    kind = "Linear" if subject.is_flat else "Geodesic"
+    return image_rows(rows, f"{kind} interpolation: {subject.title}", [], columns)

@@ -1,0 +1,111 @@
+"""One process at a time writes in the folder of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from pathlib import Path
+
+from utils.config.flags import UsageError
+from utils.files import write_atomically
+from utils.run.console import printable
+
+
+class FolderLock:
+    """The right to write in a folder, which the system takes back when the process ends.
+
+    Args:
+        folder: it has to exist once `acquire` is called.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._note = folder / "held_by.txt"  # for other processes to name the one that holds the lock
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            UsageError: another process has it.
+            OSError: the folder cannot be written to.
+        """
+        from filelock import FileLock, Timeout
+
+        self._lock = FileLock(self.folder / ".lock")
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UsageError(
+                f"{printable(self.folder)}: is in use by {self._holder()}; wait for it, or change a flag or the seed"
+            ) from None
+        try:
+            write_atomically(self._note, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def release(self) -> None:
+        """Let others write."""
+        with contextlib.suppress(OSError):  # the lock itself is what counts
+            self._note.unlink()
+        self._lock.release()
+
+    def move(self, target: Path) -> None:
+        """Rename the folder while no other process writes in it.
+
+        Raises:
+            UsageError: another process does.
+            OSError: it cannot be renamed.
+        """
+        self.acquire()
+        self._note.unlink()
+        self.folder.rename(target)
+        self._lock.release()
+
+    def is_held(self) -> bool:
+        """Whether a process holds it just now, on this machine or one that shares its disk."""
+        from filelock import FileLock, Timeout
+
+        if not os.path.exists(self._note):
+            return False
+        holder = self._read_note()
+        if holder and not _is_alive(*holder):
+            return False  # it was killed; the lock is left alone, for somebody may be about to take it
+        try:
+            with FileLock(self.folder / ".lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def _holder(self) -> str:
+        """Who holds the lock; a process that has only just taken it has a second to write its note."""
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            holder = self._read_note()
+            if holder and _is_alive(*holder):
+                return f"process {holder[0]} on {holder[1]}"
+            time.sleep(0.02)
+        return "another process"
+
+    def _read_note(self) -> tuple[int, str] | None:
+        """Process and machine that hold the lock; None where the note is not written yet."""
+        try:
+            _, process, _, machine = self._note.read_text().split()
+            return int(process), printable(machine)
+        except (OSError, ValueError):
+            return None
+
+
+def _is_alive(process: int, machine: str) -> bool:
+    """Whether a process lives, as far as can be said from here."""
+    if machine != socket.gethostname():
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's
+        return True
+    return True

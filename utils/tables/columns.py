@@ -1,0 +1,63 @@
+"""The settings of runs as columns: which of them make a row, and how they are written and ordered."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from utils.config.config import Config, identity_fields
+from utils.config.flags import UsageError, nearest
+from utils.run.records import Record
+
+FIRST = ("dataset", "name", "space")
+HEADINGS = {"dataset": "data", "name": "model", "k": "K"}
+# What is averaged over, of no interest as a column, or implied by the latent space.
+_NO_COLUMNS = {"rs", "device", "allow_unverified", "distribution", "z", "z_dims", *FIRST}
+
+
+def default_columns(records: Sequence[Record]) -> tuple[str, ...]:
+    """Data set, model, latent space, and every setting in which the runs differ, but for the seed."""
+    names = [f.name for f in identity_fields() if f.name not in _NO_COLUMNS] + ["epochs", "k"]
+    values = {name: {setting(record, name) for record in records if record.config.has(name)} for name in names}
+    return (*FIRST, *(name for name in names if len(values[name]) > 1))
+
+
+def check_columns(columns: Sequence[str]) -> None:
+    """Refuse what is no setting of a run.
+
+    Raises:
+        UsageError: which, and what there is.
+    """
+    known = {f.name for f in dataclasses.fields(Config)} | {"space", "k"}
+    for name in columns:
+        if name not in known:
+            raise UsageError(f"--by: {name!r} is no setting of a run{nearest(name, known)}; {', '.join(sorted(known))}")
+
+
+def setting(record: Record, name: str) -> Any:
+    """The value of a column for a run; None where its kind of model has no such setting."""
+    if not record.config.has(name):
+        return None
+    return record.k if name == "k" else getattr(record.config, name)
+
+
+def say(value: Any) -> str:
+    """A setting as it is written in a table."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def natural_order(value: Any) -> tuple[Any, ...]:
+    """A key that sorts numbers by size, also within words: S^5 before S^10."""
+    if isinstance(value, (int, float)):
+        return (1, value)
+    key: list[Any] = [2]
+    for place, part in enumerate(re.split(r"([0-9]+)", say(value))):
+        digits = part.lstrip("0")
+        key.append((0, len(digits), digits) if place % 2 else (1, 0, part))
+    return tuple(key)
