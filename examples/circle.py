@@ -25,7 +25,7 @@ from torch.distributions import Distribution, Independent, Normal, kl_divergence
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # finds the library where it is not installed
-from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 
 POINTS, DIMENSIONS, HIDDEN = 600, 100, 64
 CLUSTER_CONCENTRATION = 8.0
@@ -59,6 +59,7 @@ LATENTS = {
     "normal": Latent("Normal, R²", 4, normal, Independent(Normal(torch.zeros(2), torch.ones(2)), 1)),
     "vmf": on_circle("von Mises-Fisher, S¹", VonMisesFisher),
     "powerspherical": on_circle("Power Spherical, S¹", PowerSpherical),
+    "spcauchy": on_circle("spherical Cauchy, S¹", SphericalCauchy.from_concentration),
 }
 
 
