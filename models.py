@@ -43,6 +43,7 @@ class Images:
         likelihood: the likelihood that suits them unless the configuration names another.
         classes: number of classes, 0 without labels.
         class_names: their names, in the order of the labels, where they are known.
+        log_volume: of real numbers that were standardized; see `Likelihood`.
     """
 
     shape: tuple[int, int, int]
@@ -50,6 +51,7 @@ class Images:
     likelihood: str
     classes: int
     class_names: tuple[str, ...] = ()
+    log_volume: float = 0.0
 
     @classmethod
     def of(cls, data: Any) -> Images:
@@ -270,7 +272,8 @@ def build_model(config: Config, images: Images) -> VAE:
     encode, decode = NETWORKS[config.encode_type], NETWORKS[config.decode_type]
     encoder = resolve_name(encode.encoder)(images.shape, config.h_dims or encode.hidden, bias)
     latent = build_latent(config, encoder.out_features, encoder.map_shape)
-    likelihood = resolve_name(LIKELIHOODS[config.loss_function or images.likelihood])(images.levels)
+    of_values = resolve_name(LIKELIHOODS[config.loss_function or images.likelihood])
+    likelihood = of_values(images.levels, images.log_volume)
     decoder = resolve_name(decode.decoder)(
         latent.event_dim,
         images.shape,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"
 
 # Imported at the first use, since PyTorch takes seconds to import.
 _HOMES = {

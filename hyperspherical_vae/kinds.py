@@ -108,4 +108,6 @@ LIKELIHOODS: dict[str, str] = {
     "bce": "hyperspherical_vae.likelihoods:Bernoulli",
     "mse": "hyperspherical_vae.likelihoods:Gaussian",
     "logistic": "hyperspherical_vae.likelihoods:DiscretizedLogistic",
+    "normal": "hyperspherical_vae.likelihoods:Normal",
+    "poisson": "hyperspherical_vae.likelihoods:Poisson",
 }

@@ -21,6 +21,8 @@ class Likelihood(nn.Module):
 
     Args:
         levels: the number of steps of the pixel scale; pixel values are multiples of 1/levels in [0, 1].
+        log_volume: of real numbers that were standardized, the log of the volume of a unit cube of theirs in the units
+            of the data.
 
     Attributes:
         params_per_pixel: P, the numbers that a decoder has to give per pixel value.
@@ -30,9 +32,10 @@ class Likelihood(nn.Module):
     params_per_pixel = 1
     binary = False
 
-    def __init__(self, levels: int = 255) -> None:
+    def __init__(self, levels: int = 255, log_volume: float = 0.0) -> None:
         super().__init__()
         self.levels = levels
+        self.log_volume = log_volume
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """log p(x | params) in nats, summed over pixels: (..., P*D), (..., D) -> (...)."""
@@ -107,8 +110,8 @@ class Gaussian(Likelihood):
     the other likelihoods give.
     """
 
-    def __init__(self, levels: int = 255) -> None:
-        super().__init__(levels)
+    def __init__(self, levels: int = 255, log_volume: float = 0.0) -> None:
+        super().__init__(levels, log_volume)
         self.log_scale = nn.Parameter(torch.tensor(-1.0))
 
     @property
@@ -196,3 +199,57 @@ class DiscretizedLogistic(Likelihood):
 
     def mean(self, params: Tensor) -> Tensor:
         return torch.sigmoid(params.chunk(2, -1)[0])
+
+
+class Normal(Likelihood):
+    """Real numbers around the decoder's output, with one learned standard deviation for all of them.
+
+    log p(x) is a log density in the units of the data. The standard deviation is kept above `LEAST`, without which the
+    density of a perfectly predicted number has no bound.
+    """
+
+    LEAST = 1e-3
+
+    def __init__(self, levels: int = 1, log_volume: float = 0.0) -> None:
+        super().__init__(levels, log_volume)
+        self.log_scale = nn.Parameter(torch.tensor(0.0))
+
+    @property
+    def scale(self) -> Tensor:
+        """Standard deviation of a number, in units of the standardized data."""
+        return self.log_scale.exp() + self.LEAST
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        squares = (x - params).square().sum(-1) / self.scale.square()
+        log_norm = x.shape[-1] * (self.scale.log() + 0.5 * math.log(2 * math.pi))
+        return -0.5 * squares - log_norm - self.log_volume
+
+    def mean(self, params: Tensor) -> Tensor:
+        return params
+
+
+class Poisson(Likelihood):
+    """Counts, whole numbers from 0 on, of which images hold the share in `levels`.
+
+    The decoder gives the expected share, so that the expected count is levels * share: the share itself less 1 where it
+    is above 1, which keeps it finite, and its log where it is below. log p(n) = n log rate - rate - log n!.
+    """
+
+    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
+        return self.given(x)(params)
+
+    def given(self, x: Tensor) -> Callable[[Tensor], Tensor]:
+        counts = (x * self.levels).round()  # a share in float32 is off by its rounding
+        log_x = torch.where(counts > 0, x.clamp_min(0.5 / self.levels).log(), 0.0)
+        # n log n - n - log n! is a small difference of large numbers.
+        exact = counts.double()
+        rest = (torch.xlogy(exact, exact) - exact - torch.lgamma(exact + 1)).sum(-1).to(x.dtype)
+
+        def log_prob(params: Tensor) -> Tensor:
+            log_share = torch.where(params > 0, (1 + params.relu()).log(), params)
+            return (counts * (log_share - log_x) + self.levels * (x - self.mean(params))).sum(-1) + rest
+
+        return log_prob
+
+    def mean(self, params: Tensor) -> Tensor:
+        return params.clamp_max(0).exp() + params.relu()

@@ -1,12 +1,11 @@
 """Every combination that is offered trains, saves, loads and evaluates; encoding and sampling from Python."""
 
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from hyperspherical_vae.latents import LATENTS
-from models import build_model
+from models import Images, build_model
 from utils import model_utils
 from utils.config.command_line import parse
 from utils.measure.conditions import Conditions
@@ -17,7 +16,7 @@ from utils.train.adam import Adam
 from utils.training_utils import batch_weights, loss_weights, objective
 
 SHAPE = (1, 6, 5)
-IMAGES = SimpleNamespace(shape=SHAPE, levels=4, likelihood="bce", classes=3)
+IMAGES = Images(SHAPE, levels=4, likelihood="bce", classes=3)
 SPACES = {
     "normal": "-n normal -z 2",
     "normal single": "-n normal -z 2 -cvm single",
@@ -25,6 +24,7 @@ SPACES = {
     "vmf": "-n vmf -z 2",
     "vmf fixed": "-n vmf -z 2 --kappa 20 --radius 2",
     "powerspherical": "-n powerspherical -z 2",
+    "spcauchy": "-n spcauchy -z 2",
     "product": "-n productspace -zd s2,e2,s2",
     "gumbel": "-n gumbel --variables 3 --categories 4",
     "gumbel straight-through": "-n gumbel --variables 3 --categories 4 --straight_through",

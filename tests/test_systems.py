@@ -186,5 +186,5 @@ def test_comparison_has_the_columns_of_its_runs(run_models, tmp_path, monkeypatc
     assert main([str(tmp_path / "results")]) == 0
     text = capfd.readouterr().out
     probes = ("kNN, 100 labels %", "kNN, 1000 labels %")
-    for word in (*probes, "in use", "perplexity", "log p(x, codes)", "accuracy", "kappa"):
+    for word in (*probes, "in use", "perplexity", "log p(x, codes)", "accuracy"):
         assert word in text

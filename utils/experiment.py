@@ -316,8 +316,9 @@ class Experiment:
             if first:  # it does what is not shared
                 result["test"] |= self._classes_and_codes(best_epoch)
                 subject = self.subject(best_epoch, modes)
-                for reason in registry.draw(subject, self.run.figures, config.figures, config.pdf).refused:
-                    self.console.say(reason)
+                drawn = registry.draw(subject, self.run.figures, config.figures, config.pdf)
+                for line in (*drawn.warnings, *drawn.refused):
+                    self.console.say(line)
                 if config.tensorboard:
                     write_figures(self.run.board, self.run.figures, best_epoch)
         if not first:
@@ -431,4 +432,6 @@ class Experiment:
             read_log_px(self.run.path, best_epoch),
             kappas,
             embeddings,
+            self.data.test.images,
+            self.data.levels,
         )

@@ -1,12 +1,15 @@
 """Data sets: what they are, where they come from, and how they are split.
 
-All of them load to the same thing: images as integer levels of shape (N, C, H, W), right way up, with their labels
-where there are any, in a training, a validation and a test split that is the same for every seed. Nothing is binarized
-here; what ships binary has the levels 0 and 1.
+All of them load to the same thing: images of shape (N, C, H, W), right way up, with their labels where there are any,
+in a training, a validation and a test split that is the same for every seed. Nothing is binarized here; what ships
+binary has the levels 0 and 1. Vectors are images of one row.
 """
 
 from __future__ import annotations
 
+import functools
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,16 +26,33 @@ if TYPE_CHECKING:
 
 __all__ = ["DATASETS", "Data", "DataError", "DataUsageError", "Split", "dataset_table", "load_data"]
 
+MOST_LISTED = 20  # classes whose numbers of examples are printed one by one
+
 
 @dataclass
 class Split:
-    """Images of shape (N, C, H, W), uint8 levels, and labels of shape (N,), int64, or None where there are none."""
+    """The examples of a split.
+
+    Attributes:
+        images: Shape (N, C, H, W): whole levels, or real numbers as they were standardized.
+        labels: Shape (N,), int64, or None where there are none.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor | None
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the images and labels, with their types and shapes; 0.2 s for 78 MB of MNIST's size."""
+        hasher = hashlib.sha256()
+        for tensor in (self.images, self.labels):
+            if tensor is not None:
+                hasher.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
+                hasher.update(tensor.contiguous().numpy())
+        return hasher.hexdigest()
 
 
 @dataclass
@@ -41,12 +61,14 @@ class Data:
 
     Attributes:
         name: Its key in `DATASETS`.
-        shape: (C, H, W) of one image.
-        levels: The highest value that a pixel can take: 1 for binary images, 255 for ordinary grey or colour.
+        shape: (C, H, W) of one image; (1, 1, D) of vectors.
+        levels: The highest value that a pixel can take: 1 for binary images and for real numbers, 255 for ordinary grey
+            or colour, the highest count for counts.
         likelihood: The likelihood that suits the data unless the user chooses another.
         classes: Number of classes; 0 without labels.
         class_names: Their names, in the order of the labels, where they are known.
         train, val, test: The splits.
+        moments: Mean and standard deviation, (C, H, W) each, by which real numbers were standardized; else None.
         notes: What the user should know: files used unverified, images read and skipped.
     """
 
@@ -59,7 +81,24 @@ class Data:
     train: Split
     val: Split
     test: Split
+    moments: tuple[torch.Tensor, torch.Tensor] | None = None
     notes: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """SHA-256 of the content of all splits, in the units of the data."""
+        hasher = hashlib.sha256("".join(split.digest for split in (self.train, self.val, self.test)).encode())
+        for moment in self.moments or ():
+            hasher.update(moment.numpy())
+        return hasher.hexdigest()
+
+    @property
+    def log_volume(self) -> float:
+        """The log of the volume, in the units of the data, of a unit cube of the values that the model sees.
+
+        A log density of real numbers in the units of the data is that of the standardized ones less this.
+        """
+        return 0.0 if self.moments is None else float(self.moments[1].log().sum())
 
 
 def load_data(config: Config, *, download: bool = True) -> Data:
@@ -95,20 +134,48 @@ def load_data(config: Config, *, download: bool = True) -> Data:
 
 def _checked(spec: DataSet, source: Source) -> Data:
     """Read a data set whose files are there, and hold it against what it says of itself."""
+    import torch
+
     loaded = spec.read(source)
     shape = spec.shape or loaded.train[0].shape[1:]
+    levels = spec.levels or loaded.levels
     names = spec.class_names or loaded.class_names
     classes = spec.classes or len(names)
-    train, val, test = (_to_split(spec, part, shape, classes) for part in (loaded.train, loaded.val, loaded.test))
+    train, val, test = (_to_split(part, shape, levels, classes) for part in (loaded.train, loaded.val, loaded.test))
     sizes = (len(train), len(val), len(test))
     if spec.splits not in (None, sizes):
         source.notes.append(f"the splits hold {sizes} images, not the {spec.splits} that published figures are on")
     if train.labels is None:
         names, classes = (), 0
-    return Data(spec.name, shape, spec.levels, spec.likelihood, classes, names, train, val, test, tuple(source.notes))
+    if spec.shape is None:
+        source.notes += _notes({"training": train, "validation": val, "test": test}, names)
+    likelihood = spec.likelihood or loaded.likelihood
+    moments = loaded.moments and (torch.tensor(loaded.moments[0]), torch.tensor(loaded.moments[1]))
+    return Data(
+        spec.name, shape, levels, likelihood, classes, names, train, val, test, moments, tuple(source.notes)
+    )
 
 
-def _to_split(spec: DataSet, arrays: Arrays, shape: tuple[int, int, int], classes: int) -> Split:
+def _notes(splits: dict[str, Split], names: tuple[str, ...]) -> Iterator[str]:
+    """Say how many of the user's own examples are in each split and class, and which are in two splits."""
+    import torch
+
+    counts = []
+    for name, split in splits.items():
+        of_class = "" if split.labels is None else torch.bincount(split.labels, minlength=len(names)).tolist()
+        listed = ", ".join(f"{title} {count:,}" for title, count in zip(names, of_class, strict=False))
+        if len(names) > MOST_LISTED:
+            listed = f"{len(names)} classes of {min(of_class):,} to {max(of_class):,}"
+        counts.append(f"{len(split):,} {name}{f' ({listed})' * bool(of_class)}")
+    yield f"examples: {'; '.join(counts)}"
+    seen = {name: [hash(image.tobytes()) for image in split.images.numpy()] for name, split in splits.items()}
+    for first, second in (("training", "validation"), ("training", "test"), ("validation", "test")):
+        known = set(seen[first])
+        if repeated := sum(value in known for value in seen[second]):
+            yield f"{repeated:,} of {len(seen[second]):,} {second} examples are equal to {first} examples"
+
+
+def _to_split(arrays: Arrays, shape: tuple[int, int, int], levels: int, classes: int) -> Split:
     """Make tensors of what was read, if it is as it should be."""
     import numpy as np
     import torch
@@ -118,14 +185,14 @@ def _to_split(spec: DataSet, arrays: Arrays, shape: tuple[int, int, int], classe
         raise DataError("a split holds no images")
     if images.shape[1:] != shape:
         raise DataError(f"images have shape {images.shape[1:]} where {shape} is due")
-    if images.max() > spec.levels:
-        raise DataError(f"a pixel holds {images.max()}; the highest level is {spec.levels}")
+    if images.dtype.kind in "ui" and images.max() > levels:
+        raise DataError(f"a pixel holds {images.max()}; the highest level is {levels}")
     check_pairs(images, labels)
     if labels is not None and (labels.min() < 0 or labels.max() >= classes):
         raise DataError(f"labels run from {labels.min()} to {labels.max()}; 0 to {classes - 1} are allowed")
-    # Copies: the arrays may be read-only views of a file's bytes.
+    # Copied where the arrays are read-only views of a file's bytes.
     return Split(
-        torch.from_numpy(np.array(images, np.uint8, order="C")),
+        torch.from_numpy(np.require(images, requirements=("C", "W"))),
         None if labels is None else torch.from_numpy(np.array(labels, np.int64)),
     )
 
@@ -138,7 +205,7 @@ def dataset_table(data_dir: str | Path) -> str:
         shape = "x".join(map(str, spec.shape or ("any",)))
         train, val, test = (f"{size:,}" for size in spec.splits) if spec.splits else ["by files"] * 3
         on_disk = _on_disk(spec, Path(data_dir))
-        rows.append((spec.name, shape, train, val, test, str(spec.classes or "-"), spec.likelihood, on_disk))
+        rows.append((spec.name, shape, train, val, test, str(spec.classes or "-"), spec.likelihood or "any", on_disk))
         below.append(
             f"\n    {spec.title}; split: {spec.split_rule}\n    from {spec.source}; terms: {spec.licence}"
         )

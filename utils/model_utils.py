@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from hyperspherical_vae.ops.dense import dense
+from hyperspherical_vae.dense import dense
 
 Shape = tuple[int, int, int]
 

@@ -12,7 +12,9 @@ import functools
 import io
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -31,29 +33,79 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Okabe and Ito's colours, told apart by colour-blind eyes; line styles and markers tell them apart in grey print. Two
-# of Tol's join them, since ten is the usual number of classes.
+# Seven of Okabe and Ito's colours and three more, chosen so that eyes without one kind of cone tell all ten apart (ten
+# being the usual number of classes); line styles and markers tell them apart in grey print.
 COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933", "#882255", "#888888",
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#6C2400", "#9048FC", "#FCD890",
 )  # fmt: skip
 STYLES = ("-", "--", "-.", ":")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 DENSITY = "cividis"
 
-# Sizes of text in points and what else matplotlib is told, within `matplotlib.rc_context`.
-HOUSE_STYLE: Any = {
-    "font.size": 9,
-    "figure.titlesize": 11,
-    "figure.labelsize": 8,
-    "axes.titlesize": 10,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8,
-}
 
-# Room for a header between rows of images, as a share of the width of an image.
-HEADER = 0.45
+@dataclass(frozen=True)
+class Style:
+    """How figures look and which files they become.
+
+    Attributes:
+        width: of every figure in inches, such as that of a column of a paper; None for the width that suits each best.
+        titles: whether figures have their title and small print; without, the files hold both as metadata only.
+        formats: kinds of files, of `png`, `pdf` and `svg`.
+    """
+
+    width: float | None = None
+    titles: bool = True
+    formats: tuple[str, ...] = ("png",)
+
+    @property
+    def is_narrow(self) -> bool:
+        return self.width is not None and self.width < 5
+
+    @property
+    def settings(self) -> Any:
+        """Settings of matplotlib: sizes of text in points, and fonts that journals accept in PDF and SVG files."""
+        text = 9 if self.width is None else 7 if self.is_narrow else 8
+        small = {"figure.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"}
+        sizes = dict.fromkeys(small, text - 1 if text > 7 else 6.5) | {"font.size": text, "axes.labelsize": text}
+        fonts = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "figures"}
+        return sizes | {"axes.titlesize": text + 1, "figure.titlesize": text + 2} | fonts
+
+    def size(self, width: float, height: float) -> tuple[float, float]:
+        """Inches of a figure that would be so wide and high by itself: narrower ones are higher in proportion."""
+        if self.width is None:
+            return width, height
+        return self.width, height * min((self.width / width) ** 0.8, 1)
+
+
+_STYLE: ContextVar[Style] = ContextVar("style", default=Style())  # noqa: B039 (it is frozen)
+
+
+def render(draw: Callable[[], Figure], style: Style) -> dict[str, bytes]:
+    """The contents of the files of a figure by their endings.
+
+    Args:
+        draw: makes the figure.
+        style: how it looks.
+    """
+    contents = {}
+    token = _STYLE.set(style)
+    try:
+        with matplotlib.rc_context(style.settings):
+            figure = draw()
+            about = {"Title": re.sub(r"[$^{}\\]", "", figure.get_label())}
+            for kind in style.formats:
+                content = io.BytesIO()
+                undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
+                dpi = 100 if style.width is None else 300
+                figure.savefig(content, format=kind, dpi=dpi, metadata=about | undated)
+                contents[kind] = content.getvalue()
+    finally:
+        _STYLE.reset(token)
+    return contents
+
+
+# Inches that a panel with titles and labels needs.
+LEAST_PANEL = 2.5
 
 # More classes than this have no legend: their colours run through a scale instead.
 LEGEND_CLASSES = 20
@@ -63,12 +115,49 @@ WHOLE_TICKS: dict[str, Any] = {"integer": True, "steps": (1, 2, 5, 10)}
 
 
 def new_figure(width: float, height: float, title: str, note: str = "") -> Figure:
-    """An empty figure of so many inches with a title that fits, and a note in small print below."""
+    """An empty figure of so many inches with a title that fits, and a note in small print below.
+
+    The `Style` may make it smaller or leave title and note out.
+    """
+    style = _STYLE.get()
+    width, height = style.size(width, height)
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.suptitle(_wrapped(title, max(int(width * 11.5), 20)))
-    if note:
-        figure.supxlabel(textwrap.fill(note, max(int(width * 14), 20)), color="0.3")
+    figure.set_label(f"{title}. {note}")
+    if style.titles:
+        points = matplotlib.rcParams["font.size"] / 9
+        figure.suptitle(_wrapped(title, max(int(width * 11.5 / points), 20)))
+        if note:
+            figure.supxlabel(textwrap.fill(note, max(int(width * 14 / points), 20)), color="0.3")
     return figure
+
+
+def is_narrow() -> bool:
+    """Whether the figure has to fit a column of a paper, with one panel beside another only where they are small."""
+    return _STYLE.get().is_narrow
+
+
+def set_title(axes: Any, text: str) -> None:
+    """The title of one panel, in lines that fit its width."""
+    points = matplotlib.rcParams["font.size"] + (1 if "\n" not in text else 0)
+    inches = axes.get_subplotspec().get_position(axes.figure).width * axes.figure.get_figwidth()
+    width = max(int(1.3 * inches * 72 / (0.56 * points)), 12)
+    lines = [textwrap.fill(line, width) if _length(line) > width else line for line in text.split("\n")]
+    axes.set_title("\n".join(lines), fontsize=points)
+
+
+def legend(axes: Any) -> None:
+    """A legend above the axes, where it covers no data; a title moves up."""
+    labels = axes.get_legend_handles_labels()[1]
+    if not labels:
+        return
+    inches = axes.get_position().width * axes.figure.get_figwidth()
+    points = 7.5 * matplotlib.rcParams["font.size"] / 9
+    columns = min(len(labels), max(1, int(inches / ((max(map(_length, labels)) * 0.5 + 4) * points / 72))))
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, frameon=False, borderaxespad=0.1, columnspacing=1.0,
+        handlelength=1.6,
+    )  # fmt: skip
+    axes.set_title(axes.get_title(), pad=6 + 1.9 * points * -(-len(labels) // columns))
 
 
 def _length(text: str) -> int:
@@ -86,25 +175,27 @@ def _wrapped(title: str, width: int) -> str:
     return "\n".join(lines).replace("\u00a0", " ")
 
 
-def panel_grid(wide: Sequence[bool], title: str, note: str, legend: float = 0.0) -> tuple[Figure, list[Any]]:
-    """A figure with a place for each panel, in rows of up to three.
+def panel_grid(wide: Sequence[bool], title: str, note: str, beside: float = 0.0) -> tuple[Figure, list[Any]]:
+    """A figure with a place for each panel, in rows of up to three, fewer where it has to be narrow.
 
     Args:
         wide: for each panel whether it is twice as wide as it is high.
         title, note: as for `new_figure`.
-        legend: inches to leave on the right.
+        beside: inches to leave on the right.
 
     Returns:
         The figure and the places, for `add_subplot`.
     """
     count = len(wide)
     if count == 1:
-        figure = new_figure(*((10.4, 5.8) if wide[0] else (7.4 + legend, 7.6)), title, note)
+        figure = new_figure(*((10.4, 5.8) if wide[0] else (7.4 + beside, 7.6)), title, note)
         return figure, [figure.add_gridspec(1, 1)[0]]
     columns = 2 if count == 4 else min(count, 3)
+    if (asked := _STYLE.get().width) is not None:
+        columns = min(columns, max(1, int(asked / LEAST_PANEL)))
     rows = -(-count // columns)
     widths = [max(1.7 if wide[place] else 1.0 for place in range(column, count, columns)) for column in range(columns)]
-    figure = new_figure(3.4 * sum(widths) + legend, 3.7 * rows + 0.9, title, note)
+    figure = new_figure(3.4 * sum(widths) + beside, 3.7 * rows + 0.9, title, note)
     grid = figure.add_gridspec(rows, columns, width_ratios=widths)
     return figure, [grid[number // columns, number % columns] for number in range(count)]
 
@@ -162,7 +253,7 @@ def class_points(axes: Any, xy: Array, rank: int, size: float, **style: Any) -> 
 
 
 def _darker(colour: str) -> tuple[float, ...]:
-    return tuple(0.6 * part for part in to_rgb(colour))
+    return tuple(0.5 * part for part in to_rgb(colour))
 
 
 def named_classes(labels: Array | None) -> list[int]:
@@ -182,7 +273,7 @@ def scatter_classes(axes: Any, xy: Array, labels: Array | None, size: float = 18
     `class_legend` explains them. The order of drawing goes through the classes several times, so that no class covers
     all others.
     """
-    present = named_classes(labels)
+    present, size = named_classes(labels), size * (0.4 if is_narrow() else 1)
     if not present:
         axes.scatter(xy[:, 0], xy[:, 1], s=size, alpha=0.6, linewidths=0, **unnamed_style(labels))
     for turn in range(4):
@@ -202,7 +293,10 @@ def class_legend(figure: Figure, axes: Sequence[Any], labels: Array | None, name
         look |= {"marker": marker, "markersize": size, "linestyle": "none"}
         handles.append(Line2D([], [], label=name_of(label, names), **look))
     if handles:
-        figure.legend(handles=handles, loc="outside right upper", title="class")
+        below = {"loc": "outside lower center", "ncols": 5, "columnspacing": 1.0}
+        figure.legend(
+            handles=handles, title="class", **(below if is_narrow() else {"loc": "outside right upper"})
+        )
     else:
         scale = ScalarMappable(Normalize(labels.min(), labels.max()), "viridis")
         figure.colorbar(scale, ax=list(axes), label="number of the class", shrink=0.6)
@@ -240,7 +334,7 @@ def show_rows(
     """Show images as rows, without a frame, with labels to the left of rows and above columns; see `image_rows`."""
     grid = image_grid(rows.reshape(-1, *rows.shape[2:]), rows.shape[1])
     height, width = rows.shape[-2] + 2, rows.shape[-1] + 2
-    later, gap = headers or {}, round(HEADER * width)
+    later, gap = headers or {}, round(_header() * width)
     grid = np.insert(grid, np.repeat([1 + height * row for row in later], gap).astype(int), 1.0, axis=0)
     axes.imshow(grid, interpolation="nearest")
     axes.set(xticks=[], yticks=[], frame_on=False)
@@ -249,12 +343,23 @@ def show_rows(
     if row_labels:
         axes.set_yticks([top + height / 2 for top in tops], row_labels, fontsize="medium")
     if column_labels:
-        axes.set_xticks(columns, column_labels, fontsize="medium")
+        axes.set_xticks(columns, _thinned(column_labels), fontsize="medium")
         axes.xaxis.tick_top()
     for row, texts in later.items():
-        for place, text in zip(columns, texts, strict=True):
+        for place, text in zip(columns, _thinned(texts), strict=True):
             axes.text(place, tops[row], text, ha="center", va="bottom")
     axes.tick_params(length=0)
+
+
+def _header() -> float:
+    """Room for a header between rows of images, as a share of the width of an image."""
+    return 1.5 if is_narrow() else 0.45
+
+
+def _thinned(labels: Sequence[str]) -> list[str]:
+    """Labels of columns, of which a narrow figure has room for every third only."""
+    step = 3 if is_narrow() and len(labels) > 6 else 1
+    return [label if place % step == 0 else "" for place, label in enumerate(labels)]
 
 
 def image_rows(
@@ -276,12 +381,16 @@ def image_rows(
         headers: other labels of the columns, by the number of the row, from 1 on, from which they hold.
     """
     count, columns, _, height, width = rows.shape
-    across = min(max(0.72 * columns, 5.0), 10.0)
+    asked, points = _STYLE.get().width, matplotlib.rcParams["font.size"] / 9
+    beside = max(1.0, 0.085 * max(map(_length, row_labels))) * points if row_labels else 0.0
+    across = min(max(0.72 * columns, 5.0), 10.0) if asked is None else asked - beside
     # A column or row of few images is not blown up to the full width of the sheet.
     down = min(across * count * height / (columns * width), 0.9 * count * max(height / width, 1), 14.0)
-    extra = 0.55 + (0.25 if column_labels else 0) + (0.35 if note else 0) + HEADER * 0.72 * len(headers or ())
-    beside = max(1.0, 0.085 * max(map(_length, row_labels))) if row_labels else 0.0
+    titles = _STYLE.get().titles
+    extra = 0.1 + 0.45 * titles + 0.25 * bool(column_labels) + 0.35 * (titles and bool(note))
+    extra += _header() * across / columns * len(headers or ())
     figure = new_figure(across + beside, down + extra, title, note)
+    figure.set_layout_engine("compressed")  # the other engine cuts off names of rows beside axes of a fixed aspect
     show_rows(figure.subplots(), rows, row_labels, column_labels, headers)
     return figure
 

@@ -17,9 +17,8 @@ from urllib.parse import quote
 
 from utils.config.command_line import parse_options
 from utils.config.config import identity_fields
-from utils.config.flags import UsageError, flag_of
+from utils.config.flags import UsageError, flag_of, printable
 from utils.files import write_atomically
-from utils.run.console import printable
 from utils.run.failures import guarded
 from utils.run.metrics import METRICS
 from utils.run.records import Record, find_runs, mean_of

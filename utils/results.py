@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.config.command_line import parse_options
-from utils.config.flags import UsageError, flag
-from utils.run.console import printable
+from utils.config.flags import UsageError, flag, printable
 from utils.run.failures import guarded
 from utils.run.records import Record, find_runs
 from utils.tables.comparison import compare, finished

@@ -110,6 +110,8 @@ class Visit:
             drawn = registry.draw(subject, self.run.figures, request.figure_names, bool(request.pdf))
         for file in drawn.files:
             self.console.say(str(file))
+        for line in drawn.warnings:
+            self.console.say(line)
         for line in drawn.refused:
             print(line, file=sys.stderr if request.figure_names else sys.stdout)
         return not (drawn.refused and request.figure_names)
@@ -172,10 +174,9 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
     first = visits[0]
     data = load_data(first.config)
-    originals = data.test.images.float().div(data.levels)
     with first.run:
         subjects = [visit.experiment(data).subject(visit.best_epoch) for visit in visits]
-        files = registry.draw_side_by_side(subjects, originals, first.run.figures, bool(request.pdf))
+        files = registry.draw_side_by_side(subjects, first.run.figures, bool(request.pdf))
     for file in files:
         first.console.say(str(file))
     return True

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.types import _size
 
+from ..constraints import Sphere, unit_vector
 from ..ops.bessel import log_sphere_area, working_dtype
-from ..ops.constraints import Sphere, unit_vector
 
 Batched = TypeVar("Batched", bound="BatchOfTensors")
 
@@ -161,16 +161,10 @@ class LocatedOnSphere(OnSphere):
     def __init__(
         self, loc: Tensor, concentration: Tensor | float, radius: float = 1.0, validate_args: bool | None = None
     ) -> None:
-        name, _ = self.scalar
-        loc, scalar = self._promoted(loc, concentration)
-        batch_shape = loc.shape[:-1]
-        if scalar.shape != batch_shape:
-            batch_shape = self._batch_of(loc, scalar)
-            loc = loc.expand(batch_shape + loc.shape[-1:])
-            scalar = scalar.expand(batch_shape)
+        loc, scalar = self._joined(loc, concentration, self.scalar[0])
         self.loc = loc
-        setattr(self, name, scalar)
-        super().__init__(loc.shape[-1], radius, batch_shape, validate_args)
+        setattr(self, self.scalar[0], scalar)
+        super().__init__(loc.shape[-1], radius, scalar.shape, validate_args)
         if self._validate_args:
             if not all_true(unit_vector.check(loc)):
                 raise ValueError(
@@ -180,7 +174,8 @@ class LocatedOnSphere(OnSphere):
             check_range(type(self).__name__, *self.scalar, scalar)
 
     @classmethod
-    def _promoted(cls, loc: Tensor, scalar: Tensor | float) -> tuple[Tensor, Tensor]:
+    def _joined(cls, loc: Tensor, scalar: Tensor | float, name: str) -> tuple[Tensor, Tensor]:
+        """Both with one dtype and one batch shape."""
         if loc.dim() == 0:
             raise ValueError(
                 f"{cls.__name__}: loc is a single number; it has to be unit vectors (..., m) with m >= 2"
@@ -189,26 +184,24 @@ class LocatedOnSphere(OnSphere):
             floating = isinstance(scalar, Tensor) and scalar.is_floating_point()
             loc = loc.to(scalar.dtype if isinstance(scalar, Tensor) and floating else torch.get_default_dtype())
         if not isinstance(scalar, Tensor):
-            return loc, torch.as_tensor(scalar, dtype=loc.dtype, device=loc.device)
-        if scalar.dtype == loc.dtype:
-            return loc, scalar
-        dtype = torch.promote_types(loc.dtype, scalar.dtype)
-        return loc.to(dtype), scalar.to(dtype)
-
-    def _batch_of(self, loc: Tensor, scalar: Tensor) -> torch.Size:
+            scalar = torch.as_tensor(scalar, dtype=loc.dtype, device=loc.device)
+        elif scalar.dtype != loc.dtype:
+            dtype = torch.promote_types(loc.dtype, scalar.dtype)
+            loc, scalar = loc.to(dtype), scalar.to(dtype)
         batch_shape, shape = loc.shape[:-1], tuple(scalar.shape)
-        given = f"{type(self).__name__}: loc has shape {tuple(loc.shape)} and {self.scalar[0]} {shape}"
+        if shape == batch_shape:
+            return loc, scalar
+        given = f"{cls.__name__}: loc has shape {tuple(loc.shape)} and {name} {shape}"
         if batch_shape and shape[-1 - len(batch_shape) :] == (*batch_shape, 1):
             raise ValueError(
                 f"{given}, whose last size would set the batch against itself; it has to be {shape[:-1]}, "
                 "as squeeze(-1) gives"
             )
         try:
-            return torch.broadcast_shapes(batch_shape, shape)
+            batch_shape = torch.broadcast_shapes(batch_shape, shape)
         except RuntimeError:
-            raise ValueError(
-                f"{given}; loc without its last size has to broadcast with {self.scalar[0]}"
-            ) from None
+            raise ValueError(f"{given}; loc without its last size has to broadcast with {name}") from None
+        return loc.expand(batch_shape + loc.shape[-1:]), scalar.expand(batch_shape)
 
     def _kl_uniform(self, dtype: torch.dtype) -> Tensor:
         """KL divergence to the uniform distribution in nats, (...)."""

@@ -124,6 +124,13 @@ class OneHotCodes(BatchOfTensors):
         with torch.no_grad():
             return self._one_hot(self._gumbel(sample_shape).argmax(-1))
 
+    def _validate_sample(self, value: Tensor) -> None:
+        name, size = type(self).__name__, self.event_shape[0]
+        if value.shape[-1:] != self.event_shape:
+            raise ValueError(f"{name}: the value has shape {tuple(value.shape)}; its last size has to be {size}")
+        if not all_true(self.support.check(value)):
+            raise ValueError(f"{name}: a value is no sequence of {self.variables} one-hot codes, each with a single 1")
+
     def log_prob(self, value: Tensor) -> Tensor:
         """Log probability in nats of one-hot codes (..., V*C)."""
         if self._validate_args:

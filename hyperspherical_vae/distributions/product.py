@@ -109,11 +109,12 @@ class ProductDistribution(Distribution):
             raise ValueError(
                 f"ProductDistribution: the batch shapes {shapes} of the factors do not broadcast"
             ) from None
+        expanded = [x if x.batch_shape == batch_shape else x.expand(batch_shape) for x in factors]
         places: dict[Any, list[int]] = {}
         for position, factor in enumerate(factors):
             places.setdefault(_kind(factor), []).append(position)
         self._set_groups(
-            [(stack([factors[i].expand(batch_shape) for i in where]), tuple(where)) for where in places.values()],
+            [(stack([expanded[i] for i in where]), tuple(where)) for where in places.values()],
             validate_args,
         )
 
@@ -235,6 +236,8 @@ class ProductDistribution(Distribution):
         for group, positions in self.groups:
             if isinstance(group, Independent):
                 continue  # of univariate distributions
+            if not hasattr(group, "covariance_matrix"):
+                raise NotImplementedError(f"ProductDistribution: a {type(group).__name__} has no covariance_matrix")
             for block, position in zip(group.covariance_matrix.unbind(-3), positions, strict=True):
                 here = slice(starts[position], starts[position] + self.factor_dims[position])
                 covariance[..., here, here] = block
@@ -267,8 +270,11 @@ def _validated(group: Distribution, validate_args: bool) -> Distribution:
     try:
         Distribution.__init__(new, group.batch_shape, group.event_shape, validate_args)
     except ValueError as error:
-        what = str(error).partition(" of distribution ")[0]
-        raise ValueError(f"ProductDistribution: {what} of a {type(group).__name__} is not allowed") from None
+        name = str(error).split()[2]  # Expected parameter <name> ...
+        raise ValueError(
+            f"ProductDistribution: {name} of a {type(group).__name__} is not within its constraint, "
+            f"{group.arg_constraints[name]}"
+        ) from None
     return new
 
 
@@ -309,7 +315,7 @@ def _map_arguments(
         accepted -= {"covariance_matrix", "precision_matrix"}
     if not names or set(names) != accepted or {"probs", "logits"} <= accepted:
         raise ValueError(f"ProductDistribution: distributions of the kind {type(first).__name__} cannot be batched")
-    arguments = {name: changed(name, first.arg_constraints[name].event_dim) for name in names}
+    arguments: dict[str, Any] = {name: changed(name, first.arg_constraints[name].event_dim) for name in names}
     return type(first)(**arguments, validate_args=validate)
 
 

@@ -10,8 +10,8 @@ from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 from torch.types import _size
 
+from ..constraints import unit_vector
 from ..ops.bessel import log_sphere_area, working_dtype
-from ..ops.constraints import unit_vector
 from ..ops.log_distance import mean_log_distance
 from .base import LocatedOnSphere, check_range
 
@@ -53,7 +53,9 @@ class SphericalCauchy(LocatedOnSphere):
 
     rho: Tensor
 
-    def __init__(self, loc: Tensor, rho: Tensor | float, radius: float = 1.0, validate_args: bool | None = None) -> None:
+    def __init__(
+        self, loc: Tensor, rho: Tensor | float, radius: float = 1.0, validate_args: bool | None = None
+    ) -> None:
         super().__init__(loc, rho, radius, validate_args)
         self.gap = 1 - self.rho
 
@@ -79,14 +81,14 @@ class SphericalCauchy(LocatedOnSphere):
             >>> q.rho, q.concentration
             (tensor(0.2679), tensor(2.0000))
         """
-        loc, k = cls._promoted(loc, concentration)
+        loc, k = cls._joined(loc, concentration, "concentration")
         if Distribution._validate_args if validate_args is None else validate_args:
             check_range(cls.__name__, "concentration", torch.inf, k)
         c = loc.shape[-1] - 1
         gap = 2 * c / (c + (c * c + 2 * c * k.to(working_dtype(k))).sqrt())
         rho = (k * gap.square() / (2 * c)).to(k.dtype).clamp_max(1 - torch.finfo(k.dtype).eps / 2)
         q = cls(loc, rho, radius, validate_args)
-        q.gap = gap.to(k.dtype).expand(q.batch_shape)
+        q.gap = gap.to(k.dtype)
         return q
 
     @property

@@ -96,6 +96,14 @@ class Latent(nn.Module):
         """
         raise TypeError(f"{type(self).__name__}: is continuous and has no codes")
 
+    def vectors(self, codes: Tensor) -> Tensor:
+        """z (..., D) for codes (..., positions) of a discrete latent.
+
+        Raises:
+            TypeError: the latent is continuous.
+        """
+        raise TypeError(f"{type(self).__name__}: is continuous and has no codes")
+
     def add_code_prior(self, kind: str, classes: int) -> CodePrior:
         """A new prior over codes, to be fitted, from which `prior()` draws from now on.
 

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
 from ..distributions.one_hot_codes import OneHotCodes, RelaxedCodes
 from .base import Latent
@@ -82,6 +83,9 @@ class GumbelLatent(Latent):
     def codes(self, q: Distribution) -> Tensor:
         assert isinstance(q, OneHotCodes)
         return q.codes
+
+    def vectors(self, codes: Tensor) -> Tensor:
+        return F.one_hot(codes, self.code_count).flatten(-2).to(self.temperature.dtype)
 
     def code_summary(self, codes: Tensor) -> dict[str, float]:
         """Share of categories in use, mean perplexity of a variable's categories, bits of freely chosen codes."""

@@ -91,7 +91,6 @@ class CodebookLatent(Latent):
         return (codebook.square().sum(-1) - 2 * vectors @ codebook.T).argmin(-1)
 
     def vectors(self, codes: Tensor) -> Tensor:
-        """z (..., D*P) for codes (..., P)."""
         return lay_out(self.codebook[codes])
 
     def posterior(self, features: Tensor) -> QuantizedVectors:

@@ -1,6 +1,6 @@
 """Modified Bessel functions of the first kind at any real order in pure torch, and the constraint to unit vectors."""
 
+from ..constraints import unit_vector
 from .bessel import bessel_ratio, log_iv, log_ive
-from .constraints import unit_vector
 
 __all__ = ["bessel_ratio", "log_iv", "log_ive", "unit_vector"]

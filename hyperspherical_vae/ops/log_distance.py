@@ -22,6 +22,8 @@ from .derivatives import RULES, Rule, apply_rule, refusing
 from .tables import table
 
 _NODES = 64
+# Values whose polynomials are computed together on a CPU, so that they stay in its cache.
+_CHUNK = 1024
 
 
 def _rule_over_s(dim: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,14 +72,23 @@ def _series(dim: float, gap: Tensor, first: int, last: int) -> tuple[Tensor, ...
     """Some of the four series at each 1 - rho."""
     coefficients = _coefficients(gap.dtype, gap.device, dim)[first:last]
     u = 2 * gap.reshape(-1).sqrt().sqrt() - 1
+    if u.device.type != "cpu" or torch.compiler.is_compiling() or u.numel() <= _CHUNK:
+        series = _sum(coefficients, u)
+    else:
+        series = torch.cat([_sum(coefficients, part) for part in u.split(_CHUNK)], -1)
+    return tuple(series.reshape(len(coefficients), *gap.shape).unbind())
+
+
+def _sum(coefficients: Tensor, u: Tensor) -> Tensor:
+    """Chebyshev series of coefficients (R, N) at u (n,): (R, n)."""
     basis = torch.stack((torch.ones_like(u), u))  # the Chebyshev polynomials T_0 ... T_n, doubled until they are enough
     while len(basis) < coefficients.shape[1]:
         basis = torch.cat((basis, 2 * basis[-1] * basis[1:] - basis[:-1].flip(0)))
     basis = basis[: coefficients.shape[1]]
-    if gap.dtype == torch.float64:
-        return tuple((coefficients @ basis).reshape(-1, *gap.shape).unbind())
+    if u.dtype == torch.float64:
+        return coefficients @ basis
     # Where there is no float64, autocast would round the factors of a product.
-    return tuple((row.unsqueeze(-1) * basis).sum(0).reshape(gap.shape) for row in coefficients.unbind())
+    return torch.stack([(row.unsqueeze(-1) * basis).sum(0) for row in coefficients.unbind()])
 
 
 def _value(dim: float, x: Tensor, gap: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -104,7 +115,7 @@ def _next(name: str) -> Callable[..., tuple[Tensor, Tensor]]:
 
 def _refused(dim: float, x: Tensor, gap: Tensor) -> tuple[Tensor, Tensor]:
     _, slope, zero = _bend(dim, x.detach(), gap.detach())
-    return refusing("this function of a spherical Cauchy distribution cannot be differentiated as often", slope, x), zero
+    return refusing("moments of a spherical Cauchy distribution cannot be differentiated as often", slope, x), zero
 
 
 # 1 - rho is only how rho is known to all digits; derivatives are those in x.

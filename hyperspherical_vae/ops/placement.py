@@ -94,7 +94,7 @@ def place_backward(loc: Tensor, y: Tensor, z: Tensor, grad: Tensor) -> tuple[Ten
     c = first.abs().add_(1).reciprocal_()
     signed = torch.copysign(c, first)
     u_z = (c * w).addcmul_(signed, z.select(-1, 0))
-    u_grad = c.mul_(along_loc).addcmul_(signed, grad.select(-1, 0))
+    u_grad = (c * along_loc).addcmul_(signed, grad.select(-1, 0))
     grad_loc = (grad * u_z.unsqueeze(-1)).addcmul_(z, u_grad.unsqueeze(-1), value=-1)
     # <G, t> / sqrt(1 - w^2) is (<G, z> - w <G, mu>) / (1 - w^2), which y = 0 must not make infinite.
     sine2 = (y_loc * (1 + w)).clamp_min_(torch.finfo(loc.dtype).eps ** 4)

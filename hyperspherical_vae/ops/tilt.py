@@ -67,25 +67,34 @@ def power_spherical_tilt(dim: int, kappa: Tensor, turn: Tensor) -> Tensor:
     """
     with torch.no_grad():
         mode, low, high = (x.unsqueeze(-1) for x in _window(dim, kappa))
+        largest = _log_density(dim, kappa.unsqueeze(-1), mode)
     turn, kappa = turn.unsqueeze(-1), kappa.unsqueeze(-1)
-    # w = -c where 1 + w = turn; the cut moves with the turn, so that derivatives may pass through it.
-    kink = 2 * torch.acos((turn.clamp(1e-300, 2) / 2).sqrt())
-    cut = kink.clamp(low, high)
+    # w = -c where pi - theta is the opening; the cut moves with it, so that derivatives may pass through it. Distances
+    # from the cut and from the far pole are kept as such, without which r and 1 + w would lose their digits.
+    opening = 2 * torch.asin((turn.clamp(1e-300, 2) / 2).sqrt())
+    cut = (math.pi - opening).clamp(low, high)
+    middle = (cut + high) / 2
     nodes, weights = _rule(kappa.dtype, kappa.device)
-    middle = (cut + high) / 2  # of small kappa the logarithm has a second end, at pi
-    apart = torch.cat(((low - cut) * nodes, (middle - cut) * nodes, (high - cut) - (high - middle) * nodes), -1)
+    beyond = cut - (math.pi - opening)
+    near = torch.cat(((low - cut) * nodes, (middle - cut) * nodes), -1) + beyond
+    last = (math.pi - high) + (high - middle) * nodes
+    apart = torch.cat((near, opening - last), -1)
+    far = torch.cat((opening - near, last), -1)
     width = torch.cat(((cut - low) * weights, (middle - cut) * weights, (high - middle) * weights), -1)
-    theta = cut + apart
-    density = width * (_log_density(dim, kappa, theta) - _log_density(dim, kappa, mode)).exp()
-    above, below = 2 * torch.cos(theta / 2).square(), 2 * torch.sin(theta / 2).square()  # 1 + w and 1 - w
-    a = above - (1 - below) * turn
-    square = above * below * turn * (2 - turn)
-    apart = apart + (cut - kink)
-    r = 2 * (torch.sin(kink + apart / 2) * torch.sin(apart / 2)).abs()  # cos(theta) - cos(kink)
+    tiny = torch.finfo(kappa.dtype).tiny
+    above = 2 * torch.sin(far / 2).square().clamp_min(tiny)  # 1 + w
+    below = 2 * torch.cos(far / 2).square().clamp_min(tiny)  # 1 - w
+    log_density = kappa * torch.log(above / 2) - largest
+    if dim > 2:
+        log_density = log_density + (dim - 2) / 2 * torch.log(above * below)
+    density = width * log_density.exp()
+    a = (above * (2 - turn) + below * turn) / 2
+    r = 2 * (torch.sin(opening - apart / 2) * torch.sin(apart / 2)).abs().clamp_min(tiny)
     log = torch.log((a + r) / (2 * above))
     if dim == 2:  # s is 1 or -1
         log = torch.log(r / above)
     elif dim > 3:
+        square = above * below * turn * (2 - turn)
         x = square / (a + r).square()
         gap = ((r + r.square() / (a + square.detach().sqrt())) / (a + r)).detach()
         log = log + mean_log_distance(dim - 1, x, gap)

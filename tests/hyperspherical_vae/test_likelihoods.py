@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from hyperspherical_vae.kinds import LIKELIHOODS
-from hyperspherical_vae.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood
+from hyperspherical_vae.likelihoods import Bernoulli, DiscretizedLogistic, Gaussian, Likelihood, Normal, Poisson
 
 PIXELS = 6
 
@@ -152,7 +152,7 @@ class Operations(TorchDispatchMode):
         super().__init__()
         self.names: set[str] = set()
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         self.names.add(func.overloadpacket.__name__)
         return func(*args, **(kwargs or {}))
 
@@ -163,7 +163,7 @@ def test_nothing_is_called_that_is_no_vector_code_on_a_cpu(name: str) -> None:
     with Operations() as called:
         params = params_for(likelihood, 4).float().requires_grad_()
         likelihood.log_prob(params, images_for(likelihood, 4).float()).sum().backward()
-    assert "sigmoid" in called.names
+    assert ("sigmoid" in called.names) == (name not in ("normal", "poisson"))
     assert not called.names & {"log1p", "expm1", "softplus", "log_sigmoid_forward", "logaddexp", "tanh"}
 
 
@@ -191,7 +191,7 @@ def test_many_samples_for_each_image(name: str) -> None:
     assert likelihood.mean(params).shape == (3, 4, PIXELS)
 
 
-@pytest.mark.parametrize("name", LIKELIHOODS)
+@pytest.mark.parametrize("name", sorted({*LIKELIHOODS} - {"normal", "poisson"}))
 def test_images_to_look_at_are_in_range_and_brighten_with_the_parameter(name: str) -> None:
     likelihood = resolve_name(LIKELIHOODS[name])()
     params = torch.zeros(2, likelihood.params_per_pixel * PIXELS)
@@ -209,3 +209,42 @@ def test_better_parameters_are_more_likely() -> None:
         scales = [torch.full((4,), math.log(0.1))] * (likelihood.params_per_pixel - 1)
         right, wrong = (torch.cat([sign * (2 * x - 1), *scales]) for sign in (1, -1))
         assert likelihood.log_prob(right, x) > likelihood.log_prob(wrong, x), name
+
+
+def test_normal_is_that_of_torch_in_the_units_of_the_data() -> None:
+    mean, std = torch.tensor([3.0, -1.0, 7.0]).double(), torch.tensor([0.1, 2.0, 30.0]).double()
+    likelihood = Normal(log_volume=std.log().sum().item()).double()
+    generator = torch.Generator().manual_seed(0)
+    params = torch.randn(5, 1, 3, dtype=torch.float64, generator=generator)
+    x = mean + std * torch.randn(4, 3, dtype=torch.float64, generator=generator)
+    expected = torch.distributions.Normal(mean + std * params, std * likelihood.scale).log_prob(x).sum(-1)
+    torch.testing.assert_close(likelihood.log_prob(params, (x - mean) / std), expected)
+    torch.testing.assert_close(likelihood.mean(params), params)
+
+
+@pytest.mark.parametrize("levels", [1, 9, 255, 1_000_003])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_poisson_is_that_of_torch(levels: int, dtype: torch.dtype) -> None:
+    likelihood = Poisson(levels)
+    counts = torch.tensor([0, 1, levels // 2, levels]).double()
+    params = torch.tensor([[-9.0, -1.0, -0.5, 0.0], [0.3, -4.0, 2.0, 0.01]], dtype=dtype)
+    share = torch.where(params > 0, 1 + params, params.exp()).double()
+    expected = torch.distributions.Poisson(levels * share).log_prob(counts).sum(-1)
+    found = likelihood.log_prob(params, (counts / levels).to(dtype))
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-3 if levels > 255 else 1e-5)
+    torch.testing.assert_close(likelihood.mean(params).double(), share)
+
+
+def test_the_probabilities_of_poisson_add_up_to_one() -> None:
+    likelihood = Poisson(20)
+    counts = torch.arange(400, dtype=torch.float64)[:, None]
+    probabilities = likelihood.log_prob(torch.tensor([[0.7]], dtype=torch.float64), counts / 20).exp()
+    assert probabilities.sum().item() == pytest.approx(1)
+    assert (probabilities * counts[:, 0]).sum().item() == pytest.approx(20 * 1.7)
+
+
+@pytest.mark.parametrize("likelihood", [Normal(), Poisson(20)])
+def test_derivatives_of_the_likelihoods_of_numbers(likelihood: Likelihood) -> None:
+    likelihood = likelihood.double()
+    x, params = images_for(Poisson(20), 4), params_for(Poisson(20), 4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda p: likelihood.log_prob(p, x), (params,))

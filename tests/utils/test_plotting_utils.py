@@ -1,22 +1,30 @@
 """Figures from made-up arrays: what is on them, and what the odd inputs do."""
 
+import zlib
+from dataclasses import replace
+from io import BytesIO
+
 import numpy as np
 import pytest
 from matplotlib import rc_context
 from matplotlib.transforms import Affine2D
+from PIL import Image
 
+from tests.utils.colour_vision import least_difference
 from utils.plotting_utils import (
     COLOURS,
-    HOUSE_STYLE,
     LEGEND_CLASSES,
     MARKERS,
+    Style,
     class_legend,
     class_style,
     image_grid,
     image_rows,
+    legend,
     name_of,
     new_figure,
     png,
+    render,
     scatter_classes,
 )
 
@@ -129,11 +137,12 @@ def test_scatter_and_its_legend(classes):
     ],
 )
 def test_titles_break_after_what_is_shown_and_not_within_the_epoch(title, lines):
-    assert new_figure(4, 3, title).get_suptitle().split("\n") == lines
+    with rc_context(Style().settings):
+        assert new_figure(4, 3, title).get_suptitle().split("\n") == lines
 
 
 def test_long_titles_are_wrapped():
-    with rc_context(HOUSE_STYLE):
+    with rc_context(Style().settings):
         figure = rendered(new_figure(4, 3, "word " * 40))
     width = figure._suptitle.get_window_extent().width
     assert width <= figure.bbox.width
@@ -141,10 +150,75 @@ def test_long_titles_are_wrapped():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_png_holds_the_pixels(channels):
-    from io import BytesIO
-
-    from PIL import Image
-
     image = images(1, channels)[0]
     found = np.asarray(Image.open(BytesIO(png(image))))[..., :3] / 255
     np.testing.assert_allclose(found, np.broadcast_to(np.moveaxis(image, 0, -1), (8, 6, 3)), atol=1 / 255)
+
+
+def drawn(style, kinds=("png", "pdf", "svg"), title="Something: a model, epoch 3", note="Small print."):
+    def draw():
+        figure = new_figure(7.4, 4.4, title, note)
+        figure.subplots().plot([0, 1], [0, 1])
+        return figure
+
+    return render(draw, replace(style, formats=kinds))
+
+
+def test_fonts_of_files_are_not_type_3_and_text_of_svg_is_text():
+    files = drawn(Style())
+    pdf = b"".join(zlib.decompress(part) for part in streams(files["pdf"])) + files["pdf"]
+    assert b"/TrueType" in pdf or b"/Type0" in pdf
+    assert b"/Type3" not in pdf
+    assert "Small print." in files["svg"].decode()
+
+
+def streams(pdf):
+    """The compressed streams of a PDF file."""
+    for part in pdf.split(b"stream\n")[1:]:
+        try:
+            zlib.decompress(part.split(b"endstream")[0].strip(b"\r\n"))
+        except zlib.error:
+            continue
+        yield part.split(b"endstream")[0].strip(b"\r\n")
+
+
+@pytest.mark.parametrize("width", [3.3, 6.9, 12.0])
+def test_width_is_that_of_the_files(width):
+    files = drawn(Style(width=width))
+    assert Image.open(BytesIO(files["png"])).width == round(300 * width)
+    assert f'width="{72 * width:g}pt"' in files["svg"].decode()
+
+
+def test_without_titles_the_words_are_in_the_metadata():
+    files = drawn(Style(titles=False), title="Samples: vmf on $S^{2}$", note="A note.")
+    assert Image.open(BytesIO(files["png"])).text["Title"] == "Samples: vmf on S2. A note."
+    assert "A note." not in files["svg"].decode().split("</metadata>")[1]
+    assert drawn(Style())["png"] != drawn(Style(titles=False))["png"]
+
+
+def test_files_are_the_same_twice():
+    assert drawn(Style(width=5.0)) == drawn(Style(width=5.0))
+
+
+@pytest.mark.parametrize("title", ["", "a title"])
+@pytest.mark.parametrize("count", [1, 3, 8])
+@pytest.mark.parametrize("width", [3.3, 7.4])
+def test_legend_covers_neither_data_nor_title(width, count, title):
+    with rc_context(Style(width=width).settings):
+        figure = new_figure(width, 4, "t")
+        axes = figure.subplots()
+        for number in range(count):
+            axes.plot([0, 1], label=f"a label of some length, {number}")
+        axes.set_title(title)
+        legend(axes)
+        rendered(figure)
+        box = axes.get_legend().get_window_extent()
+        assert box.y0 >= axes.get_window_extent().y1 - 1
+        if title:
+            assert axes.title.get_window_extent().y0 >= box.y1 - 1
+
+
+@pytest.mark.parametrize("missing", ["none", "protan", "deutan", "tritan"])
+def test_colours_differ_for_every_eye(missing):
+    # 2.3 in CIELAB is just noticeable; the palette of Okabe and Ito itself has 16.
+    assert least_difference(COLOURS, missing) > 16

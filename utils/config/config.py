@@ -99,7 +99,9 @@ class Config:
 
     dataset: str = flag("-d --dataset", str, DATA, "mnist", "data set to train on", options=lambda: DATASETS)
     data_dir: str = flag(
-        "--data_dir", str, DATA, "data", "folder with the data sets, or with your images for -d folder", identity=False
+        "--data_dir", str, DATA, "data",
+        "folder with the data sets, or with your images for -d folder; for -d array your .npz or .npy file",
+        identity=False,
     )
     binarize: bool = flag(
         "-bnz --binarize", bool, DATA, False, "binarize the training images once instead of again in every batch"
@@ -306,7 +308,7 @@ class Config:
         Leaving out defaults keeps the name of an old run when a later version adds a flag.
         """
         chosen = {f.name: getattr(self, f.name) for f in identity_fields() if getattr(self, f.name) != f.default}
-        if self.dataset == "folder":  # elsewhere the name says which images they are
+        if DATASETS[self.dataset].shape is None:  # elsewhere the name says which data they are
             chosen["data_dir"] = os.path.abspath(self.data_dir)
         return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
 

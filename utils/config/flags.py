@@ -156,5 +156,10 @@ def bare(text: str) -> str:
     return text if text.isprintable() and 0 < len(text) <= 80 else shown(text)
 
 
+def printable(text: object) -> str:
+    """A text or path on one line, with escapes for what would change the terminal or cannot be encoded."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
+
+
 def _plain(number: float | None) -> str:
     return f"{number:,.0f}" if number is not None and number == round(number) else f"{number:g}"

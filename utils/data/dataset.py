@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from utils.data.files import DataError, DataFile, missing_text, read_bytes, stored_places
-from utils.data.formats import GZIP, MAX_CONTENT, gunzip
+from utils.data.files import DataError, DataFile, missing_text, stored_places
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,12 +17,23 @@ Arrays: TypeAlias = "tuple[np.ndarray, np.ndarray | None]"
 
 @dataclass
 class Loaded:
-    """What a data set's own module reads: images (N, C, H, W) and labels (N,), or None, of each split."""
+    """What a data set's own module reads, and what the files decide where the data set's facts leave it open.
+
+    Attributes:
+        train, val, test: Images (N, C, H, W), and labels (N,) or None.
+        class_names: Names of the classes.
+        likelihood, levels: As in `DataSet`.
+        moments: Mean and standard deviation (C, H, W) by which real values were standardized.
+    """
 
     train: Arrays
     val: Arrays
     test: Arrays
-    class_names: tuple[str, ...] = field(default=(), kw_only=True)
+    _: KW_ONLY
+    class_names: tuple[str, ...] = ()
+    likelihood: str = ""
+    levels: int = 0
+    moments: tuple[np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -34,8 +44,9 @@ class DataSet:
         name: The word given to `-d`.
         title: What it is, in a few words.
         shape: (C, H, W), or None where the files decide.
-        likelihood: A key of `hyperspherical_vae.kinds.LIKELIHOODS`: the one used unless another is asked for.
-        levels: The highest pixel value.
+        likelihood: A key of `hyperspherical_vae.kinds.LIKELIHOODS`: the one used unless another is asked for; empty
+            where the files decide.
+        levels: The highest pixel value; 0 where the files decide.
         source: Where it comes from.
         licence: Licence or terms, as far as they are stated.
         split_rule: How the splits come about.
@@ -67,7 +78,7 @@ class Source:
 
     Attributes:
         settings: A `Config`, or any object with those of its fields that are about data: `dataset`, `data_dir`,
-            `allow_unverified`, `image_size` and `grey`.
+            `allow_unverified`, `image_size`, `grey` and `loss_function`.
         files: The files that it consists of.
         notes: What the user should know after loading; whoever reads adds to them.
     """
@@ -108,28 +119,11 @@ class Source:
                 problem = error
         for place in stored_places(file, self.folder):
             try:
-                return self._read_from(place, file, trust)
+                values, difference = file.read(place, trust)
             except DataError as error:
                 problem = problem or error
+                continue
+            if difference:
+                self.notes.append(f"unverified: {place} is used although it is not the known file ({difference})")
+            return values
         raise problem or DataError(missing_text([file], self.folder, "not found"))
-
-    def _read_from(self, place: Path, file: DataFile, trust: bool) -> Any:
-        stored, name, known = read_bytes(place), str(place), False
-        try:
-            content = gunzip(stored, MAX_CONTENT, name) if stored[:2] == GZIP else stored
-            known = file.is_known(stored) or file.is_known(content)
-            if known or trust or file.content:
-                values = file.parse(content, name)
-                known = known or file.is_known(getattr(values, "tobytes", bytes)())
-        except DataError:
-            if trust:
-                raise
-        difference = "" if known else file.difference(stored)
-        if difference and not trust:
-            raise DataError(
-                f"{place} is not the known file: {difference}. "
-                "Remove it to have it fetched again, or pass --allow_unverified to use it as it is"
-            )
-        if difference:
-            self.notes.append(f"unverified: {place} is used although it is not the known file ({difference})")
-        return values

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
+import gzip
 import hashlib
+import io
 import os
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 MAX_FILE = 1 << 30  # bytes; no file of a data set is nearly as large
+GZIP = b"\x1f\x8b"  # how a gzip file begins (RFC 1952)
+MAX_CONTENT = 512 << 20  # bytes that a file of a data set may hold when decompressed; the largest holds 216 MB
 
 
 class DataError(ValueError):
@@ -69,6 +75,37 @@ class DataFile:
         found = checksum(data, self.checksum.split(":")[0])
         return f"expected {self.describe()}; found {len(data):,} bytes, {found}"
 
+    def read(self, place: Path, trust: bool) -> tuple[Any, str]:
+        """Read the file from one place, and verify the very bytes that are read.
+
+        Args:
+            place: Where it lies.
+            trust: Whether other values than the known ones are wanted.
+
+        Returns:
+            What `parse` makes of it, and how it differs from the known file, which is empty where it does not.
+
+        Raises:
+            DataError: It cannot be read, or it differs and is not trusted.
+        """
+        stored, name, known = read_bytes(place), str(place), False
+        try:
+            content = gunzip(stored, MAX_CONTENT, name) if stored[:2] == GZIP else stored
+            known = self.is_known(stored) or self.is_known(content)
+            if known or trust or self.content:
+                values = self.parse(content, name)
+                known = known or self.is_known(getattr(values, "tobytes", bytes)())
+        except DataError:
+            if trust:
+                raise
+        difference = "" if known else self.difference(stored)
+        if difference and not trust:
+            raise DataError(
+                f"{place} is not the known file: {difference}. "
+                "Remove it to have it fetched again, or pass --allow_unverified to use it as it is"
+            )
+        return values, difference
+
 
 def checksum(data: bytes, kind: str) -> str:
     """Return ``kind:hex digest`` of `data`.
@@ -87,17 +124,35 @@ def checksum(data: bytes, kind: str) -> str:
 def stored_places(file: DataFile, data_dir: Path) -> list[Path]:
     """Return where `file` lies in the data folder, the place where a download would put it first.
 
-    It may lie in its own folder or in those above, up to the data folder itself, under each of its names, gzipped or
-    not.
+    In its own folder its name says what it is. In the folders above, where people put files that they unpacked or
+    fetched by hand, files of several data sets have the same names: there it is what its content says.
     """
+    return [place for place in _places(file, data_dir) if _is_own(file, place, data_dir) or _is_sound(file, place)]
+
+
+def _places(file: DataFile, data_dir: Path) -> list[Path]:
+    """Return the files of any content that `file` may be: of each of its names, gzipped or not, in each folder."""
     own = Path(file.path)
     names = [variant for name in (own.name, *file.names) for variant in (name, _packed_otherwise(name))]
-    places = [data_dir / folder / name for folder in own.parents for name in names]
+    folders = [variant for folder in own.parents for variant in (folder, Path(str(folder).lower()))]
+    places = [data_dir / folder / name for folder in dict.fromkeys(folders) for name in names]
     return [place for place in places if os.path.exists(place)]
 
 
 def _packed_otherwise(name: str) -> str:
     return name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"
+
+
+def _is_own(file: DataFile, place: Path, data_dir: Path) -> bool:
+    return place.parent == data_dir / Path(file.path).parent
+
+
+def _is_sound(file: DataFile, place: Path) -> bool:
+    try:
+        file.read(place, trust=False)
+    except DataError:
+        return False
+    return True
 
 
 def is_stored(file: DataFile, data_dir: Path) -> bool:
@@ -129,27 +184,56 @@ def read_bytes(path: Path, limit: int = MAX_FILE) -> bytes:
     return data
 
 
-def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
-    """Say which files are missing, where they can be had, where to put them and what they must be.
+def gunzip(data: bytes, limit: int, name: str) -> bytes:
+    """Decompress gzip data that may hold at most `limit` bytes, so that a small file cannot fill the memory.
 
-    Where there is no data folder the list would hide that: it was probably misspelled.
+    Raises:
+        DataError: The data is no gzip stream, is cut short or damaged, or holds more than `limit` bytes.
     """
-    if not os.path.isdir(data_dir):
-        absolute = "" if data_dir.is_absolute() else f" ({data_dir.absolute()})"
-        if os.path.exists(data_dir):
-            return f"--data_dir {data_dir}{absolute}: is not a folder; give the one that holds the data sets"
+    try:
+        with gzip.open(io.BytesIO(data)) as stream:
+            content = stream.read(limit + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{name} is not a sound gzip file ({error})") from error
+    if len(content) > limit:
+        raise DataError(f"{name} decompresses to more than the {limit:,} bytes it may hold")
+    return content
+
+
+def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
+    """Say which files are missing, where to get and to put them, what they must be, and what lies nearby."""
+    absolute = "" if data_dir.is_absolute() else f" ({data_dir.absolute()})"
+    if os.path.exists(data_dir) and not os.path.isdir(data_dir):
         return (
-            f"--data_dir {data_dir}{absolute}: there is no such folder, and {reason}; give the one that holds the data "
-            "sets, or make it and repeat the command to see which files belong there"
+            f"--data_dir {data_dir}{absolute}: is not a folder; give the one that holds the data sets, or read a file "
+            "of arrays with -d array"
         )
     lines = [f"{len(files)} file{'s' * (len(files) > 1)} missing ({reason}). To put in place by hand:"]
+    if not os.path.isdir(data_dir):
+        lines.insert(0, f"--data_dir {data_dir}{absolute}: there is no such folder; is it spelled rightly?")
     for file in files:
         lines.append(f"  {(data_dir / file.path).absolute()}")
         lines += [f"      from {url}" for url in file.urls]
         lines.append(f"      {file.describe()}")
         if file.parts:
             lines.append(f"  or, unpacked, {', '.join(str(data_dir / part.path) for part in file.parts)}")
+        lines += [f"      nearby: {text}" for text in _nearby(file, data_dir)]
     return "\n".join(lines)
+
+
+def _nearby(file: DataFile, data_dir: Path) -> Iterator[str]:
+    """What lies where the file is looked for and may be meant for it."""
+    places = _places(file, data_dir)
+    for place in places:
+        yield f"{place}, whose content is not that of the known file"
+    folders = [data_dir / folder for folder in Path(file.path).parents]
+    others = {path.name: path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
+    similar = set(difflib.get_close_matches(Path(file.path).name, others, cutoff=0.7))
+    for name, path in sorted(others.items()):
+        if path.suffix in (".npz", ".npy"):
+            yield f"{path}, which is read by -d array --data_dir {path}"
+        elif name in similar and path not in places:
+            yield f"{path}, a file of another name; if it is the same one, rename it"
 
 
 def writable(folder: Path) -> bool:

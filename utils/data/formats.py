@@ -1,11 +1,9 @@
-"""Readers for the formats that image data sets come in: from bytes that may be hostile to plain values."""
+"""Readers of text matrices and archives: from bytes that may be hostile to plain values."""
 
 from __future__ import annotations
 
-import gzip
 import io
 import tarfile
-import zlib
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -13,25 +11,6 @@ from utils.data.files import DataError
 
 if TYPE_CHECKING:
     import numpy as np
-
-GZIP = b"\x1f\x8b"  # how a gzip file begins (RFC 1952)
-MAX_CONTENT = 512 << 20  # bytes that a file of a data set may hold when decompressed; the largest holds 216 MB
-
-
-def gunzip(data: bytes, limit: int, name: str) -> bytes:
-    """Decompress gzip data that may hold at most `limit` bytes, so that a small file cannot fill the memory.
-
-    Raises:
-        DataError: The data is no gzip stream, is cut short or damaged, or holds more than `limit` bytes.
-    """
-    try:
-        with gzip.open(io.BytesIO(data)) as stream:
-            content = stream.read(limit + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{name} is not a sound gzip file ({error})") from error
-    if len(content) > limit:
-        raise DataError(f"{name} decompresses to more than the {limit:,} bytes it may hold")
-    return content
 
 
 def read_amat(text: bytes, name: str, columns: int) -> np.ndarray:

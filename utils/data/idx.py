@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
-def idx_files(folder: str, mirrors: tuple[str, ...], sums: tuple[tuple[int, str, str], ...]) -> tuple[DataFile, ...]:
+def idx_files(
+    folder: str, mirrors: tuple[str, ...], sums: tuple[tuple[int | None, str, str], ...]
+) -> tuple[DataFile, ...]:
     """The four gzipped files of images and labels to train on and to test on, in torchvision's layout.
 
     Args:
         folder: Their folder in the data folder.
         mirrors: Addresses of folders that hold them.
-        sums: Of each file its size, its md5 and the md5 of its decompressed content (empty where it is not known).
+        sums: Of each file its size or None, its md5, and that of what it decompresses to, empty where it is not known.
     """
     return tuple(
         DataFile(

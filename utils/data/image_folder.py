@@ -1,23 +1,30 @@
-"""The user's own images: a folder of class folders, or train, val and test folders of them."""
+"""The user's own images: a folder of class folders, or folders for the splits with class folders inside."""
 
 from __future__ import annotations
 
+import logging
 import os
-from dataclasses import dataclass
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.data.dataset import Arrays, DataSet, Loaded, Source
+from utils.data.dataset import DataSet, Loaded, Source
 from utils.data.files import DataError, DataUsageError
-from utils.data.splits import order_by_hash, stratified_split
+from utils.data.splits import SPLIT_WORDS, SPLITS, order_by_hash, take_held_out
 
 if TYPE_CHECKING:
     import numpy as np
 
 DEFAULT_SIZE = (64, 64)
-EXTENSIONS = (".png", ".jpg", ".jpeg")
-SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-HELD_OUT = 0.1  # share of the images that a validation or test split takes where no folder gives it
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
+EXTENSIONS = tuple(".png .jpg .jpeg .jfif .bmp .webp .tif .tiff .pbm .pgm .ppm .pnm .gif".split())  # noqa: SIM905
+MAX_PIXELS = 64_000_000  # of one image, before it is decoded
+MAX_FILES = 1_000_000
+WORKERS = 8  # images decoded at the same time, each of up to MAX_PIXELS
+OUTSIDE, OTHER_KIND = "outside the class folders", "of another kind"
 
 
 @dataclass(frozen=True)
@@ -28,17 +35,69 @@ class _Candidate:
     class_name: str | None
 
 
+@dataclass
+class _Search:
+    """The images found in a folder, and the reasons why other files are skipped."""
+
+    root: Path
+    found: list[_Candidate] = field(default_factory=list)
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+    files: int = 0
+
+    def key(self, path: Path) -> str:
+        return _printable(path.relative_to(self.root).as_posix())
+
+    def skip(self, reason: str, path: Path) -> None:
+        self.skipped.setdefault(reason, []).append(self.key(path))
+
+    def collect(self, folder: Path, split: str | None, class_name: str | None, above: tuple[Path, ...] = ()) -> None:
+        """Find the images in a folder and below, through links too.
+
+        Args:
+            folder: the folder.
+            split, class_name: what its images belong to.
+            above: the true paths of the folders that led here, none of which is entered again.
+        """
+        try:
+            if (true := folder.resolve()) in above:
+                return self.skip("a link in a circle", folder)
+            folders, files = _entries(folder)
+        except OSError as error:
+            return self.skip(_reason(error), folder)
+        self.files += len(files)
+        if self.files > MAX_FILES:
+            raise DataError(f"{self.root} holds more than {MAX_FILES:,} files; give the folder of the images alone")
+        for path in files:
+            if path.suffix.lower() in EXTENSIONS:
+                self.found.append(_Candidate(path, self.key(path), split, class_name))
+            else:
+                self.skip(OTHER_KIND, path)
+        for inner in folders:
+            self.collect(inner, split, class_name, (*above, true))
+
+
+def _entries(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The folders and the files in a folder that are not hidden, in order.
+
+    Raises:
+        OSError: The folder cannot be read.
+    """
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__")))
+    folders = [path for path in paths if os.path.isdir(path)]
+    return folders, [path for path in paths if not os.path.isdir(path)]
+
+
 def read_image_folder(source: Source) -> Loaded:
-    """Read PNG and JPEG images, labelled by the folder they lie in.
+    """Read images, labelled by the folder they lie in.
 
     Images are turned as their EXIF data say, laid on white where transparent, scaled to cover the wanted size and
     cropped to its middle, so that shapes keep their proportions. Where the folder has no folders for the splits, or
     lacks some, they are taken out of the rest by a hash of the paths, in equal shares of each class.
 
     Args:
-        source: Its folder holds class folders, or folders train, val (or valid, validation) and test with class folders
-            inside. A folder that holds images and no class folders gives images without labels. What was read, and
-            what was skipped and why, is noted there.
+        source: Its folder holds class folders, or folders for the splits with class folders inside. A folder that
+            holds images and no class folders gives images without labels. What was read, and what was skipped and why,
+            is noted there.
 
     Raises:
         DataError: No folder, too few images, or an arrangement that could be read in two ways.
@@ -47,94 +106,104 @@ def read_image_folder(source: Source) -> Loaded:
     root, size, grey = source.folder, source.settings.image_size or DEFAULT_SIZE, source.settings.grey
     if not all(1 <= length <= 4096 for length in size):
         raise DataUsageError(f"--image_size {size[0]},{size[1]}: height and width must lie between 1 and 4096")
-    skipped: dict[str, list[str]] = {}
-    candidates = _find(root, skipped)
-    images, kept = _read_all(candidates, size, grey, skipped)
+    search = _find(root)
+    images, kept = _read_all(search, size, grey)
+    skipped = _skip_text(search.skipped)
     if len(kept) < 3:
         raise DataError(
-            f"{root} holds {len(kept)} readable PNG or JPEG image{'s' * (len(kept) != 1)}; at least 3 are needed, in a "
-            f"folder for each class{_skip_text(skipped)}"
+            f"{root} holds {len(kept)} readable image{'s' * (len(kept) != 1)}; at least 3 are needed, in a folder for "
+            f"each class{skipped}"
         )
     class_names = tuple(sorted({found.class_name for found in kept if found.class_name is not None}))
-    splits = _split(images, kept, class_names)
-    counts = ", ".join(f"{name} {len(part[0]):,}" for name, part in splits.items())
-    classes = f"{len(class_names)} class{'es' * (len(class_names) != 1)}" if class_names else "no classes"
-    source.notes.append(
-        f"read {len(kept):,} images ({classes}) at {size[0]}x{size[1]} from {root}: {counts}{_skip_text(skipped)}"
+    if vanished := {found.class_name for found in search.found} - {found.class_name for found in kept}:
+        source.notes.append(f"no image can be read of class {', '.join(sorted(map(str, vanished)))}")
+    rows, labels = _split(kept, class_names)
+    size_text = f"{size[0]}x{size[1]}{', grey' * grey}"
+    source.notes.append(f"read {len(kept):,} images at {size_text} from {root}{skipped}")
+    return Loaded(
+        *((images[rows[split]], labels[rows[split]] if class_names else None) for split in SPLITS),
+        class_names=class_names,
     )
-    return Loaded(splits["train"], splits["val"], splits["test"], class_names=class_names)
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
-
-
-def _find(root: Path, skipped: dict[str, list[str]]) -> list[_Candidate]:
+def _find(root: Path) -> _Search:
     """List the image files under `root` with their split and class, in an order that does not depend on the machine."""
-    if not os.path.isdir(root):
+    if not root.is_dir():
         raise DataError(f"{root} is not a folder; give the folder of your images with --data_dir")
+    search = _Search(root)
     try:
-        folders = _subfolders(root)
-        meanings = [SPLIT_FOLDERS.get(path.name.lower()) for path in folders]
-        _check_arrangement(root, folders, meanings)
-        tops: list[tuple[Path, str | None]] = [(root, None)]
-        if "train" in meanings and None not in meanings:
-            tops = list(zip(folders, meanings, strict=True))
-            _skip_files_of(root, root, skipped)
-        found = []
-        for top, split in tops:
-            classes = _subfolders(top)
-            if classes:
-                _skip_files_of(top, root, skipped)
-                for folder in classes:
-                    found += _walk(folder, root, split, _printable(folder.name), skipped)
-            else:
-                found += _walk(top, root, split, None, skipped)
+        for top, split in _split_folders(root):
+            inside = _unwrapped(top)
+            folders, files = _entries(inside)
+            for folder in folders:
+                _refuse_nested(folder)
+                search.collect(folder, split, _printable(folder.name))
+            for path in files if folders else ():
+                if path.suffix.lower() in EXTENSIONS:
+                    search.skip(OUTSIDE, path)
+            if not folders:
+                search.collect(inside, split, None)
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror or error}") from error
-    if len({candidate.class_name is None for candidate in found}) > 1:
+    if len({candidate.class_name is None for candidate in search.found}) > 1:
         raise DataError(f"{root} holds class folders in some of its split folders and none in others")
-    return sorted(found, key=lambda candidate: candidate.key)
+    search.found.sort(key=lambda candidate: candidate.key)
+    return search
 
 
-def _check_arrangement(root: Path, folders: list[Path], meanings: list[str | None]) -> None:
-    """Refuse folders that could be read both as splits and as classes, or splits that are not a set of them."""
-    splits = [path.name for path, meaning in zip(folders, meanings, strict=True) if meaning]
-    classes = [path.name for path, meaning in zip(folders, meanings, strict=True) if not meaning]
-    if splits and not classes and "train" not in meanings:
-        raise DataError(f"{root} holds the split folders {', '.join(splits)} but no train folder")
-    if classes and "train" in meanings and len(splits) > 1:
+def _unwrapped(folder: Path) -> Path:
+    """The folder below one that holds a single folder and no image, where that is no class folder but a wrapper."""
+    while True:
+        folders, files = _entries(folder)
+        images = any(path.suffix.lower() in EXTENSIONS for path in files)
+        if images or len(folders) != 1 or not _inner_names(folders[0]):
+            return folder
+        folder = folders[0]
+
+
+def _split_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
+    """The folders of the splits, or the root alone where there are none.
+
+    Raises:
+        DataError: The folders could be read both as splits and as classes, or are not a set of splits.
+    """
+    inside = _unwrapped(root)
+    folders, _ = _entries(inside)
+    words = {path: SPLIT_WORDS.get(path.name.lower()) for path in folders}
+    held_out = "val" if "test" in words.values() else "test"
+    for path in folders:
+        if path.name.lower() in ("eval", "evaluation"):  # a name for both, but never for images to train on
+            words[path] = held_out
+    splits = [path.name for path, word in words.items() if word]
+    classes = [_printable(path.name) for path, word in words.items() if not word]
+    if splits and not classes and "train" not in words.values():
+        raise DataError(f"{inside} holds the split folders {', '.join(splits)} but no train folder")
+    if classes and "train" in words.values() and len(splits) > 1:
         raise DataError(
-            f"{root} holds split folders ({', '.join(splits)}) beside others ({_printable(', '.join(classes))}); "
+            f"{inside} holds split folders ({', '.join(splits)}) beside others ({', '.join(classes)}); "
             "keep either the splits or the classes in it"
         )
-    if not classes and len(set(meanings)) < len(meanings):
-        raise DataError(f"{root} holds two folders for one split ({', '.join(splits)}); keep one of them")
+    if not classes and len(set(words.values())) < len(words):
+        raise DataError(f"{inside} holds two folders for one split ({', '.join(splits)}); keep one of them")
+    if splits and not classes:
+        yield from words.items()
+    else:
+        yield inside, None
 
 
-def _skip_files_of(folder: Path, root: Path, skipped: dict[str, list[str]]) -> None:
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
-            skipped.setdefault("outside the class folders", []).append(_printable(path.relative_to(root).as_posix()))
+def _inner_names(folder: Path) -> list[str]:
+    """The names of the folders in a folder; none where it cannot be read, which is said later."""
+    try:
+        return [path.name for path in _entries(folder)[0]]
+    except OSError:
+        return []
 
 
-def _walk(
-    folder: Path, root: Path, split: str | None, class_name: str | None, skipped: dict[str, list[str]]
-) -> list[_Candidate]:
-    """Collect the image files in `folder` and below."""
-    found = []
-    for parent, subfolders, files in os.walk(folder, onerror=_raise):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith((".", "__")))
-        for name in sorted(files):
-            path = Path(parent, name)
-            key = _printable(path.relative_to(root).as_posix())
-            if name.startswith("."):
-                continue
-            if path.suffix.lower() not in EXTENSIONS:
-                skipped.setdefault("not PNG or JPEG", []).append(key)
-                continue
-            found.append(_Candidate(path, key, split, class_name))
-    return found
+def _refuse_nested(folder: Path) -> None:
+    """Refuse a class folder that holds split folders: it is a data set of its own."""
+    splits = {name: SPLIT_WORDS[name.lower()] for name in _inner_names(folder) if name.lower() in SPLIT_WORDS}
+    if len(set(splits.values())) > 1:
+        raise DataError(f"{folder} holds split folders ({', '.join(splits)}), so it is no class; give it as --data_dir")
 
 
 def _printable(name: str) -> str:
@@ -142,26 +211,22 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _read_all(
-    candidates: list[_Candidate], size: tuple[int, int], grey: bool, skipped: dict[str, list[str]]
-) -> tuple[np.ndarray, list[_Candidate]]:
+def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[np.ndarray, list[_Candidate]]:
     """Decode all images, side by side: Pillow lets other threads run meanwhile."""
     from concurrent.futures import ThreadPoolExecutor
 
     import numpy as np
 
-    channels = 1 if grey else 3
-    images = np.empty((len(candidates), channels, *size), np.uint8)
+    images = np.empty((len(search.found), 1 if grey else 3, *size), np.uint8)
     kept: list[_Candidate] = []
-    with ThreadPoolExecutor() as pool:
-        decoded = pool.map(lambda candidate: _read_image(candidate.path, size, grey), candidates)
-        for candidate, image in zip(candidates, decoded, strict=True):
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+        # What Pillow warns of and logs is skipped for a reason, or does not show.
+        warnings.simplefilter("ignore")
+        logging.getLogger("PIL").addHandler(logging.NullHandler())
+        decoded = pool.map(lambda candidate: _read_image(candidate.path, size, grey), search.found)
+        for candidate, image in zip(search.found, decoded, strict=True):
             if isinstance(image, str):
-                skipped.setdefault(image, []).append(candidate.key)
+                search.skip(image, candidate.path)
             else:
                 images[len(kept)] = image
                 kept.append(candidate)
@@ -176,7 +241,11 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray | s
     try:
         if not path.stat().st_size:
             return "empty"
-        with Image.open(path, formats=("PNG", "JPEG")) as source:
+        with Image.open(path, formats=FORMATS) as source:
+            if source.width * source.height > MAX_PIXELS:
+                return f"of more than {MAX_PIXELS:,} pixels"
+            if source.mode == "F":
+                return "of real numbers, whose range no format states"
             # Lets a JPEG decoder skip detail that scaling down would throw away.
             source.draft(None, (2 * max(size), 2 * max(size)))
             image = ImageOps.exif_transpose(source)
@@ -186,33 +255,32 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray | s
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             image = ImageOps.fit(image.convert("L" if grey else "RGB"), size[::-1], Image.Resampling.BICUBIC)
-    except Image.DecompressionBombError:
-        return "too many pixels"
-    except Exception:  # Damaged images lead Pillow's decoders to errors of a dozen kinds.
-        return "damaged, or no PNG or JPEG inside"
+    except Exception as error:  # Damaged images lead Pillow's decoders to errors of a dozen kinds.
+        return _reason(error)
     return np.asarray(image).reshape(*size, -1).transpose(2, 0, 1)
 
 
-def _split(
-    images: np.ndarray, kept: list[_Candidate], class_names: tuple[str, ...]
-) -> dict[str, Arrays]:
-    """Share the images out among the three splits."""
+def _reason(error: Exception) -> str:
+    """Why something in the folder cannot be used."""
+    if isinstance(error, PermissionError):
+        return "without permission to read"
+    if isinstance(error, FileNotFoundError):
+        return "links to nothing"
+    return "damaged, or no image inside"
+
+
+def _split(kept: list[_Candidate], class_names: tuple[str, ...]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Share the images out among the three splits; returns the indices of each, and the labels of all images."""
     import numpy as np
 
     number = {name: i for i, name in enumerate(class_names)}
     labels = np.array([number.get(found.class_name or "", 0) for found in kept], np.int64)
     given = np.array([found.split or "train" for found in kept])
-    indices = {split: np.flatnonzero(given == split) for split in ("train", "val", "test")}
-    lacking = [split for split in ("val", "test") if not len(indices[split])]
-    pool = indices["train"]
-    if len(pool) <= len(lacking):
-        raise DataError(f"too few training images ({len(pool)}) to take {' and '.join(lacking)} images out of them")
+    rows = {split: np.flatnonzero(given == split) for split in SPLITS}
+    lacking = [split for split in ("val", "test") if not len(rows[split])]
+    pool = rows["train"]
     order = order_by_hash([kept[i].key for i in pool])
-    share = max(1, round(HELD_OUT * len(pool)))
-    parts = stratified_split(labels[pool], order, [share] * len(lacking))
-    for split, part in zip(["train", *lacking], parts, strict=True):
-        indices[split] = pool[part]
-    return {split: (images[chosen], labels[chosen] if class_names else None) for split, chosen in indices.items()}
+    return rows | {split: pool[part] for split, part in take_held_out(labels[pool], order, lacking).items()}, labels
 
 
 def _skip_text(skipped: dict[str, list[str]]) -> str:
@@ -221,13 +289,16 @@ def _skip_text(skipped: dict[str, list[str]]) -> str:
     reasons = []
     for reason, names in sorted(skipped.items()):
         shown = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+        if reason == OTHER_KIND:
+            kinds = Counter(Path(name).suffix.lower() or "no extension" for name in names).most_common(5)
+            shown = f"{', '.join(f'{kind} {count:,}' for kind, count in kinds)}: {shown}"
         reasons.append(f"{len(names):,} {reason} ({shown})")
     return f"; skipped {sum(map(len, skipped.values())):,}: {'; '.join(reasons)}"
 
 
 SPEC = DataSet(
     name="folder",
-    title="your own PNG or JPEG images, in --data_dir",
+    title="your own images, in the folder --data_dir (PNG, JPEG, BMP, WebP, TIFF, PGM, PPM, GIF)",
     shape=None,
     likelihood="logistic",
     levels=255,

@@ -11,6 +11,14 @@ from utils.data.files import DataError
 if TYPE_CHECKING:
     import numpy as np
 
+SPLITS = ("train", "val", "test")
+SPLIT_WORDS = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val", "dev": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+HELD_OUT = 0.1  # share of the examples that a validation or test split takes where the data have none
+
 
 def fixed_permutation(n: int, seed: int) -> np.ndarray:
     """Return a permutation of 0 .. n - 1 that depends on `seed` alone: RandomState's stream is frozen (NEP 19)."""
@@ -80,3 +88,26 @@ def check_pairs(images: np.ndarray, labels: np.ndarray | None) -> None:
     """
     if labels is not None and len(labels) != len(images):
         raise DataError(f"{len(images):,} images but {len(labels):,} labels")
+
+
+def take_held_out(labels: np.ndarray, order: np.ndarray, lacking: Sequence[str]) -> dict[str, np.ndarray]:
+    """Take the splits that data lack out of their N training examples, in equal shares of each class.
+
+    Args:
+        labels: Shape (N,).
+        order: Shape (N,), a permutation that decides which examples of a class go where.
+        lacking: Names of the splits.
+
+    Returns:
+        The indices of "train" and of each of those splits, ascending.
+
+    Raises:
+        DataError: There are too few examples.
+    """
+    if len(labels) <= len(lacking):
+        raise DataError(
+            f"too few training images ({len(labels)}) to take {' and '.join(lacking)} images out of them; "
+            f"at least {len(lacking) + 1} are needed"
+        )
+    share = max(1, round(HELD_OUT * len(labels)))
+    return dict(zip(["train", *lacking], stratified_split(labels, order, [share] * len(lacking)), strict=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -20,11 +21,17 @@ from utils.plotting_utils import (
     WHOLE_TICKS,
     class_points,
     font_size,
+    image_rows,
+    legend,
     matrix,
     name_of,
     new_figure,
+    panel_grid,
     plane_axes,
+    set_title,
 )
+
+MOST_SHOWN = 12
 
 
 def code_usage(subject: Subject) -> Figure:
@@ -35,33 +42,30 @@ def code_usage(subject: Subject) -> Figure:
     counts = np.stack([np.bincount(place, minlength=latent.code_count) for place in codes.T.numpy()])
     run = f"by {len(codes):,} images: {subject.title}"
     if latent.shares_codes:
-        return _shared_usage(counts.sum(0), perplexity, f"Use of the codes {run}")
-    return _usage_by_variable(counts, perplexity, f"Use of the categories {run}")
+        return _shared_usage(counts.sum(0), perplexity, f"Use of the codes {run}", subject.collapse)
+    return _usage_by_variable(counts, perplexity, f"Use of the categories {run}", subject.collapse)
 
 
-def _shared_usage(counts: Array, perplexity: float, title: str) -> Figure:
+def _shared_usage(counts: Array, perplexity: float, title: str, note: str) -> Figure:
     """The shares of codes (codes,) that mean the same at all positions, in descending order, beside even use."""
     share = np.sort(counts)[::-1] / max(counts.sum(), 1)
-    figure = new_figure(7.4, 4.4, title)
+    figure = new_figure(7.4, 4.4, title, note)
     axes = figure.subplots()
     axes.bar(np.arange(1, len(share) + 1), share, width=1.0, color=COLOURS[0])
     axes.axhline(1 / len(share), color=COLOURS[1], linestyle="--", label="all codes alike")
     axes.xaxis.set_major_locator(MaxNLocator(**WHOLE_TICKS))
     used = f"{(counts > 0).sum()} of {len(share)} codes are used"
-    axes.set(
-        xlabel="code, in order of use",
-        ylabel="share of all positions",
-        title=f"{used}; perplexity {perplexity:.1f} of {len(share)} at most",
-    )
-    axes.legend()
+    axes.set(xlabel="code, in order of use", ylabel="share of all positions")
+    set_title(axes, f"{used}; perplexity {perplexity:.1f} of {len(share)} at most")
+    legend(axes)
     return figure
 
 
-def _usage_by_variable(counts: Array, perplexity: float, title: str) -> Figure:
+def _usage_by_variable(counts: Array, perplexity: float, title: str, note: str) -> Figure:
     """The shares of categories that have a meaning within their own variable only, (variables, categories)."""
     variables, categories = counts.shape
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    note = f"A category has a meaning within its own variable only. Even use: a share of {1 / categories:.3g}."
+    note = f"A category has a meaning within its own variable only. Even use: a share of {1 / categories:.3g}. {note}"
     figure = new_figure(7.4, min(max(0.22 * variables + 2.2, 3.6), 9.0), title, note)
     axes = figure.subplots()
     shown = axes.imshow(
@@ -71,13 +75,40 @@ def _usage_by_variable(counts: Array, perplexity: float, title: str) -> Figure:
     figure.colorbar(shown, ax=axes, label="share of the images")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(**WHOLE_TICKS, min_n_ticks=1))
-    axes.set(
-        xlabel="category",
-        ylabel="variable",
-        title=f"{(counts > 0).mean():.0%} of the categories are used; "
-        f"perplexity {perplexity:.1f} of {categories} at most, mean over variables",
-    )
+    axes.set(xlabel="category", ylabel="variable")
+    used = f"{(counts > 0).mean():.0%} of the categories are used"
+    set_title(axes, f"{used}; perplexity {perplexity:.1f} of {categories} at most, mean over variables")
     return figure
+
+
+def codebook(subject: Subject) -> Figure:
+    """What codes stand for: each at all positions, or each category of each variable in place of that of an image.
+
+    Codes of a shared codebook come in order of their use, at most 100 of them. Of categories at most 12 variables and
+    12 categories are shown.
+    """
+    latent = subject.model.latent
+    codes = subject.codes(subject.images)
+    positions, device = codes.shape[1], subject.images.device
+    if latent.shares_codes:
+        counts = np.bincount(codes.flatten(), minlength=latent.code_count)
+        used = np.argsort(-counts, kind="stable")[: min(latent.code_count, 100)]
+        columns = min(10, len(used))
+        used = used[: len(used) // columns * columns]
+        z = latent.vectors(torch.from_numpy(used)[:, None].expand(-1, positions).to(device))
+        rows = subject.decode(z.unflatten(0, (-1, columns)))
+        note = f"The {len(used)} most used of {latent.code_count} codes in reading order, each at all positions."
+        return image_rows(rows, f"Codebook: {subject.title}", note=f"{note} {subject.collapse}")
+    variables, categories = min(positions, MOST_SHOWN), min(latent.code_count, MOST_SHOWN)
+    base = codes[len(codes) // 2]
+    mixed = base.repeat(variables, categories, 1)
+    for variable in range(variables):
+        mixed[variable, :, variable] = torch.arange(categories)
+    rows = subject.decode(latent.vectors(mixed.to(device)))
+    names = [f"variable {number}" for number in range(1, variables + 1)]
+    note = f"One variable changes, the others stay with one test image. {subject.collapse}"
+    columns_named = [str(number) for number in range(1, categories + 1)]
+    return image_rows(rows, f"Categories: {subject.title}", names, columns_named, note)
 
 
 def class_codes(subject: Subject) -> Figure:
@@ -89,8 +120,8 @@ def class_codes(subject: Subject) -> Figure:
     count = len(divergences)
     texts = [name_of(label, subject.class_names) for label in subject.classes]
     note = "Divergences in nats; 0: the same codes, 0.69: no code in common."
-    figure = new_figure(13, 4.9, f"Codes of the classes: {subject.title}", note)
-    left, tree, plane = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
+    figure, places = panel_grid([False] * 3, f"Codes of the classes: {subject.title}", note, 2.0)
+    left, tree, plane = (figure.add_subplot(place) for place in places)
     matrix(figure, left, divergences, texts, "Jensen–Shannon divergence (nats)", "{:.2f}")
     # A dendrogram and a map need distances: the root of the divergence is a metric, the divergence is not.
     distances = np.sqrt(divergences)
@@ -111,7 +142,7 @@ def class_codes(subject: Subject) -> Figure:
             side, shift = ("left", 6) if x <= 0 else ("right", -6)
             plane.annotate(texts[rank], (x, y), xytext=(shift, 5), textcoords="offset points", ha=side)
     plane.margins(0.15)
-    plane.set_title(f"multidimensional scaling (stress {stress:.2f})")
+    set_title(plane, f"multidimensional scaling (stress {stress:.2f})")
     plane_axes(plane, "MDS 1", "MDS 2")
     return figure
 

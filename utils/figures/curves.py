@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from utils.figures.subject import Array, Subject
-from utils.plotting_utils import COLOURS, STYLES, new_figure
+from utils.plotting_utils import COLOURS, STYLES, is_narrow, legend, new_figure
 
 Line = dict[str, Any]
 
@@ -26,7 +26,7 @@ def learning_curves(subject: Subject) -> Figure:
     """
     metrics, constant_kl = subject.metrics, subject.model.latent.kl_is_constant
     kl = partial(_term, key="kl", label="KL divergence")
-    draw: list[Callable[..., None]] = [_elbo, partial(_term, key="log_px_z", label="reconstruction log p(x|z)"), kl]
+    draw: list[Callable[..., None]] = [_elbo, partial(_term, key="log_px_z", label="log p(x|z)"), kl]
     if not constant_kl:
         draw.append(_weight)
         if any("kappa" in line["val"] for line in metrics if line["val"]):
@@ -37,8 +37,10 @@ def learning_curves(subject: Subject) -> Figure:
     below = len(draw) // 2 if len(draw) > 3 else 0
     above = len(draw) - below
     rows = [np.repeat(range(above), max(below, 1)), np.repeat(range(above, len(draw)), above)]
-    title = f"Learning curves: {subject.trained}, best epoch {subject.best_epoch}"
-    figure = new_figure(7.2 if len(draw) == 4 else 10.8, 6.2 if below else 3.4, title)
+    width, height = 7.2 if len(draw) == 4 else 10.8, 6.2 if below else 3.4
+    if is_narrow():
+        rows, width, height = [np.array([place]) for place in range(len(draw))], 3.6, 1.25 * len(draw)
+    figure = new_figure(width, height, f"Learning curves: {subject.trained}, best epoch {subject.best_epoch}")
     panels = figure.subplot_mosaic([row.tolist() for row in rows if len(row)])
     for axes, function in zip(panels.values(), draw, strict=True):
         function(axes, metrics)
@@ -48,7 +50,7 @@ def learning_curves(subject: Subject) -> Figure:
         label = f"best epoch ({subject.best_epoch})"
         axes.axvline(subject.best_epoch, color="0.4", linestyle=(0, (1, 1)), label=label)
         if function in (_elbo, _kappa, _kl_factors):
-            axes.legend()
+            legend(axes)
     return figure
 
 

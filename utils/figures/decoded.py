@@ -66,6 +66,8 @@ def manifold(subject: Subject) -> Figure:
     if len(shown) < len(low):
         note += f"The first {len(shown)} of {len(low)} factors of at most two dimensions."
     title = f"Decoded latent space: {subject.title}"
+    if [factor.symbol for factor in subject.factors] == ["S^1", "S^1"]:
+        return _torus(subject, title)
     if single and shown[0][0].symbol == "R^1":
         figure = new_figure(11, 2, title, note)
         places = [figure.add_gridspec(1, 1)[0]]
@@ -81,6 +83,26 @@ def manifold(subject: Subject) -> Figure:
         if not single:
             axes.set_title(heading)
         {"S^1": _ring, "S^2": _hammer}.get(factor.symbol, _grid)(axes, subject.decode(z), columns)
+    return figure
+
+
+def _torus(subject: Subject, title: str) -> Figure:
+    """Images all over a product of two circles, on a square whose opposite sides are one."""
+    count = COLUMNS["R^2"][0]
+    around = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    angles = np.stack(np.meshgrid(around, around[::-1]), -1).reshape(-1, 2)
+    units = np.stack([np.cos(angles), np.sin(angles)], -1)  # (places, circles, 2)
+    radii = np.array([factor.radius for factor in subject.factors], float)
+    images = subject.decode((radii[:, None] * units).reshape(len(angles), -1))
+    figure, (place,) = panel_grid([False], title, "Opposite sides of the square are one: it is a torus.")
+    axes = figure.add_subplot(place)
+    show_rows(axes, images.reshape(count, count, *images.shape[1:]))
+    height, width = images.shape[-2] + 2, images.shape[-1] + 2
+    ticks = np.arange(0, count, count // 4)
+    texts = [f"{np.degrees(around[tick]):.0f}°" for tick in ticks]
+    axes.set_xticks(1 + width * (ticks + 0.5), texts)
+    axes.set_yticks(1 + height * (count - 0.5 - ticks), texts)
+    axes.set(xlabel=f"angle on {subject.names[0]}", ylabel=f"angle on {subject.names[1]}")
     return figure
 
 
@@ -160,7 +182,7 @@ def concentration(subject: Subject) -> Figure:
         show_rows(figure.add_subplot(grid[row, 0]), images[None], [text], ["image", *[""] * 8] if row == 0 else [])
         axes = figure.add_subplot(grid[row, 1])
         if row == 0:
-            axes.set_title("samples of z")
+            axes.set_title("z")
         cloud = factor.unit(z.cpu().numpy())
         if low:
             _cloud(axes, cloud, centre, factor.unit(subject.modes))

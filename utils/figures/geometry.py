@@ -207,3 +207,56 @@ def jensen_shannon(counts: Array) -> Array:
     share = counts / counts.sum(-1, keepdims=True)
     # scipy returns the root, a metric; rounding can make it NaN where two distributions are one.
     return np.stack([np.nan_to_num(jensenshannon(row, share, axis=-1) ** 2).mean(-1) for row in share])
+
+
+def line_density(at: Array, values: Array) -> Array:
+    """Density (M,) of values (N,) on a line at places (M,); see `line_kernels`."""
+    density: Array = line_kernels(at, values).mean(-1)
+    return density
+
+
+def line_kernels(at: Array, values: Array) -> Array:
+    """Gaussian kernels (M, N) of Silverman's width around values (N,) on a line, at places (M,)."""
+    low, high = np.quantile(values, (0.25, 0.75))
+    spread = min(values.std(), (high - low) / 1.34) or values.std() or 1e-3
+    width = 0.9 * spread * len(values) ** -0.2
+    kernels: Array = np.exp(-0.5 * ((at[:, None] - values) / width) ** 2) / (width * np.sqrt(2 * np.pi))
+    return kernels
+
+
+def even_points(dim: int, count: int) -> Array:
+    """Points (count, dim + 1) that lie evenly on S^1 or, along a Fibonacci spiral, on S^2."""
+    places = np.arange(count) + 0.5
+    if dim == 1:
+        around = 2 * np.pi * places / count
+        return np.stack([np.cos(around), np.sin(around)], -1)
+    height, around = 1 - 2 * places / count, np.pi * (1 + np.sqrt(5)) * places
+    across = np.sqrt(1 - height**2)
+    return np.stack([across * np.cos(around), across * np.sin(around), height], -1)
+
+
+def areas_and_overlaps(densities: Array, mass: float = 0.9) -> tuple[Array, Array]:
+    """How much of a sphere each class takes, and how much of it two classes share.
+
+    Args:
+        densities: of C classes at points that lie evenly on the sphere, relative to uniform, (C, M).
+        mass: of a class, which its area holds.
+
+    Returns:
+        The smallest share of the sphere that holds so much of each class (C,), and the overlap of each two classes, the
+        mean of the lower of the two densities (C, C): 0 where they have nothing in common, 1 where they are alike.
+    """
+    share = densities / densities.sum(-1, keepdims=True)
+    held = np.cumsum(-np.sort(-share, -1), -1)
+    areas = ((held < mass).sum(-1) + 1) / share.shape[1]
+    return areas, np.minimum(share[:, None], share[None]).sum(-1)
+
+
+def neighbour_embedding(distances: Array) -> Array:
+    """Positions (N, 2) by t-SNE of distances (N, N): near points stay near, far distances mean nothing."""
+    from sklearn.manifold import TSNE  # sklearn takes a second to import
+
+    if len(distances) < 4 or not distances.any():
+        return np.zeros((len(distances), 2))
+    perplexity = min(30.0, (len(distances) - 1) / 3)
+    return TSNE(perplexity=perplexity, metric="precomputed", init="random", random_state=0).fit_transform(distances)

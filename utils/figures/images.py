@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from utils.data.sets import DATASETS
 from utils.figures.subject import Subject, symbols
@@ -16,20 +15,24 @@ from utils.seeds import derive_seed
 
 MOST_CLASSES = 20
 COLUMNS = 10
+COMPARED = (0.1, 1.0, 10.0, 100.0, 1000.0)  # concentrations at which several runs are decoded
 
 
 def reconstructions(subject: Subject) -> Figure:
-    """Test images in one row and what the model makes of them in the next."""
+    """Test images, as the model sees them and before any binarization, and what it makes of them in the next row."""
     chosen = subject.spread(4 * COLUMNS)
     columns = min(COLUMNS, len(chosen))
     chosen = chosen[: len(chosen) // columns * columns]
-    decoded = subject.decode(subject.model.posterior(subject.chosen(chosen)).sample())
-    pairs = np.stack([part.reshape(-1, columns, *part.shape[1:]) for part in (subject.pictures(chosen), decoded)], 1)
+    shown = {"decoded": subject.decode(subject.model.posterior(subject.chosen(chosen)).sample())}
     spec = DATASETS.get(subject.config.dataset)
     binary = subject.model.likelihood.binary or subject.config.binarize
     name = "binarized" if binary and (spec is None or spec.levels > 1) else "original"
+    shown = {name: subject.pictures(chosen)} | shown
+    if name != "original" and subject.originals is not None:
+        shown = {"original": subject.original_pictures(chosen)} | shown
+    groups = np.stack([part.reshape(-1, columns, *part.shape[1:]) for part in shown.values()], 1)
     title = f"Test images and their reconstructions: {subject.title}"
-    return image_rows(np.concatenate(list(pairs)), title, [name, "decoded"] * len(pairs))
+    return image_rows(np.concatenate(list(groups)), title, list(shown) * len(groups))
 
 
 def samples(subject: Subject) -> Figure:
@@ -51,21 +54,46 @@ def class_samples(subject: Subject) -> Figure:
     return image_rows(rows, f"Samples of each class: {subject.title}", names, note=note)
 
 
-def side_by_side(subjects: Sequence[Subject], originals: Tensor, columns: int = 12) -> Figure:
+def concentrations_side_by_side(subjects: Sequence[Subject]) -> Figure:
+    """One test image decoded from its posterior at several concentrations, two rows for each of several runs.
+
+    Args:
+        subjects: runs on one data set, all with a sphere.
+    """
+    chosen = subjects[0].spread(3)[-2:][:1]
+    kappas = subjects[0].kappas or COMPARED
+    rows, texts = [], []
+    for subject in subjects:
+        torch.manual_seed(derive_seed(subject.config.rs, "figure", "concentrations"))
+        latent, q = subject.model.latent, subject.model.posterior(subject.chosen(chosen))
+        z = torch.stack([latent.with_concentration(q, kappa).sample((2,)).squeeze(1) for kappa in kappas], 1)
+        images = np.stack([subjects[0].original_pictures(chosen)] * 2)
+        rows.append(np.concatenate([images, subject.decode(z)], 1))
+        trained = f"fixed κ = {subject.config.kappa:g}" if subject.config.kappa is not None else "learned κ"
+        median = np.median(subject.concentrations)
+        texts += [f"{_name(subject)}\ntrained with {trained}", f"median κ = {median:.3g}"]
+    title = f"One test image of {subjects[0].config.dataset}, decoded at other concentrations than those of training"
+    columns = ["image", *(f"κ = {kappa:g}" for kappa in kappas)]
+    return image_rows(np.concatenate(rows), title, texts, columns, "Two samples of z for each concentration.")
+
+
+def _name(subject: Subject) -> str:
+    return f"{plain(subject.config.exp_name or str(subject.config.name))}, seed {subject.config.rs}"
+
+
+def side_by_side(subjects: Sequence[Subject], columns: int = 12) -> Figure:
     """The same test images as several runs reconstruct them, a row for each.
 
     Args:
         subjects: runs on one data set.
-        originals: its test images before any binarization, (N, C, H, W).
         columns: how many images.
     """
     chosen = subjects[0].spread(columns)
-    rows, texts = [originals[chosen].numpy()], ["original"]
+    rows, texts = [subjects[0].original_pictures(chosen)], ["original"]
     for subject in subjects:
         torch.manual_seed(derive_seed(subject.config.rs, "figure", "side_by_side"))
         rows.append(subject.decode(subject.model.posterior(subject.chosen(chosen)).sample()))
-        config = subject.config
-        texts.append(f"{plain(config.exp_name or str(config.name))}, seed {config.rs}\n{symbols(config.space)}")
+        texts.append(f"{_name(subject)}\n{symbols(subject.config.space)}")
     title = f"Test images of {subjects[0].config.dataset} and their reconstructions by {len(subjects)} models"
     epochs = ", ".join(str(subject.best_epoch) for subject in subjects)
     return image_rows(np.stack(rows), title, texts, note=f"Models of epochs {epochs}.")

@@ -5,6 +5,7 @@ Shapes: N points, d ambient dimension; points of S^m are unit vectors with d = m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,84 +16,112 @@ from utils.figures.geometry import (
     angles,
     geodesic_distances,
     hammer,
-    inverse_hammer,
     kernel_density,
+    line_density,
     multidimensional_scaling,
+    neighbour_embedding,
     principal_components,
-    uniformity,
 )
 from utils.figures.subject import Array, Subject
 from utils.plotting_utils import (
-    COLOURS,
-    DENSITY,
     class_legend,
     class_points,
     class_style,
+    legend,
+    name_of,
     named_classes,
     new_figure,
     panel_grid,
     plane_axes,
     scatter_classes,
+    set_title,
     unnamed_style,
 )
 
 SCALED = 500
 MOST_PANELS = 9
-MOST_NAMES = 12
 
 
 def _note(subject: Subject) -> str:
     count, total = len(subject.embedded), len(subject.images)
     mode = "mean" if subject.is_flat else "mode"
-    return f"Each point is the {mode} of q(z|x) for one of {count:,}{f' of {total:,}' * (count < total)} test images."
+    of = f" of {total:,}" * (count < total)
+    return f"Each point is the {mode} of q(z|x) for one of {count:,}{of} test images. {subject.collapse}".strip()
 
 
 def latent(subject: Subject) -> Figure:
     """One map for each factor of the latent space.
 
     A circle becomes a ring with its angular density, S^2 a Hammer projection (and views from the axes where it is
-    alone), a line a histogram, a plane itself, and more dimensions their first two principal components.
+    alone), a line a ridge for each class, a plane itself, and more dimensions their first two principal components. Two
+    circles are a square torus too.
     """
     title, note = f"Latent space: {subject.title}", _note(subject)
     labels, factors = subject.embedded_labels, subject.factors[:MOST_PANELS]
-    if [factor.symbol for factor in subject.factors] == ["S^2"]:
-        return _sphere_views(factors[0].unit(subject.modes), subject, title, note)
-    if len(factors) < len(subject.factors):
-        note += f" The first {len(factors)} of {len(subject.factors)} factors."
-    figure, places = panel_grid([factor.symbol == "S^2" for factor in factors], title, note, 1.2)
+    symbols = [factor.symbol for factor in subject.factors]
+    if symbols == ["S^2"]:
+        return _sphere_views(subject, title, note)
+    if len(factors) < len(symbols):
+        note += f" The first {len(factors)} of {len(symbols)} factors."
+    torus = symbols == ["S^1", "S^1"]
+    wide = [factor.symbol == "S^2" for factor in factors] + [False] * torus
+    figure, places = panel_grid(wide, title, note, 1.2)
     drawn = []
     for factor, heading, place in zip(factors, subject.names, places, strict=False):
         axes = figure.add_subplot(place, projection="polar" if factor.symbol == "S^1" else None)
-        if len(factors) > 1:
+        if len(factors) > 1 or factor.radius not in (None, 1):
             axes.set_title(heading)
-        MAPS.get(factor.symbol, _components)(axes, factor.unit(subject.modes), labels)
+        draw = MAPS.get(factor.symbol, _components)
+        draw(axes, factor.unit(subject.modes), labels, factor.unit(subject.prior), subject.class_names)
         drawn.append(axes)
-    class_legend(figure, drawn, labels, subject.class_names)
+    if torus:
+        drawn.append(figure.add_subplot(places[2]))
+        torus_axes(drawn[-1], subject.names, "both angles")
+        scatter_classes(drawn[-1], np.degrees(torus_angles(subject, subject.modes)), labels)
+    if set(symbols) != {"R^1"}:  # ridges are named one by one
+        class_legend(figure, drawn, labels, subject.class_names)
     return figure
 
 
-def _sphere_views(points: Array, subject: Subject, title: str, note: str) -> Figure:
-    """Unit vectors (N, 3) from the three axes, the far side paler, and as a Hammer projection."""
-    labels = subject.embedded_labels
+def torus_angles(subject: Subject, z: Array) -> Array:
+    """The two angles (N, 2) from 0 to 2 pi of latents (N, 4) of a product of two circles."""
+    return np.stack([angles(factor.unit(z)) for factor in subject.factors], -1)
+
+
+def torus_axes(axes: Any, names: Sequence[str], title: str) -> None:
+    """A square whose opposite sides are one, since 0° and 360° are."""
+    ticks = range(0, 361, 90)
+    axes.set(xlim=(0, 360), ylim=(0, 360), xticks=ticks, yticks=ticks, aspect="equal", title=title)
+    axes.set(xlabel=f"angle on {names[0]} (degrees)", ylabel=f"angle on {names[1]} (degrees)")
+
+
+def _sphere_views(subject: Subject, title: str, note: str) -> Figure:
+    """The sphere S^2 from the three axes, the far side paler, and as a Hammer projection."""
+    labels, (factor,) = subject.embedded_labels, subject.factors
+    points, radius = factor.unit(subject.modes), factor.radius
+    assert radius is not None
     figure = new_figure(10.8, 8.2, title, note)
     grid = figure.add_gridspec(2, 3, height_ratios=(1, 1.35))
     drawn = []
     for column, (axis, across, up) in enumerate(((0, 1, 2), (1, 2, 0), (2, 0, 1))):
         axes = figure.add_subplot(grid[0, column])
         axes.set_title(f"seen from +{'xyz'[axis]}")
-        axes.add_patch(Circle((0, 0), 1, fill=False, color="0.6"))
+        axes.add_patch(Circle((0, 0), radius, fill=False, color="0.6"))
         near = points[:, axis] >= 0
         for side, size in ((~near, 5), (near, 8)):
-            scatter_classes(axes, points[side][:, [across, up]], None if labels is None else labels[side], size)
+            xy = radius * points[side][:, [across, up]]
+            scatter_classes(axes, xy, None if labels is None else labels[side], size)
             if size == 5:
                 for collection in axes.collections:
                     collection.set_alpha(0.12)
-        axes.set(xlim=(-1.08, 1.08), ylim=(-1.08, 1.08), xticks=(-1, 0, 1), yticks=(-1, 0, 1), aspect="equal")
+        ticks, reach = (-radius, 0, radius), (-1.08 * radius, 1.08 * radius)
+        axes.set(xlim=reach, ylim=reach, xticks=ticks, yticks=ticks, aspect="equal")
         axes.set(xlabel="xyz"[across], ylabel="xyz"[up])
         drawn.append(axes)
     axes = figure.add_subplot(grid[1, :])
     axes.set_title("Hammer projection (equal areas)")
-    _hammer_map(axes, points, labels)
+    hammer_frame(axes)
+    scatter_classes(axes, hammer(points), labels)
     class_legend(figure, [*drawn, axes], labels, subject.class_names)
     return figure
 
@@ -110,7 +139,7 @@ def hammer_frame(axes: Any, grid: bool = True) -> None:
             x, y = hammer(_direction(np.radians(float(longitude)), np.radians(float(latitude))))
             align = {"+z": "bottom", "−z": "top"}.get(text, "center")
             box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 1}
-            axes.text(x, y, text, ha="center", va=align, fontsize=8, color="0.25", bbox=box, zorder=3)
+            axes.text(x, y, text, ha="center", va=align, fontsize=8, color="0.25", bbox=box, zorder=1.5)
     axes.add_patch(Ellipse((0, 0), 4 * np.sqrt(2), 2 * np.sqrt(2), fill=False, color="0.5"))
     axes.set(xlim=(-2.9, 2.9), ylim=(-1.62, 1.62), aspect="equal")
     axes.set_axis_off()
@@ -120,12 +149,12 @@ def _direction(longitude: Any, latitude: Any) -> Array:
     return np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], -1)
 
 
-def _hammer_map(axes: Any, points: Array, labels: Array | None) -> None:
+def _hammer_map(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
     hammer_frame(axes)
     scatter_classes(axes, hammer(points), labels)
 
 
-def _ring(axes: Any, points: Array, labels: Array | None) -> None:
+def _ring(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
     """Each class on a ring of its own, and the density of all around them, relative to uniform."""
     direction, present = angles(points), named_classes(labels)
     for rank, label in enumerate(present):
@@ -134,43 +163,51 @@ def _ring(axes: Any, points: Array, labels: Array | None) -> None:
         class_points(axes, np.stack([chosen, radius], -1), rank, 12, alpha=0.5)
     if not present:
         axes.scatter(direction, np.ones_like(direction), s=12, alpha=0.3, linewidths=0, **unnamed_style(labels))
-    around, density = _angular_density(points)
+    around, density = angular_density(points)
     height = 1.05 + 0.55 * density / density.max()
     axes.plot(around, height, color="black", linewidth=1)
     axes.fill_between(around, 1.05, height, color="0.8")
     axes.plot(around, 1.05 + 0.55 / density.max() * np.ones_like(around), color="0.4", linestyle=":", linewidth=1)
     axes.set(ylim=(0, 1.65), yticks=[])
     axes.grid(alpha=0.3)
-    axes.set_xlabel(f"angle; outside: density (dotted: uniform = 1, highest {density.max():.2g})", color="0.3")
+    axes.set_xlabel(f"outside: density / uniform (dotted: 1), highest {density.max():.2g}", color="0.3")
 
 
-def _angular_density(points: Array) -> tuple[Array, Array]:
+def angular_density(points: Array) -> tuple[Array, Array]:
     around = np.linspace(0, 2 * np.pi, 361)
     circle = np.stack([np.cos(around), np.sin(around)], -1)
     return around, kernel_density(circle, points, 150)
 
 
-def _histogram(axes: Any, points: Array, labels: Array | None) -> None:
-    values = points[:, 0]
-    bins = np.linspace(values.min() - 1e-6, values.max() + 1e-6, 41)
+def _ridges(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
+    """The density of each class on a line in a row of its own, and that of all images with the prior's in the last."""
+    low, high = np.quantile(prior, (0.001, 0.999))
+    at = np.linspace(min(points.min(), low), max(points.max(), high), 400)
     present = named_classes(labels)
-    if not present:
-        axes.hist(values, bins, density=True, color=COLOURS[0])
-    for rank, label in enumerate(present):
-        colour, marker = class_style(rank)
-        density, _ = np.histogram(values[labels == label], bins, density=True)
-        axes.plot((bins[1:] + bins[:-1]) / 2, density, color=colour, marker=marker, markersize=3, linewidth=1)
-    axes.set(xlabel="z", ylabel="density in each class" if present else "density")
+    ridges = [line_density(at, points[labels == label, 0]) for label in present] + [line_density(at, points[:, 0])]
+    expected = line_density(at, prior[:, 0])
+    # A very narrow class would make all others flat: each row has a scale of its own, as only places are compared.
+    last = len(present)
+    for row, density in enumerate(ridges):
+        height = 0.9 * density / max(density.max(), expected.max() if row == last else 0)
+        colour = class_style(row)[0] if row < last else "0.6"
+        axes.fill_between(at, -row, height - row, facecolor=colour, edgecolor="0.2", linewidth=0.7, alpha=0.85)
+    scale = 0.9 / max(ridges[-1].max(), expected.max())
+    axes.plot(at, scale * expected - last, color="black", linestyle="--", linewidth=1, label="prior")
+    texts = [name_of(label, names) for label in present] + ["all images"]
+    axes.set_yticks(range(0, -len(texts), -1), texts, va="bottom")
+    axes.set(xlabel="z (rows: density of a class, each to its own scale)", xlim=(at[0], at[-1]), ylim=(-last - 0.1, 1))
+    legend(axes)
 
 
-def _plane(axes: Any, points: Array, labels: Array | None) -> None:
+def _plane(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
     scatter_classes(axes, points, labels)
     for deviations in (1, 2):
-        axes.add_patch(Circle((0, 0), deviations, fill=False, color="0.5", linestyle=":", linewidth=1))
+        axes.add_patch(Circle((0, 0), deviations * prior.std(), fill=False, color="0.5", linestyle=":", linewidth=1))
     plane_axes(axes, "$z_1$ (dotted: 1 and 2 standard deviations of the prior)", "$z_2$")
 
 
-def _components(axes: Any, points: Array, labels: Array | None) -> None:
+def _components(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
     positions, _, shares = principal_components(points)
     if positions.shape[1] == 1:  # one point spans no second component
         positions, shares = np.pad(positions, ((0, 0), (0, 1))), np.pad(shares, (0, 1))
@@ -179,74 +216,26 @@ def _components(axes: Any, points: Array, labels: Array | None) -> None:
     plane_axes(axes, first, f"principal component 2 ({shares[1]:.0%})")
 
 
-MAPS: dict[str, Any] = {"S^1": _ring, "S^2": _hammer_map, "R^1": _histogram, "R^2": _plane}
+# What draws a factor: axes, points (N, d), labels, samples of the prior and names of the classes.
+MAPS: dict[str, Any] = {"S^1": _ring, "S^2": _hammer_map, "R^1": _ridges, "R^2": _plane}
 
 
 def latent_overview(subject: Subject) -> Figure:
-    """A latent space of many dimensions in two: principal components, and scaling of distances."""
+    """A latent space of many dimensions in two: principal components, scaling of distances, and t-SNE."""
     points, labels = subject.modes, subject.embedded_labels
     chosen = np.linspace(0, len(points) - 1, min(SCALED, len(points))).round().astype(int)
     parts = [(factor.columns, factor.radius) for factor in subject.factors]
-    positions, stress = multidimensional_scaling(geodesic_distances(points[chosen], parts))
-    figure = new_figure(11.2, 5.4, f"Latent space in two dimensions: {subject.title}", _note(subject))
-    left, right = figure.subplots(1, 2)
-    left.set_title(f"principal components of {len(points):,} images")
-    _components(left, points, labels)
-    distances = "Euclidean" if subject.is_flat else "geodesic"
-    right.set_title(f"{distances} distances of {len(positions):,} images, scaled to the plane")
-    scatter_classes(right, positions, None if labels is None else labels[chosen], 16)
-    plane_axes(right, f"MDS 1 (stress {stress:.2f}; 0 keeps all distances)", "MDS 2")
-    class_legend(figure, [left, right], labels, subject.class_names)
+    distances, kind = geodesic_distances(points[chosen], parts), "Euclidean" if subject.is_flat else "geodesic"
+    positions, stress = multidimensional_scaling(distances)
+    figure, places = panel_grid([False] * 3, f"Latent space in two dimensions: {subject.title}", _note(subject), 1.2)
+    first, *others = drawn = [figure.add_subplot(place) for place in places]
+    _components(first, points, labels, subject.prior, subject.class_names)
+    set_title(first, f"principal components of {len(points):,} images")
+    scaled = positions, "MDS", f"stress {stress:.2f}; 0 keeps all distances"
+    near = neighbour_embedding(distances), "t-SNE", "only who is near whom has a meaning"
+    for axes, (xy, name, meaning) in zip(others, (scaled, near), strict=True):
+        scatter_classes(axes, xy, None if labels is None else labels[chosen], 16)
+        plane_axes(axes, f"{name} 1 ({meaning})", f"{name} 2")
+        set_title(axes, f"{name} of {kind} distances of {len(chosen):,} images")
+    class_legend(figure, drawn, labels, subject.class_names)
     return figure
-
-
-def aggregate_posterior(subject: Subject) -> Figure:
-    """Density of the aggregate posterior relative to the uniform prior, on circles and on S^2."""
-    low = [place for place, factor in enumerate(subject.factors) if factor.radius is not None and factor.dim <= 2]
-    low, names = low[:MOST_PANELS], subject.names
-    left_out = [name for place, name in enumerate(names) if place not in low]
-    of, note = "", f"One sample of z for each of {len(subject.embedded):,} test images."
-    if left_out:
-        of = f" of {names[low[0]]}" if len(low) == 1 else f" of {len(low)} of {len(names)} factors"
-        first = f", the first {MOST_PANELS}" if len(low) == MOST_PANELS else ""
-        listed = ", ".join(left_out[:MOST_NAMES]) + ", …" * (len(left_out) > MOST_NAMES)
-        note += f" Not shown: {listed} (only circles and spheres $S^{{2}}$ are{first})."
-    title = f"Aggregate posterior{of} against the prior: {subject.title}"
-    figure, places = panel_grid([True] * len(low), title, note)
-    for number, place in zip(low, places, strict=True):
-        points = subject.factors[number].unit(subject.samples.astype(np.float64))
-        axes = figure.add_subplot(place)
-        (_density_around if points.shape[1] == 2 else _density_over)(figure, axes, points)
-        tests = uniformity(points)
-        axes.set_title(
-            f"{names[number]}: mean of length {tests.resultant:.3f}\n"
-            f"uniform? Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}",
-            fontsize=9,
-        )
-    return figure
-
-
-def _density_around(figure: Figure, axes: Any, points: Array) -> None:
-    around, density = _angular_density(points)
-    axes.plot(np.degrees(around), density, color=COLOURS[0], label="aggregate posterior")
-    axes.axhline(1, color="0.3", linestyle="--", label="prior")
-    axes.set(xlim=(0, 360), xticks=range(0, 361, 60), xlabel="angle (degrees)", ylabel="density / prior")
-    axes.set_ylim(bottom=0)
-    axes.legend(loc="upper right")
-
-
-def _density_over(figure: Figure, axes: Any, points: Array) -> None:
-    x, y = np.meshgrid(np.linspace(-2.83, 2.83, 120), np.linspace(-1.415, 1.415, 60))
-    # Beyond the rim the value at the rim: the picture is cut along the ellipse, not along its pixels.
-    beyond = np.maximum(np.sqrt(x**2 / 8 + y**2 / 2), 1)[..., None] * (1 + 1e-9)
-    at = inverse_hammer(np.stack([x, y], -1) / beyond)
-    density = kernel_density(at.reshape(-1, 3), points, 40).reshape(x.shape)
-    extent = (-2.83, 2.83, -1.415, 1.415)
-    shown = axes.imshow(density, origin="lower", extent=extent, cmap=DENSITY, vmin=0, interpolation="bilinear")
-    shown.set_clip_path(Ellipse((0, 0), 4 * np.sqrt(2), 2 * np.sqrt(2), transform=axes.transData))
-    hammer_frame(axes, grid=False)
-    figure.colorbar(shown, ax=axes, label="density / prior (1: as the prior)", shrink=0.75)
-
-
-def _p_text(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.3f}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from torch import Tensor
 
 from utils.figures.geometry import geodesic, great_circle, principal_components
 from utils.figures.subject import Array, Factor, Subject
@@ -56,19 +59,40 @@ def _through(factor: Factor, own: Array, direction: Array) -> Array:
 
 
 def interpolation(subject: Subject) -> Figure:
-    """Decoded points between the modes of pairs of test images: on spheres along geodesics."""
+    """Decoded points between the modes of pairs of test images: on spheres along geodesics, of codes one by one."""
     pairs = min(8, len(subject.images) // 2)
-    images = subject.chosen(subject.spread(2 * pairs)[torch.randperm(2 * pairs)])
-    ends = subject.model.posterior(images).mode.cpu().numpy()
+    numbers = subject.spread(2 * pairs)[torch.randperm(2 * pairs)]
+    images, pictures = subject.chosen(numbers), subject.pictures(numbers)
     shares = np.linspace(0, 1, STEPS - 2)
-
-    def path(start: Array, end: Array) -> Array:
-        parts = [(start[factor.columns], end[factor.columns], factor.radius) for factor in subject.factors]
-        return np.concatenate([geodesic(a, b, len(shares), radius) for a, b, radius in parts], -1)
-
-    decoded = subject.decode(np.stack([path(*pair) for pair in zip(ends[::2], ends[1::2], strict=True)]))
-    pictures = images.cpu().numpy()
+    if subject.factors:
+        ends = subject.model.posterior(images).mode.cpu().numpy()
+        pairs_of_ends = zip(ends[::2], ends[1::2], strict=True)
+        decoded = subject.decode(np.stack([_path(subject.factors, *pair, len(shares)) for pair in pairs_of_ends]))
+        kind = "Linear" if subject.is_flat else "Geodesic"
+    else:
+        decoded = subject.decode(_exchanged(subject, images, torch.from_numpy(shares)))
+        kind = "Code by code"
     rows = np.concatenate([pictures[::2, None], decoded, pictures[1::2, None]], 1)
     columns = ["image", *(f"{share:.0%}" for share in shares), "image"]
-    kind = "Linear" if subject.is_flat else "Geodesic"
     return image_rows(rows, f"{kind} interpolation: {subject.title}", [], columns)
+
+
+def _path(factors: Sequence[Factor], start: Array, end: Array, steps: int) -> Array:
+    """Points (steps, D) on the shortest path between two latents (D,)."""
+    parts = [(start[factor.columns], end[factor.columns], factor.radius) for factor in factors]
+    return np.concatenate([geodesic(a, b, steps, radius) for a, b, radius in parts], -1)
+
+
+def _exchanged(subject: Subject, images: Tensor, shares: Tensor) -> Tensor:
+    """Latents (pairs, steps, D) between images (2 pairs, C, H, W): the codes of more and more positions change.
+
+    Args:
+        subject: the run.
+        images: those of a pair follow each other.
+        shares: of the positions that have the codes of the second image, (steps,).
+    """
+    codes = subject.codes(images)
+    order = torch.randperm(codes.shape[1]) / codes.shape[1]
+    changed = order < shares[:, None]  # the same positions for all pairs, (steps, positions)
+    mixed = torch.where(changed, codes[1::2, None], codes[::2, None])
+    return subject.model.latent.vectors(mixed.to(images.device))

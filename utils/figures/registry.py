@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from torch import Tensor
 
 from hyperspherical_vae.kinds import KINDS
 from utils.figures.subject import Subject, Undrawable, factors_of
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from utils.config.config import Config
+    from utils.plotting_utils import Style
 
 
 class Need(NamedTuple):
@@ -58,6 +57,10 @@ NEEDS = {
         "this latent space has no factor S^1 or S^2",
         lambda c: any(f.radius is not None and f.dim <= 2 for f in factors_of(c)),
     ),
+    "low sphere or line": Need(
+        "this latent space has no factor S^1, S^2 or R^d",
+        lambda c: any(f.radius is None or f.dim <= 2 for f in factors_of(c)),
+    ),
     "learned concentration": Need("the concentration is fixed at {config.kappa:g}", lambda c: c.kappa is None),
     "density": Need(
         "this latent space has no density, and so no log p(x)",
@@ -71,6 +74,7 @@ NEEDS = {
     "three classes": Need(
         "a tree and a map of the classes need at least three classes", of_subject=lambda s: len(s.classes) > 2
     ),
+    "pictures": Need("vectors make no pictures", of_subject=lambda s: s.has_pictures),
     "two images": Need("there is only one test image", of_subject=lambda s: len(s.images) > 1),
     "log p(x)": Need(
         "log p(x) of the single images is not stored with this run; a new -lls K estimates it",
@@ -121,19 +125,21 @@ class Picture(NamedTuple):
 
 FIGURES: dict[str, Picture] = {
     "learning_curves": Picture("utils.figures.curves:learning_curves"),
-    "reconstructions": Picture("utils.figures.images:reconstructions"),
-    "samples": Picture("utils.figures.images:samples"),
-    "class_samples": Picture("utils.figures.images:class_samples", ("labels",)),
+    "reconstructions": Picture("utils.figures.images:reconstructions", ("pictures",)),
+    "samples": Picture("utils.figures.images:samples", ("pictures",)),
+    "class_samples": Picture("utils.figures.images:class_samples", ("pictures", "labels")),
     "latent": Picture("utils.figures.maps:latent", ("coordinates",)),
     "latent_overview": Picture("utils.figures.maps:latent_overview", ("coordinates", "several dimensions")),
-    "manifold": Picture("utils.figures.decoded:manifold", ("low dimension",)),
-    "traversals": Picture("utils.figures.paths:traversals", ("coordinates", "several dimensions")),
-    "interpolation": Picture("utils.figures.paths:interpolation", ("coordinates", "two images")),
-    "concentration": Picture("utils.figures.decoded:concentration", ("sphere",)),
+    "manifold": Picture("utils.figures.decoded:manifold", ("pictures", "low dimension")),
+    "traversals": Picture("utils.figures.paths:traversals", ("pictures", "coordinates", "several dimensions")),
+    "interpolation": Picture("utils.figures.paths:interpolation", ("pictures", "two images")),
+    "concentration": Picture("utils.figures.decoded:concentration", ("pictures", "sphere")),
     "kappa": Picture("utils.figures.statistics:kappa", ("sphere", "learned concentration")),
     "log_px": Picture("utils.figures.statistics:log_px", ("density", "log p(x)")),
-    "aggregate_posterior": Picture("utils.figures.maps:aggregate_posterior", ("low sphere",)),
+    "aggregate_posterior": Picture("utils.figures.aggregate:aggregate_posterior", ("low sphere or line",)),
+    "class_areas": Picture("utils.figures.aggregate:class_areas", ("low sphere", "labels")),
     "code_usage": Picture("utils.figures.codes:code_usage", ("codes",)),
+    "codebook": Picture("utils.figures.codes:codebook", ("pictures", "codes")),
     "class_codes": Picture("utils.figures.codes:class_codes", ("codes", "labels", "three classes")),
     "confusion": Picture("utils.figures.statistics:confusion", ("classifier", "labels")),
 }
@@ -145,16 +151,20 @@ class Drawn:
 
     Attributes:
         files: in order.
-        refused: for each figure that could not be drawn a line that says why.
+        refused: lines that say why figures could not be drawn.
+        warnings: what the reader of the figures has to know of the run, such as a collapse of its posterior.
     """
 
     files: list[Path]
     refused: list[str]
+    warnings: list[str] = field(default_factory=list)
 
 
 @torch.no_grad()
-def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf: bool = False) -> Drawn:
-    """Draw figures as PNG files, and as PDF files too if asked.
+def draw(
+    subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf: bool = False, style: Style | None = None
+) -> Drawn:
+    """Draw figures as PNG files, and as others too if asked.
 
     A fault in one figure is reported and does not stop the others, since a run of hours must not fail for a picture.
 
@@ -163,6 +173,7 @@ def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf
         folder: where to write.
         names: which figures; else all that fit the kind of run.
         pdf: whether to write PDF files too.
+        style: how they look, and which files else they become.
 
     Raises:
         OSError: a file could not be written.
@@ -171,53 +182,64 @@ def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf
     if importlib.util.find_spec("matplotlib") is None:
         drawn.refused.append("no figures: matplotlib is not installed; install it, and give this run to --from")
         return drawn
+    from utils.plotting_utils import render
+
+    lacking: dict[str, list[str]] = {}
+    style = _style(style, pdf)
+    if subject.collapse:
+        drawn.warnings.append(subject.collapse)
     for name, picture in FIGURES.items():
         if name not in names if names is not None else picture.misfit(subject.config):
             continue
         torch.manual_seed(derive_seed(subject.config.rs, "figure", name))
         try:
-            contents = _render(functools.partial(picture.draw, subject), pdf)
-        except Undrawable as reason:
-            drawn.refused.append(f"{name} is not drawn: {reason}")
+            contents = render(functools.partial(picture.draw, subject), style)
+        except Undrawable as error:
+            lacking.setdefault(str(error), []).append(name)
         except Exception as error:
             drawn.refused.append(f"{name} could not be drawn: {type(error).__name__}: {error}".splitlines()[0])
         else:
             drawn.files += _write(contents, folder, name)
+    for reason, which in lacking.items():
+        drawn.refused.append(f"{', '.join(which)} {'is' if len(which) == 1 else 'are'} not drawn: {reason}")
     return drawn
 
 
 @torch.no_grad()
-def draw_side_by_side(subjects: Sequence[Subject], originals: Tensor, folder: Path, pdf: bool = False) -> list[Path]:
+def draw_side_by_side(
+    subjects: Sequence[Subject], folder: Path, pdf: bool = False, style: Style | None = None
+) -> list[Path]:
     """Draw the same test images as several runs reconstruct them; returns the files.
+
+    Where all runs have spheres, a second figure shows one image at the same concentrations in each.
 
     Args:
         subjects: runs on one data set.
-        originals: its test images before any binarization, (N, C, H, W).
         folder: where to write.
         pdf: whether to write a PDF file too.
+        style: how the figure looks, and which files else it becomes.
 
     Raises:
         OSError: a file could not be written.
     """
-    from utils.figures.images import side_by_side
+    from utils.figures.images import concentrations_side_by_side, side_by_side
+    from utils.plotting_utils import render
 
-    return _write(_render(lambda: side_by_side(subjects, originals), pdf), folder, "side_by_side")
+    figures = {"side_by_side": side_by_side}
+    if not any(missing(("sphere",), subject.config) for subject in subjects):
+        figures["side_by_side_concentrations"] = concentrations_side_by_side
+    files = []
+    for name, function in figures.items():
+        contents = render(functools.partial(function, subjects), _style(style, pdf))
+        files += _write(contents, folder, name)
+    return files
 
 
-def _render(figure: Callable[[], Figure], pdf: bool) -> dict[str, bytes]:
-    """The contents of the files of a figure, which is made in the house style, by the ending of their names."""
-    from matplotlib import rc_context
+def _style(style: Style | None, pdf: bool) -> Style:
+    from utils.plotting_utils import Style
 
-    from utils.plotting_utils import HOUSE_STYLE
-
-    contents = {}
-    with rc_context(HOUSE_STYLE):
-        drawn = figure()
-        for kind in ("png", "pdf") if pdf else ("png",):
-            content = io.BytesIO()
-            drawn.savefig(content, format=kind, dpi=100)
-            contents[kind] = content.getvalue()
-    return contents
+    style = style or Style()
+    return replace(style, formats=(*style.formats, "pdf")) if pdf else style
 
 
 def _write(contents: dict[str, bytes], folder: Path, name: str) -> list[Path]:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from utils.figures.subject import BLOCK, Array, Subject
-from utils.plotting_utils import COLOURS, STYLES, WHOLE_TICKS, matrix, name_of, new_figure, show_rows
+from utils.plotting_utils import COLOURS, STYLES, WHOLE_TICKS, legend, matrix, name_of, new_figure, show_rows
 
 MOST_SPHERES = 6
 
@@ -37,30 +37,32 @@ def kappa(subject: Subject) -> Figure:
             axes.hist(values, bins, color=colour, alpha=0.25)
     axes.set_xlabel("concentration κ of q(z|x)")
     _count_axis(axes, len(kappas))
-    axes.legend()
+    legend(axes)
     return figure
 
 
 def log_px(subject: Subject) -> Figure:
-    """Histogram of log p(x) of each image, with the images of lowest and highest value.
+    """Histogram of log p(x) of each image, with the images of lowest and highest value if they can be shown.
 
     Values that are not finite are left out and counted in the label.
     """
     assert subject.log_px is not None
     k, values = subject.log_px
     finite = values[np.isfinite(values)]
-    figure = new_figure(8.4, 6.4, f"Log-likelihood of single test images: {subject.title}")
-    above, below = figure.subplots(2, 1, height_ratios=(3, 1.8))
+    rows = 1 + subject.has_pictures
+    figure = new_figure(8.4, (4.4, 6.4)[rows - 1], f"Log-likelihood of single test images: {subject.title}")
+    above, *below = figure.subplots(rows, 1, height_ratios=(3, 1.8)[:rows], squeeze=False)[:, 0]
     above.hist(finite, _bin_count(finite), color=COLOURS[0])
     if len(finite):
         above.axvline(finite.mean(), color=COLOURS[1], linestyle="--", label=f"mean {finite.mean():.2f}")
-        above.legend()
+        legend(above)
     lost = len(values) - len(finite)
     above.set_xlabel(f"log p(x) (nats, K = {k})" + (f"; {lost} not finite" if lost else ""))
     _count_axis(above, len(values))
     order = torch.from_numpy(np.argsort(np.nan_to_num(values, nan=-np.inf)))
-    extremes = np.stack([subject.pictures(end[:12]) for end in (order, order.flip(0))])
-    show_rows(below, extremes, ["least likely", "most likely"])
+    for axes in below:
+        extremes = np.stack([subject.pictures(end[:12]) for end in (order, order.flip(0))])
+        show_rows(axes, extremes, ["least likely", "most likely"])
     return figure
 
 
@@ -69,20 +71,22 @@ def confusion(subject: Subject) -> Figure:
     model = subject.model
     assert model.classifier is not None
     assert subject.labels is not None
-    logits = [model.classifier(model.encode(x)) for x in subject.images.split(BLOCK)]
-    predicted = torch.cat(logits).argmax(-1).cpu().numpy()
+    z = subject.embeddings
+    if z is None:
+        z = torch.cat([model.encode(x) for x in subject.images.split(BLOCK)])
+    predicted = model.classifier(z).argmax(-1).cpu().numpy()
     classes = max(len(subject.class_names), max(subject.classes) + 1, int(predicted.max()) + 1)
     counts = np.zeros((classes, classes))
     np.add.at(counts, (subject.labels.numpy(), predicted), 1)
     accuracy = np.trace(counts) / counts.sum()
     size = min(max(0.5 * classes + 2, 4.5), 12)
-    title = f"Confusions: {subject.title}; accuracy {accuracy:.2%} of {len(predicted):,} images"
-    figure = new_figure(size + 1.2, size, title)
+    figure = new_figure(size + 1.2, size, f"Confusions: {subject.title}")
     axes = figure.subplots()
     texts = [name_of(label, subject.class_names) for label in range(classes)]
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     matrix(figure, axes, share, texts, "share of the true class", "{:.0f}", counts)
-    axes.set(xlabel="predicted class", ylabel="true class")
+    title = f"accuracy {accuracy:.2%} of {len(predicted):,} images"
+    axes.set(xlabel="predicted class", ylabel="true class", title=title)
     return figure
 
 

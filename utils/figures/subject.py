@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from hyperspherical_vae.kinds import KINDS
-from utils.figures.geometry import Array
+from utils.figures.geometry import Array, principal_components
 from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 EMBEDDED = 2000
 BLOCK = 500
+PRIOR_SAMPLES = 20_000
+
+# A coordinate is active if its posterior mean varies over images by more than this share of the prior's variance; a
+# validation KL below so many nats, and modes whose variance lies to this share in one direction, mean a collapse too.
+ACTIVE, LEAST_KL, ONE_LINE = 0.01, 0.05, 0.98
 
 
 class Undrawable(Exception):
@@ -89,6 +94,8 @@ class Subject:
         log_px: importance samples K and log p(x) of each test image, where it was estimated.
         kappas: concentrations to decode at, or None for some around the learned one.
         embeddings: modes of q(z|x) of all test images, (N, D), where the evaluation has computed them.
+        originals: whole grey levels of the test images, (N, C, H, W), before any binarization, where they are at hand.
+        levels: the highest grey level.
     """
 
     model: VAE
@@ -101,6 +108,8 @@ class Subject:
     log_px: tuple[int, Array] | None = None
     kappas: tuple[float, ...] | None = None
     embeddings: Tensor | None = None
+    originals: Tensor | None = None
+    levels: int = 1
 
     @property
     def trained(self) -> str:
@@ -109,8 +118,26 @@ class Subject:
 
     @property
     def title(self) -> str:
-        """The model that is drawn: what was trained on what, for how long."""
-        return f"{self.trained}, epoch {self.best_epoch}"
+        """The model that is drawn: what was trained on what, for how long, and whether its posterior has collapsed."""
+        return f"{self.trained}, epoch {self.best_epoch}" + " (posterior collapsed)" * bool(self.collapse)
+
+    @functools.cached_property
+    def collapse(self) -> str:
+        """Why the posterior counts as collapsed, as a sentence; empty if it does not."""
+        means = torch.cat([q.mean for q in self.posteriors]).double().cpu()
+        if not means.isfinite().all() or len(means) < 2:
+            return ""
+        variances = self.model.latent.prior().variance.double().cpu()
+        active = int((means.var(0, correction=0) > ACTIVE * variances).sum())
+        if not active:
+            return f"The posterior has collapsed: 0 of {len(variances)} units are active; z hardly depends on x."
+        terms = next((line["val"] for line in self.metrics if line["epoch"] == self.best_epoch and line["val"]), {})
+        if not self.model.latent.kl_is_constant and (kl := terms.get("kl")) is not None and kl < LEAST_KL:
+            return f"The posterior has collapsed: its KL to the prior is {kl:.2g} nats."
+        share = float(principal_components(means.numpy(), 1)[2][0])
+        if self.factors and means.shape[1] > 2 and share > ONE_LINE:
+            return f"The posterior has collapsed: {share:.1%} of the variance of its means is in one direction."
+        return ""
 
     @functools.cached_property
     def classes(self) -> list[int]:
@@ -123,10 +150,12 @@ class Subject:
 
     @property
     def names(self) -> list[str]:
-        """The symbol of each factor, with its number where there are several factors."""
+        """The symbol of each factor, with its radius if that is not 1, and its number where there are several."""
         several = len(self.factors) > 1
+        radii = [f" of radius {factor.radius:g}" if factor.radius not in (None, 1) else "" for factor in self.factors]
         return [
-            symbols(factor.symbol) + f" (factor {number})" * several for number, factor in enumerate(self.factors, 1)
+            symbols(factor.symbol) + radius + f" (factor {number})" * several
+            for number, (factor, radius) in enumerate(zip(self.factors, radii, strict=True), 1)
         ]
 
     @property
@@ -184,6 +213,12 @@ class Subject:
         """
         return _finite([self.model.latent.statistics(q)["kappa"] for q in self.posteriors])
 
+    @functools.cached_property
+    def prior(self) -> Array:
+        """Samples of the prior, (`PRIOR_SAMPLES`, D)."""
+        torch.manual_seed(derive_seed(self.config.rs, "figures", "prior"))
+        return _finite([self.model.latent.prior().sample((PRIOR_SAMPLES,))])
+
     @property
     def base(self) -> Array:
         """The latent (D,) of one image, at which the factors that a figure does not vary are held."""
@@ -194,9 +229,31 @@ class Subject:
         """The test images of these numbers, on the model's device."""
         return self.images[numbers.to(self.images.device)]
 
+    @property
+    def has_pictures(self) -> bool:
+        """Whether the images are more than vectors."""
+        return tuple(self.images.shape[1:3]) != (1, 1)
+
+    @functools.cached_property
+    def window(self) -> tuple[float, float]:
+        """The values to show as black and as white: of real numbers the extremes of the test images."""
+        low, high = self.images.min().item(), self.images.max().item()
+        return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
+
     def pictures(self, numbers: Tensor) -> Array:
-        """The test images of these numbers, as an array."""
-        return self.chosen(numbers).cpu().numpy()
+        """The test images of these numbers as an array, black being 0 and white 1."""
+        return self._shown(self.chosen(numbers).cpu().numpy())
+
+    def _shown(self, images: Array) -> Array:
+        low, high = self.window
+        shown: Array = (images - low) / (high - low)
+        return shown
+
+    def original_pictures(self, numbers: Tensor) -> Array:
+        """The test images of these numbers before any binarization, as an array."""
+        if self.originals is None:
+            return self.pictures(numbers)
+        return self.originals[numbers.to(self.originals.device)].cpu().numpy() / self.levels
 
     def codes(self, images: Tensor) -> Tensor:
         """The codes of images under a discrete latent, (N, positions), on the CPU."""
@@ -204,10 +261,10 @@ class Subject:
         return torch.cat([model.latent.codes(model.posterior(x)).cpu() for x in images.split(BLOCK)])
 
     def decode(self, z: Tensor | Array) -> Array:
-        """E[x | z] for latents (..., D), as an array (..., C, H, W)."""
+        """E[x | z] for latents (..., D), as an array (..., C, H, W), black being 0 and white 1."""
         latents = torch.as_tensor(z, dtype=self.images.dtype, device=self.images.device)
         flat = torch.cat([self.model.decode(part).cpu() for part in latents.flatten(0, -2).split(BLOCK)])
-        return flat.unflatten(0, latents.shape[:-1]).numpy()
+        return self._shown(flat.unflatten(0, latents.shape[:-1]).numpy())
 
     @property
     def knows_classes(self) -> bool:

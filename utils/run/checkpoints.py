@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
-from utils.config.flags import bare, shown
+from utils.config.flags import bare, printable, shown
 from utils.files import write_atomically
-from utils.run.console import printable
 
 if TYPE_CHECKING:
     import torch

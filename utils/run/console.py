@@ -106,11 +106,6 @@ class Console:
             self.say(f"{what}: {done} of {total}")
 
 
-def printable(text: object) -> str:
-    """A text or path on one line, with escapes for what would change the terminal or cannot be encoded."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in str(text))
-
-
 def duration(seconds: float) -> str:
     """`42 s`, `3 min 05 s` or `2 h 07 min`."""
     whole = round(seconds)

@@ -11,10 +11,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from utils.config.flags import UsageError
+from utils.config.flags import UsageError, printable
 from utils.data.files import DataError
 from utils.run.checkpoints import CheckpointError
-from utils.run.console import printable
 from utils.run.processes import ProcessLost
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -160,7 +160,7 @@ class RunDir:
 
     def note_on_products(self) -> str | None:
         """A note where the run so far took its products on a CPU from another library than this machine does."""
-        from hyperspherical_vae.ops.dense import product_library
+        from hyperspherical_vae.dense import product_library
 
         before = (read_json(self.path / "env.json") or {}).get("products", product_library())
         if before == product_library():
@@ -284,7 +284,7 @@ def _environment(device: str, images: dict[str, Any]) -> dict[str, Any]:
     import scipy
     import torch
 
-    from hyperspherical_vae.ops.dense import product_library
+    from hyperspherical_vae.dense import product_library
 
     return {
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),

@@ -8,9 +8,8 @@ import socket
 import time
 from pathlib import Path
 
-from utils.config.flags import UsageError
+from utils.config.flags import UsageError, printable
 from utils.files import write_atomically
-from utils.run.console import printable
 
 
 class FolderLock:

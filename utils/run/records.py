@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from utils.config.config import Config
-from utils.config.flags import UsageError
+from utils.config.flags import UsageError, printable
 from utils.config.stored import from_json
-from utils.run.console import printable
 from utils.run.metrics import METRICS, Value
 
 # No file of settings or results has as many bytes, no metric is as large, and none lies as deep.

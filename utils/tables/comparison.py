@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from utils.config.flags import UsageError, nearest
-from utils.run.console import printable
+from utils.config.flags import UsageError, nearest, printable
 from utils.run.metrics import METRICS
 from utils.run.records import Record, mean_of
 from utils.tables.columns import check_columns, default_columns, natural_order, say, setting

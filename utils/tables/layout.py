@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from utils.run.console import printable
+from utils.config.flags import printable
 
 
 class Bold(str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -142,3 +143,68 @@ def test_unequal_spheres_are_an_error(family: type) -> None:
             kl_divergence(make(3, 1.0), other)
         with pytest.raises(ValueError, match=r"the first is in R\^4, the second in R\^3"):
             kl_divergence(make(4, 2.0), other)
+
+
+def around_axis(dim: int) -> tuple[Tensor, Tensor]:
+    """Points of the sphere in R^dim, dim 3 or 4, by their place in the plane of the first two axes, and weights."""
+    nodes, weights = (torch.from_numpy(x) for x in np.polynomial.legendre.leggauss(400))
+    theta, share = (1 + nodes) * math.pi / 2, weights * math.pi / 2
+    if dim == 3:  # s is the cosine of an angle
+        s, part = torch.cos(theta), share / math.pi
+    else:  # s is uniform
+        s, part = nodes, weights / 2
+    w = torch.cos(theta)[:, None].expand(-1, 400)
+    points = torch.stack([w, torch.sin(theta)[:, None] * s], -1)
+    area = 2 * math.pi if dim == 3 else 4 * math.pi
+    return points, (share * torch.sin(theta) ** (dim - 2) * area)[:, None] * part
+
+
+@pytest.mark.parametrize("other", [PowerSpherical, VonMisesFisher])
+@pytest.mark.parametrize("cosine", [1.0, 0.9, -0.2])
+@pytest.mark.parametrize(("one", "two"), [(2.0, 7.0), (20.0, 3.0), (5.0, 5.1)])
+@pytest.mark.parametrize("dim", [3, 4])
+def test_from_power_spherical(dim: int, one: float, two: float, cosine: float, other: type) -> None:
+    axes = torch.eye(dim, dtype=torch.float64)
+    second = cosine * axes[0] + math.sqrt(1 - cosine**2) * axes[1]
+    p, q = PowerSpherical(axes[0], one), other(second, two)
+    plane, weights = around_axis(dim)
+    rest = (1 - plane.square().sum(-1)).clamp_min(0).sqrt()
+    points = torch.cat([plane, rest.unsqueeze(-1), torch.zeros(*rest.shape, dim - 3)], -1).double()
+    log_p, log_q = p.log_prob(points), q.log_prob(points)
+    expected = (weights * log_p.exp() * (log_p - log_q)).sum()
+    torch.testing.assert_close(kl_divergence(p, q), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [2, 3, 4, 7, 50])
+def test_from_power_spherical_at_its_limits(dim: int) -> None:
+    kappa = torch.tensor([0.0, 1e-8, 0.3, 5.0, 1e4, 1e8], dtype=torch.float64)
+    here, there = pole(dim), torch.eye(dim, dtype=torch.float64)[1]
+    same = kl_divergence(PowerSpherical(here, kappa[:, None]), PowerSpherical(here.clone(), kappa))
+    assert (same.diagonal() == 0).all()
+    assert (same >= 0).all()
+    uniform = kl_divergence(PowerSpherical(here, kappa), HypersphericalUniform(dim - 1))
+    for q in (PowerSpherical(there, 0.0), VonMisesFisher(there, 0.0)):
+        torch.testing.assert_close(kl_divergence(PowerSpherical(here, kappa), q), uniform, rtol=1e-12, atol=1e-15)
+    for q in (PowerSpherical(there, kappa), VonMisesFisher(there, kappa)):
+        turned = kl_divergence(PowerSpherical(here, kappa), q)
+        assert turned.isfinite().all()
+        assert (turned >= 0).all()
+
+
+@pytest.mark.parametrize("other", [PowerSpherical, VonMisesFisher])
+@pytest.mark.parametrize("first", [PowerSpherical, VonMisesFisher])
+@pytest.mark.parametrize("dim", [2, 3, 5])
+def test_second_derivatives_in_every_parameter(dim: int, first: type, other: type) -> None:
+    if (first, other) == (VonMisesFisher, PowerSpherical):
+        with pytest.raises(NotImplementedError, match="No KL"):
+            kl_divergence(first(pole(dim), 1.0), other(pole(dim), 1.0))
+        return
+    generator = torch.Generator().manual_seed(0)
+    one, two = (torch.randn(3, dim, dtype=torch.float64, generator=generator).requires_grad_() for _ in range(2))
+    k1, k2 = (torch.tensor(k, dtype=torch.float64, requires_grad=True) for k in ([0.2, 3.0, 30.0], [0.25, 9.0, 20.0]))
+
+    def kl(one: Tensor, k1: Tensor, two: Tensor, k2: Tensor) -> Tensor:
+        return kl_divergence(first(F.normalize(one, dim=-1), k1), other(F.normalize(two, dim=-1), k2))
+
+    assert torch.autograd.gradcheck(kl, (one, k1, two, k2), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(kl, (one, k1, two, k2), fast_mode=True)

@@ -115,3 +115,48 @@ def test_batches_expand(kind):
     assert codes.batch_shape == (4, 5)
     assert codes.sample((3,)).shape == (3, 4, 5, 6)
     assert type(codes) is type(kind(LOGITS))
+
+
+def test_a_category_may_be_impossible() -> None:
+    logits = torch.tensor([[0.3, 0.1, -math.inf], [0.0, 0.0, 0.0]], requires_grad=True)
+    codes, uniform = OneHotCodes(logits), OneHotCodes(torch.zeros(2, 3))
+    reference = [torch.distributions.OneHotCategorical(logits=row) for row in logits.detach()]
+    torch.testing.assert_close(codes.entropy(), reference[0].entropy() + reference[1].entropy())
+    possible, impossible = torch.tensor([0.0, 1, 0, 0, 0, 1]), torch.tensor([0.0, 0, 1, 0, 0, 1])
+    expected = reference[0].log_prob(possible[:3]) + reference[1].log_prob(possible[3:])
+    torch.testing.assert_close(codes.log_prob(possible), expected)
+    assert codes.log_prob(impossible) == -math.inf
+    assert kl_divergence(codes, codes) == 0
+    assert kl_divergence(uniform, codes) == math.inf
+    torch.testing.assert_close(kl_divergence(codes, uniform), 2 * math.log(3) - codes.entropy())
+    for quantity in (codes.entropy(), codes.log_prob(possible), kl_divergence(codes, uniform), codes.variance.sum()):
+        assert torch.autograd.grad(quantity, logits, retain_graph=True)[0].isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: OneHotCodes(torch.tensor([[0.0, math.nan]]), True), "logits hold NaN or infinity"),
+        (lambda: OneHotCodes(torch.tensor([[0.0, math.inf]]), True), "logits hold NaN or infinity"),
+        (lambda: OneHotCodes(torch.tensor([[-math.inf, -math.inf]]), True), "a variable without a possible category"),
+        (lambda: OneHotCodes(torch.zeros(2, 2), True).log_prob(torch.tensor([1.0, 1, 0, 1])), "each with a single 1"),
+        (lambda: OneHotCodes(torch.zeros(2, 2), True).log_prob(torch.zeros(5)), r"shape \(5,\); its last size"),
+        (lambda: RelaxedCodes(torch.zeros(2, 2), 0.0, validate_args=True), "temperature is 0.0; it has to be positive"),
+        (lambda: RelaxedCodes(torch.zeros(2, 2), torch.tensor(-1.0), validate_args=True), "temperature is -1.0"),
+    ],
+)
+def test_what_the_docstrings_promise_is_checked(make, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_expand_keeps_subclasses() -> None:
+    class Own(RelaxedCodes):
+        pass
+
+    wide = Own(torch.zeros(2, 3), 0.5, straight_through=True).expand((4,))
+    assert type(wide) is Own
+    assert wide.temperature == 0.5
+    assert wide.straight_through
+    assert wide.rsample().shape == (4, 6)

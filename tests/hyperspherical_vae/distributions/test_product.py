@@ -288,3 +288,56 @@ def test_constants_made_without_gradients_serve_gradients_later() -> None:
     with torch.inference_mode():
         everything()
     assert torch.autograd.grad(everything().sum(), kappa)[0].isfinite()
+
+
+class _Named(VonMisesFisher):
+    """A factor with an argument of its own."""
+
+    def __init__(self, loc: Tensor, concentration: float, name: str) -> None:
+        super().__init__(loc, concentration)
+        self.name = name
+
+
+def test_factors_keep_their_own_arguments() -> None:
+    axes = torch.eye(3)
+    product = ProductDistribution([_Named(axes[0], 1.0, "a"), _Named(axes[1], 2.0, "b"), _Named(axes[2], 3.0, "a")])
+    assert [(type(group), group.name, where) for group, where in product.groups] == [
+        (_Named, "a", (0, 2)),
+        (_Named, "b", (1,)),
+    ]
+    assert [group.name for group, _ in product.expand((4,)).groups] == ["a", "b"]
+
+
+def test_validate_args_reaches_the_factors_or_leaves_them_their_own() -> None:
+    axis = torch.eye(3)[0]
+    lax, strict = (VonMisesFisher(axis, 1.0, validate_args=check) for check in (False, True))
+    with pytest.raises(ValueError, match="a value has norm 0"):
+        ProductDistribution([lax], validate_args=True).log_prob(torch.zeros(3))
+    assert ProductDistribution([strict], validate_args=False).log_prob(torch.zeros(3)).isfinite()
+    mixed = ProductDistribution([strict, lax])
+    assert mixed.log_prob(torch.cat([axis, torch.zeros(3)])).isfinite()
+    with pytest.raises(ValueError, match="a value has norm 0"):
+        mixed.log_prob(torch.cat([torch.zeros(3), axis]))
+    for factor, name in (
+        (VonMisesFisher(2 * axis, 1.0, validate_args=False), "loc of a VonMisesFisher"),
+        (Independent(Normal(torch.zeros(2), -torch.ones(2), validate_args=False), 1), "scale of a Normal"),
+    ):
+        with pytest.raises(ValueError, match=f"{name} is not within its constraint"):
+            ProductDistribution([factor], validate_args=True)
+
+
+def test_covariance_is_zero_between_factors() -> None:
+    factors = [make("vmf2", seed=1), make("normal2", seed=2), make("full2", seed=3), make("vmf2", seed=4)]
+    product = ProductDistribution(factors)
+    expected = torch.stack(
+        [
+            torch.block_diag(
+                factors[0].covariance_matrix[i],
+                torch.diag(factors[1].variance[i]),
+                factors[2].covariance_matrix[i],
+                factors[3].covariance_matrix[i],
+            )
+            for i in range(3)
+        ]
+    )
+    torch.testing.assert_close(product.covariance_matrix, expected)

@@ -13,7 +13,16 @@ from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, kl_divergence
 
 from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, ProductDistribution, VonMisesFisher
-from hyperspherical_vae.latents import Latent, NormalLatent, PowerSphericalLatent, ProductLatent, SphericalLatent
+from hyperspherical_vae.latents import (
+    CodebookLatent,
+    GumbelLatent,
+    Latent,
+    NormalLatent,
+    PowerSphericalLatent,
+    ProductLatent,
+    SphericalCauchyLatent,
+    SphericalLatent,
+)
 
 FEATURES = 7
 
@@ -26,6 +35,7 @@ MAKERS: dict[str, Callable[..., Latent]] = {
     "vmf fixed": lambda **k: SphericalLatent(FEATURES, 3, kappa=20.0, **k),
     "vmf wide": lambda **k: SphericalLatent(FEATURES, 3, radius=2.0, **k),
     "power spherical": lambda **k: PowerSphericalLatent(FEATURES, 3, **k),
+    "spherical Cauchy": lambda **k: SphericalCauchyLatent(FEATURES, 3, **k),
 }
 ALL = pytest.mark.parametrize("name", MAKERS)
 
@@ -269,3 +279,43 @@ def test_statistics_of_products_are_in_the_order_of_the_factors() -> None:
         assert isinstance(group, VonMisesFisher)
         kappa[:, list(where)] = group.concentration
     torch.testing.assert_close(latent.statistics(q)["kappa"], kappa)
+
+
+OTHERS: dict[str, Callable[..., Latent]] = {
+    "product": mixed,
+    "gumbel": lambda: GumbelLatent(FEATURES, 4, 5),
+    "gumbel straight through": lambda: GumbelLatent(FEATURES, 4, 5, straight_through=True),
+    "codebook": lambda: CodebookLatent(FEATURES, 4, 8, 3),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", [*MAKERS, *OTHERS])
+def test_training_under_autocast_keeps_the_posterior_in_single_precision(name: str, dtype: torch.dtype) -> None:
+    torch.set_default_dtype(torch.float32)
+    latent = {**MAKERS, **OTHERS}[name]().train()
+    features = torch.randn(6, FEATURES)
+    for _ in range(2):
+        with torch.autocast("cpu", dtype=dtype):
+            q = latent.posterior(features.to(dtype))
+            z = q.rsample()
+            kl = latent.kl(q, z)
+            loss = kl.sum() + z.sum() + sum(x.sum() for x in latent.extra_loss(q).values())
+        assert z.dtype == kl.dtype == torch.float32
+        assert kl.isfinite().all()
+        loss.backward()
+    assert all(x.grad is None or x.grad.isfinite().all() for x in latent.parameters())
+
+
+@ALL
+def test_second_derivatives_of_the_divergence(name: str) -> None:
+    latent = MAKERS[name]()
+
+    def divergence(features: Tensor) -> Tensor:
+        q = latent.posterior(features)
+        return latent.kl(q, q.rsample())
+
+    features = torch.randn(2, FEATURES, requires_grad=True)
+    assert torch.autograd.gradcheck(divergence, features)
+    if not latent.kl_is_constant:
+        assert torch.autograd.gradgradcheck(divergence, features)

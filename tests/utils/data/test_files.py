@@ -161,14 +161,32 @@ def test_a_relative_data_folder_is_shown_as_an_absolute_path(monkeypatch, tmp_pa
     assert str(tmp_path / "data" / "set" / "raw" / "file.gz") in missing_text([FILE], Path("data"), "x")
 
 
-def test_that_there_is_no_data_folder_is_all_that_is_said(monkeypatch, tmp_path):
+def test_a_missing_data_folder_is_answered_once_with_all_addresses(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    text = missing_text([FILE], Path("nowhere"), "no network")
-    assert text.startswith(f"--data_dir nowhere ({tmp_path / 'nowhere'}): there is no such folder, and no network; ")
-    assert "\n" not in text
-    assert FILE.checksum not in text
+    first, *rest = missing_text([FILE], Path("nowhere"), "no network").splitlines()
+    assert first == f"--data_dir nowhere ({tmp_path / 'nowhere'}): there is no such folder; is it spelled rightly?"
+    for part in ("1 file missing (no network)", FILE.urls[0], FILE.checksum):
+        assert part in "\n".join(rest)
     write(tmp_path / "file", CONTENT)
     assert f"--data_dir {tmp_path / 'file'}: is not a folder" in missing_text([FILE], tmp_path / "file", "x")
+
+
+def test_files_of_other_names_and_of_other_content_nearby_are_named(tmp_path):
+    for name in ("set/raw/files.gz", "set/file.gz", "set.npz", "unlike.txt"):
+        write(tmp_path / name, b"x")
+    lines = missing_text([FILE], tmp_path, "x").splitlines()
+    assert [line.removeprefix(f"      nearby: {tmp_path}/") for line in lines if "nearby" in line] == [
+        "set/file.gz, whose content is not that of the known file",
+        "set/raw/files.gz, a file of another name; if it is the same one, rename it",
+        f"set.npz, which is read by -d array --data_dir {tmp_path}/set.npz",
+    ]
+
+
+def test_files_of_another_set_in_the_data_folder_do_not_stand_for_this_one(tmp_path):
+    write(tmp_path / "file.gz", gzip.compress(b"of the same name"))
+    assert missing_files([FILE], tmp_path) == [FILE]
+    write(tmp_path / "SET".lower() / "raw" / "file", CONTENT)
+    assert missing_files([FILE], tmp_path) == []
 
 
 def test_write_protection_counts_for_the_superuser_too(tmp_path):

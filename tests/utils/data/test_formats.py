@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.utils.small_data import amat, damaged, one_line, random_images, reads_or_refuses, tar
-from utils.data.files import DataError
-from utils.data.formats import gunzip, read_amat, read_tar_members
+from utils.data.files import DataError, gunzip
+from utils.data.formats import read_amat, read_tar_members
 
 HTML = b"<!DOCTYPE html><html><body>404: not here</body></html>"
 

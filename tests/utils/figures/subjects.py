@@ -1,24 +1,15 @@
 """Small untrained models with made-up images, for the tests of the figures."""
 
-import dataclasses
 from functools import partial
 
 import numpy as np
 import torch
 
 from hyperspherical_vae.kinds import KINDS
-from models import build_model
+from models import Images, build_model
 from utils.config.config import Config
 from utils.config.rules import resolve
 from utils.figures.subject import Subject
-
-
-@dataclasses.dataclass
-class Images:
-    shape: tuple[int, int, int] = (1, 8, 6)
-    levels: int = 1
-    likelihood: str = "bce"
-    classes: int = 3
 
 
 def line(epoch, config=None, val=True):
@@ -36,7 +27,7 @@ def line(epoch, config=None, val=True):
 def subject(count=30, classes=3, shape=(1, 8, 6), **settings):
     torch.manual_seed(0)
     config = resolve(Config(h_dims=(8,), dataset="digits", **settings))
-    model = build_model(config, Images(shape, classes=max(classes, 1))).eval()
+    model = build_model(config, Images(shape, 1, "bce", max(classes, 1))).eval()
     labels = torch.arange(count) % classes if classes else None
     images = torch.rand(count, *shape).round()
     values = np.linspace(-9, -3, count)
@@ -52,6 +43,13 @@ def directions(count, dim, seed=0):
 def rendered(figure):
     figure.canvas.draw()
     return figure
+
+
+def placed(points, classes=0, **settings):
+    """A run whose images are placed at these points."""
+    found = subject(len(points), classes, **settings)
+    found.modes = found.samples = points
+    return found
 
 
 discrete = partial(subject, name="vq", codes=16, positions=2, code_dim=3)

@@ -6,7 +6,7 @@ import torch
 
 from tests.utils.figures.subjects import discrete, rendered, subject
 from utils.figures import codes
-from utils.figures.codes import class_codes, code_usage
+from utils.figures.codes import class_codes, code_usage, codebook
 
 
 @pytest.mark.parametrize("count", [30, 2500])
@@ -45,6 +45,27 @@ def test_categories_have_a_row_for_each_variable(monkeypatch):
     np.testing.assert_array_equal(axes.get_images()[0].get_array(), [[1, 0, 0], [0.25, 0.5, 0.25]])
     assert axes.get_title() == "67% of the categories are used; perplexity 1.9 of 3 at most, mean over variables"
     assert "Even use: a share of 0.333." in figure.get_supxlabel()
+
+
+@pytest.mark.parametrize(("codes", "shown"), [(16, 10), (8, 8), (300, 100)])
+def test_codebook_shows_the_most_used_codes_at_all_positions(codes, shown, monkeypatch):
+    found, seen = discrete(codes=codes), []
+    used = found.codes(found.images)
+    monkeypatch.setattr(found, "decode", lambda z: (seen.append(z), np.zeros((*z.shape[:2], 1, 8, 6)))[1])
+    figure = codebook(found)
+    assert f"The {shown} most used of {codes} codes" in figure.get_supxlabel()
+    most = np.bincount(used.flatten()).argmax()
+    torch.testing.assert_close(seen[0][0, 0], found.model.latent.vectors(torch.tensor([most, most])))
+
+
+def test_categories_replace_those_of_one_image(monkeypatch):
+    found, seen = subject(name="gumbel", categories=5, variables=3), []
+    monkeypatch.setattr(found, "decode", lambda z: (seen.append(z), np.zeros((*z.shape[:2], 1, 8, 6)))[1])
+    figure = codebook(found)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == [f"variable {n}" for n in (1, 2, 3)]
+    codes = seen[0].unflatten(-1, (3, 5)).argmax(-1)
+    assert all(codes[v, :, v].tolist() == [0, 1, 2, 3, 4] for v in range(3))
+    assert (codes[0, :, 1:] == codes[0, 0, 1:]).all()
 
 
 def test_class_codes_draws_matrix_tree_and_map(monkeypatch):

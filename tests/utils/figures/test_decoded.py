@@ -50,6 +50,17 @@ def test_a_panel_for_every_low_factor():
     assert "The first 9 of 14 factors" in figure.get_supxlabel()
 
 
+def test_two_circles_are_decoded_on_a_square(monkeypatch):
+    found, seen = subject(name="productspace", z_dims=("s1", "s1"), radius=2.0), []
+    decode = found.decode
+    monkeypatch.setattr(found, "decode", lambda z: (seen.append(z), decode(z))[1])
+    (axes,) = rendered(manifold(found)).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0°", "90°", "180°", "270°"]
+    # The last row is that of the angle 0 on the second circle, where the first turns once.
+    np.testing.assert_allclose(seen[0][-16:, 2:], [[2, 0]] * 16, atol=1e-12)
+    np.testing.assert_allclose(seen[0][-12, :2], [0, 2], atol=1e-12)
+
+
 @pytest.mark.parametrize("radius", [1.0, 3.0])
 def test_decoded_points_lie_on_the_sphere_of_the_model(radius, monkeypatch):
     found, seen = subject(name="vmf", z=2, radius=radius), []

@@ -7,6 +7,8 @@ from scipy.stats import special_ortho_group
 from tests.utils.figures.subjects import directions
 from utils.figures.geometry import (
     angles,
+    areas_and_overlaps,
+    even_points,
     geodesic,
     geodesic_distances,
     great_circle,
@@ -14,7 +16,9 @@ from utils.figures.geometry import (
     inverse_hammer,
     jensen_shannon,
     kernel_density,
+    line_density,
     multidimensional_scaling,
+    neighbour_embedding,
     principal_components,
     uniformity,
 )
@@ -166,3 +170,34 @@ def test_jensen_shannon_of_equal_half_and_disjoint_distributions():
 def test_jensen_shannon_is_a_mean_over_positions():
     first, second = [[1, 0], [1, 0]], [[0, 1], [1, 0]]
     assert jensen_shannon(np.array([first, second], float))[0, 1] == pytest.approx(np.log(2) / 2)
+
+
+@pytest.mark.parametrize("dim", [1, 2])
+def test_even_points_average_like_the_sphere(dim):
+    points = even_points(dim, 2000)
+    np.testing.assert_allclose(np.linalg.norm(points, axis=-1), 1)
+    np.testing.assert_allclose(points.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(points.T @ points / 2000, np.eye(dim + 1) / (dim + 1), atol=2e-3)
+
+
+def test_areas_and_overlaps_of_uniform_half_and_disjoint_classes():
+    uniform, left = np.ones(1000), np.repeat([2.0, 0.0], 500)
+    areas, overlaps = areas_and_overlaps(np.stack([uniform, left, 2 - left]))
+    np.testing.assert_allclose(areas, [0.9, 0.45, 0.45], atol=2e-3)
+    np.testing.assert_allclose(overlaps, [[1, 0.5, 0.5], [0.5, 1, 0], [0.5, 0, 1]])
+
+
+def test_line_density_finds_a_normal_again():
+    at = np.linspace(-4, 4, 81)
+    exact = np.exp(-(at**2) / 2) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(line_density(at, np.random.default_rng(0).normal(size=20_000)), exact, atol=0.02)
+    assert np.isfinite(line_density(at, np.zeros(5))).all()
+
+
+def test_neighbours_stay_together():
+    points = np.random.default_rng(0).normal(size=(60, 3)) + 40 * np.repeat([0, 1], 30)[:, None]
+    found = neighbour_embedding(np.linalg.norm(points[:, None] - points[None], axis=-1))
+    centres = found[:30].mean(0), found[30:].mean(0)
+    nearer = np.linalg.norm(found - centres[0], axis=-1) < np.linalg.norm(found - centres[1], axis=-1)
+    assert nearer.tolist() == [True] * 30 + [False] * 30
+    assert neighbour_embedding(np.zeros((9, 9))).tolist() == [[0, 0]] * 9

@@ -3,19 +3,12 @@
 import numpy as np
 import pytest
 
-from tests.utils.figures.subjects import directions, rendered, subject
-from utils.figures.maps import aggregate_posterior, latent, latent_overview
+from tests.utils.figures.subjects import directions, placed, rendered, subject
+from utils.figures.maps import latent, latent_overview
 
 
 def points_on(axes):
     return sum(len(collection.get_offsets()) for collection in axes.collections)
-
-
-def placed(points, classes=0, **settings):
-    """A run whose images are placed at these points."""
-    found = subject(len(points), classes, **settings)
-    found.modes = found.samples = points
-    return found
 
 
 @pytest.mark.parametrize("classes", [0, 1, 10, 30])
@@ -28,12 +21,15 @@ def test_a_map_for_every_space(space, classes):
     axes = figure.axes[-1 if space == "s2" and classes <= 20 else 0]
     assert axes.name == ("polar" if space == "s1" else "rectilinear")
     if space == "e1":
-        assert axes.get_lines() or axes.patches
+        rows = classes if classes <= 20 else 0
+        assert len(axes.collections) == rows + 1  # a ridge for each class and one for all images
+        assert [text.get_text() for text in axes.get_yticklabels()] == [*"abcdefghij"[:rows], "all images"]
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["prior"]
     else:
         assert points_on(axes) >= 60
     if dim > 3:
         assert "principal component 1 (" in axes.get_xlabel()
-    if 0 < classes <= 20:
+    if 0 < classes <= 20 and space != "e1":
         assert [text.get_text() for text in figure.legends[0].get_texts()] == list("abcdefghij"[:classes])
     else:
         assert not figure.legends
@@ -78,27 +74,28 @@ def test_distances_of_a_flat_space_are_not_called_geodesic():
     titles = {}
     for name, settings in {"flat": {"z": 3}, "product": {"name": "productspace", "z_dims": ("e2", "s2")}}.items():
         titles[name] = latent_overview(subject(**({"name": "normal"} | settings))).axes[1].get_title()
-    assert titles["flat"].startswith("Euclidean distances of 30 images")
-    assert titles["product"].startswith("geodesic distances of 30 images")
+    assert titles["flat"].startswith("MDS of Euclidean distances of 30 images")
+    assert titles["product"].startswith("MDS of geodesic distances of 30 images")
 
 
-def test_aggregate_posterior_reports_the_tests():
-    points = np.concatenate([directions(200, 2), directions(200, 3)], 1)
-    figure = rendered(aggregate_posterior(placed(points, name="productspace", z_dims=("s1", "s2"))))
-    first, second = (axes for axes in figure.axes if "Rayleigh" in axes.get_title())
-    assert "Bingham: p" in first.get_title()
-    assert first.get_ylabel() == "density / prior"
-    assert first.get_xlabel() == "angle (degrees)"
-    density = second.get_images()[0].get_array()
-    assert 0 <= density.min() < 1 < density.max()
+def test_axes_of_a_sphere_have_its_radius():
+    figure = latent(placed(2.5 * directions(20, 3), name="vmf", z=2, radius=2.5))
+    assert [text.get_text() for text in figure.axes[0].get_xticklabels()] == ["−2.5", "0.0", "2.5"]
+    points = np.concatenate([collection.get_offsets() for collection in figure.axes[0].collections])
+    assert 1 < np.linalg.norm(points, axis=-1).max() <= 2.5 + 1e-9
+    assert latent(subject(name="vmf", z=1, radius=2.5)).axes[0].get_title() == "$S^{1}$ of radius 2.5"
 
 
-def test_aggregate_posterior_names_what_it_shows_and_what_not():
-    figure = aggregate_posterior(subject(name="productspace", z_dims=("s2", "s3", "e2")))
-    assert figure.get_suptitle().startswith("Aggregate posterior of $S^{2}$ (factor 1) against the prior")
-    assert "Not shown: $S^{3}$ (factor 2), $R^{2}$ (factor 3) (only" in figure.get_supxlabel()
-    figure = aggregate_posterior(subject(name="productspace", z_dims=("s2", "e1", "s1")))
-    assert figure.get_suptitle().startswith("Aggregate posterior of 2 of 3 factors against")
-    figure = aggregate_posterior(subject(name="vmf", z=2))
-    assert figure.get_suptitle().startswith("Aggregate posterior against")
-    assert "Not shown" not in figure.get_supxlabel()
+def test_two_circles_are_a_square_torus():
+    quarter = np.array([[1.0, 0, 0, 1], [0, -1, 1, 0]])  # (0°, 90°) and (270°, 0°)
+    figure = rendered(latent(placed(quarter, name="productspace", z_dims=("s1", "s1"))))
+    assert [axes.name for axes in figure.axes] == ["polar", "polar", "rectilinear"]
+    torus = figure.axes[2]
+    (points,) = (c.get_offsets() for c in torus.collections)
+    np.testing.assert_allclose(points, [[0, 90], [270, 0]], atol=1e-9)
+    assert torus.get_xlim() == torus.get_ylim() == (0, 360)
+
+
+def test_overview_has_three_maps():
+    titles = [axes.get_title() for axes in latent_overview(subject(name="vmf", z=4)).axes]
+    assert [title.split(" of ")[0] for title in titles] == ["principal components", "MDS", "t-SNE"]

@@ -1,5 +1,6 @@
 """Decoded paths through latent spaces: labels of rows and columns."""
 
+import numpy as np
 import pytest
 
 from tests.utils.figures.subjects import subject
@@ -23,6 +24,19 @@ def test_interpolation_begins_and_ends_with_the_images():
 )
 def test_paths_of_a_flat_space_are_not_called_geodesic(settings, path):
     assert interpolation(subject(**settings)).get_suptitle().startswith(f"{path} interpolation")
+
+
+def test_codes_change_one_by_one_from_the_first_image_to_the_second(monkeypatch):
+    found = subject(name="gumbel", categories=5, variables=4)
+    seen = []
+    monkeypatch.setattr(found, "decode", lambda z: (seen.append(z), np.zeros((*z.shape[:2], 1, 8, 6)))[1])
+    figure = interpolation(found)
+    assert figure.get_suptitle().startswith("Code by code interpolation")
+    codes = seen[0].unflatten(-1, (4, 5)).argmax(-1)  # (pairs, steps, variables)
+    first, last = codes[:, :1], codes[:, -1:]
+    assert ((codes == first) | (codes == last)).all()
+    taken = (codes == last).sum(-1)
+    assert (taken.diff(dim=1) >= 0).all()
 
 
 def test_traversals_have_a_header_for_each_kind_of_factor():

@@ -13,9 +13,10 @@ from hyperspherical_vae.kinds import KINDS, Kind
 from hyperspherical_vae.latents import LATENTS, Latent
 from tests.utils.figures.subjects import discrete, subject
 from utils.figures import registry
-from utils.figures.registry import FIGURES, NEEDS, Picture, draw, missing
+from utils.figures.registry import FIGURES, NEEDS, Picture, draw, draw_side_by_side, missing
+from utils.plotting_utils import Style, render
 
-ALWAYS = {"learning_curves", "reconstructions", "samples", "class_samples", "log_px"}
+ALWAYS = {"learning_curves", "reconstructions", "samples", "class_samples", "interpolation", "log_px"}
 
 
 def names_of(drawn):
@@ -25,18 +26,21 @@ def names_of(drawn):
 @pytest.mark.parametrize(
     ("settings", "names"),
     [
-        ({"name": "vmf", "z": 1}, "latent manifold interpolation concentration kappa aggregate_posterior"),
-        ({"name": "vmf", "z": 2, "kappa": 5.0}, "latent manifold interpolation concentration aggregate_posterior"),
+        ({"name": "vmf", "z": 1}, "latent manifold concentration kappa aggregate_posterior class_areas"),
+        ({"name": "vmf", "z": 2, "kappa": 5.0}, "latent manifold concentration aggregate_posterior class_areas"),
         (
             {"name": "powerspherical", "z": 4, "radius": 3.0},
-            "latent latent_overview traversals interpolation concentration kappa",
+            "latent latent_overview traversals concentration kappa",
         ),
-        ({"name": "normal", "z": 1}, "latent manifold interpolation"),
-        ({"name": "normal", "z": 2, "covariance_matrix": "full"}, "latent manifold interpolation"),
-        ({"name": "normal", "z": 6, "classifier": True}, "latent latent_overview traversals interpolation confusion"),
+        ({"name": "normal", "z": 1}, "latent manifold aggregate_posterior"),
+        ({"name": "normal", "z": 2, "covariance_matrix": "full"}, "latent manifold aggregate_posterior"),
+        (
+            {"name": "normal", "z": 6, "classifier": True},
+            "latent latent_overview traversals aggregate_posterior confusion",
+        ),
         (
             {"name": "productspace", "z_dims": ("s1", "e2", "s2", "s4")},
-            "latent latent_overview manifold traversals interpolation concentration kappa aggregate_posterior",
+            "latent latent_overview manifold traversals concentration kappa aggregate_posterior class_areas",
         ),
     ],
     ids=["S1", "S2", "S4", "R1", "R2", "R6", "product"],
@@ -54,7 +58,7 @@ def test_codes_are_drawn(tmp_path):
         (tmp_path / name).mkdir()
     drawn = draw(discrete(), tmp_path / "vq")
     assert drawn.refused == []
-    assert names_of(drawn) == ALWAYS - {"log_px"} | {"code_usage", "class_codes"}
+    assert names_of(drawn) == ALWAYS - {"log_px"} | {"code_usage", "codebook", "class_codes"}
     drawn = draw(subject(name="gumbel", categories=5, variables=3), tmp_path / "gumbel", ["class_codes", "log_px"])
     assert names_of(drawn) == {"class_codes", "log_px"}
 
@@ -109,7 +113,9 @@ def test_collapsed_posterior_is_drawn(tmp_path):
     found = subject(name="vmf", z=4)
     with torch.no_grad():
         found.model.latent.head.weight.zero_()
-    assert draw(found, tmp_path, ["latent", "latent_overview", "traversals", "kappa"]).refused == []
+    drawn = draw(found, tmp_path, ["latent", "latent_overview", "traversals", "kappa"])
+    assert drawn.refused == []
+    assert drawn.warnings == [found.collapse] != [""]
 
 
 def test_non_finite_model_fails_no_run(tmp_path):
@@ -118,7 +124,8 @@ def test_non_finite_model_fails_no_run(tmp_path):
         found.model.latent.head.weight.fill_(math.nan)
     drawn = draw(found, tmp_path, ["learning_curves", "latent", "samples", "kappa", "aggregate_posterior"])
     assert names_of(drawn) >= {"learning_curves"}
-    assert "latent is not drawn: the latents of some images are not finite" in drawn.refused
+    text = "latent, kappa, aggregate_posterior are not drawn: the latents of some images are not finite"
+    assert text in drawn.refused
     assert all("\n" not in line for line in drawn.refused)
 
 
@@ -155,10 +162,48 @@ def test_drawing_twice_gives_the_same_files(tmp_path):
     assert content() == content()
 
 
+def test_runs_with_spheres_are_compared_at_several_concentrations(tmp_path):
+    spheres, flat = subject(name="vmf", z=2), subject(name="normal", z=2)
+    names = ["side_by_side.png", "side_by_side_concentrations.png"]
+    assert [path.name for path in draw_side_by_side([spheres, spheres], tmp_path)] == names
+    assert [path.name for path in draw_side_by_side([spheres, flat], tmp_path)] == names[:1]
+
+
 def test_pdf_beside_png(tmp_path):
     drawn = draw(subject(name="normal", z=2), tmp_path, ["samples"], pdf=True)
     assert [path.name for path in drawn.files] == ["samples.png", "samples.pdf"]
     assert drawn.files[1].read_bytes()[:5] == b"%PDF-"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [None, 3.3, 6.9])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"name": "vmf", "z": 2},
+        {"name": "normal", "z": 6},
+        {"name": "productspace", "z_dims": ("s1", "s1")},
+        {"name": "productspace", "z_dims": ("s2", "e1", "s1", "s4", "e2")},
+        {"name": "vq", "codes": 30, "positions": 4, "code_dim": 3},
+        {"name": "gumbel", "categories": 12, "variables": 12},
+    ],
+    ids=["S2", "R6", "torus", "product", "vq", "gumbel"],
+)
+def test_nothing_is_cut_off_and_no_legend_covers_data(settings, width):
+    found, faults = subject(60, 10, **settings), []
+    for name, picture in FIGURES.items():
+        if picture.misfit(found.config):
+            continue
+        figures = []
+        render(lambda picture=picture, figures=figures: figures.append(picture.draw(found)) or figures[0], Style(width))
+        (figure,) = figures
+        box, whole = figure.get_tightbbox(), figure.get_size_inches()
+        if min(box.x0, box.y0, *(whole - box.max)) < -0.05:
+            faults.append(f"{name} is cut off: {box} of {whole}")
+        for axes in figure.axes:
+            if axes.get_legend() and axes.get_legend().get_window_extent().y0 < axes.get_window_extent().y1 - 1:
+                faults.append(f"{name}: a legend covers data")
+    assert not faults, "\n".join(faults)
 
 
 def norms(subject):
@@ -195,7 +240,7 @@ def test_a_new_latent_on_a_euclidean_space_has_its_figures_and_name(dim, low, tm
     monkeypatch.setitem(KINDS, "laplace", Kind("Laplace", "R"))
     monkeypatch.setitem(LATENTS, "laplace", LaplaceLatent)
     found = subject(name="laplace", z=dim)
-    expected = {"latent", "interpolation"} | ({"manifold"} if low else {"latent_overview", "traversals"})
+    expected = {"latent", "aggregate_posterior"} | ({"manifold"} if low else {"latent_overview", "traversals"})
     assert {name for name, picture in FIGURES.items() if not picture.misfit(found.config)} == ALWAYS | expected
     drawn = draw(found, tmp_path, sorted(expected))
     assert drawn.refused == []

@@ -33,6 +33,20 @@ def test_embeddings_of_the_evaluation_take_the_place_of_encoding(monkeypatch):
     assert given.base.shape == (3,)
 
 
+def test_collapse_is_found_and_said():
+    assert subject(name="vmf", z=4).collapse == ""
+    flat = subject(name="gumbel", categories=5, variables=3)
+    flat.model.latent.head.weight.zero_()
+    assert flat.collapse == "The posterior has collapsed: 0 of 15 units are active; z hardly depends on x."
+    assert flat.title.endswith("epoch 2 (posterior collapsed)")
+    low = subject(name="normal", z=3)
+    low.metrics[1]["val"]["kl"] = 0.01
+    assert low.collapse == "The posterior has collapsed: its KL to the prior is 0.01 nats."
+    line = subject(name="normal", z=3)
+    line.model.latent.head.weight[1:3] = line.model.latent.head.weight[0]
+    assert line.collapse == "The posterior has collapsed: 100.0% of the variance of its means is in one direction."
+
+
 def test_class_latents_of_a_classifier_are_of_that_class():
     found = subject(name="normal", z=2)
     found.model.classifier = nn.Linear(2, 2)

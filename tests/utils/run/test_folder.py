@@ -41,7 +41,7 @@ def test_other_library_of_products_is_noted(run, monkeypatch):
         assert run.note_on_products() is None
         run.write_start("cpu", {})
         assert run.note_on_products() is None
-        monkeypatch.setattr("hyperspherical_vae.ops.dense.product_library", lambda: "another")
+        monkeypatch.setattr("hyperspherical_vae.dense.product_library", lambda: "another")
         assert "takes them from another on this machine" in run.note_on_products()
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from models import build_model
+from models import Images, build_model
 from tests.faults import processes
 from tests.faults.comparing import only_run, outcome
 from utils.config.command_line import parse_run
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     shutil.which(COMPILER) is None, reason=f"the C++ compiler {COMPILER} is not installed, which compiling needs"
 )
 SMALL = "-d digits -hd 16 -klw 0 -lls 5"
-DIGITS = SimpleNamespace(shape=(1, 8, 8), levels=16, likelihood="bce", classes=10, class_names=())
+DIGITS = Images((1, 8, 8), levels=16, likelihood="bce", classes=10)
 
 
 def graphs():

@@ -67,6 +67,13 @@ def test_f_mnist_has_names_for_its_classes(tmp_path):
     assert load_any("f_mnist", tmp_path).class_names[-1] == "Ankle boot"
 
 
+def test_kmnist_has_the_format_and_the_names_of_mnist(tmp_path):
+    write_mnist(tmp_path)
+    (tmp_path / "MNIST").rename(tmp_path / "KMNIST")
+    data = load_any("kmnist", tmp_path)
+    assert ([len(part) for part in images(data)], data.class_names[3]) == ([50, 10, 10], "tsu")
+
+
 def load_known(folder: Path) -> list[np.ndarray]:
     """Load static MNIST where the small one is the known one: verified, and without a word."""
     data = load("static_mnist", folder)

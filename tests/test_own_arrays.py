@@ -1,0 +1,63 @@
+"""Models of the user's own arrays: densities in the units of the data, and whole runs."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch.distributions import MultivariateNormal
+
+from hyperspherical_vae.latents import NormalLatent
+from hyperspherical_vae.likelihoods import Normal
+from models import VAE, build_model
+from utils.config.command_line import parse
+from utils.load_data import load_data
+
+
+def test_the_density_of_a_linear_gaussian_model_is_the_closed_form_in_the_units_of_the_data(tmp_path):
+    """x = W z + b + s e with normal z and e: p(x) is normal, and the true posterior makes every weight log p(x)."""
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(5, 2, generator=generator).double().numpy() * np.array([0.1, 1, 10, 100, 1000])[:, None]
+    raw = np.random.default_rng(0).normal(size=(60, 2)) @ mixing.T + np.arange(5) * 50
+    raw += np.random.default_rng(1).normal(size=raw.shape)
+    np.savez(tmp_path / "x.npz", x_train=raw[:40], x_val=raw[40:50], x_test=raw[50:])
+    data = load_data(parse(["-d", "array", "--data_dir", str(tmp_path / "x.npz")]))
+    model = VAE(
+        torch.nn.Identity(), NormalLatent(5, 2), torch.nn.Linear(2, 5), Normal(1, data.log_volume), data.shape
+    ).double()
+    weight, bias, scale = model.decoder.weight, model.decoder.bias, model.likelihood.scale
+    x = data.test.images.double()
+    precision = torch.eye(2) + weight.T @ weight / scale**2
+    loc = (x.flatten(1) - bias) @ weight / scale**2 @ precision.inverse()
+    with torch.no_grad():
+        found = model.log_weights(x, MultivariateNormal(loc, precision_matrix=precision), 3)
+
+    assert data.moments is not None
+    mean, std = (moment.flatten().numpy() for moment in data.moments)
+    w, b, s = std[:, None] * weight.detach().numpy(), mean + std * bias.detach().numpy(), std * scale.item()
+    expected = stats.multivariate_normal(b, w @ w.T + np.diag(s**2)).logpdf(raw[50:])
+    np.testing.assert_allclose(found, np.broadcast_to(expected, (3, 10)), rtol=1e-6)
+
+
+def test_a_model_is_built_with_the_units_of_the_data(tmp_path):
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(0, 5, (30, 4)))
+    config = parse(["-d", "array", "--data_dir", str(tmp_path / "x.npz"), "-z", "2"])
+    data = load_data(config)
+    model = build_model(config, data)
+    assert isinstance(model.likelihood, Normal)
+    assert model.likelihood.log_volume == pytest.approx(4 * np.log(5), abs=1)
+    assert model.encode(data.test.images).shape == (3, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", ["-n normal -z 2", "-n vmf -z 2 -lf poisson", "-zd s2,e1 --classifier", "-n gumbel"])
+def test_vectors_train_and_leave_a_table_and_the_figures_that_make_sense(run_models, tmp_path, flags):
+    counts = np.random.default_rng(0).poisson(4.0 * (1 + np.arange(60) % 3)[:, None], (60, 6))
+    np.savez(tmp_path / "x.npz", x=counts, y=np.arange(60) % 3)
+    done = run_models(f"-d array --data_dir {tmp_path / 'x.npz'} {flags} -e 2 -klw 0 -lls 5 -hd 8", every_figure=True)
+    assert done.returncode == 0, done.stderr
+    assert "are not drawn: vectors make no pictures" in done.stdout
+    (summary,) = (tmp_path / "results").rglob("summary.json")
+    assert np.isfinite(json.loads(summary.read_text())["test"]["log_px"])
+    assert {"learning_curves.png", "log_px.png"} <= {path.name for path in (summary.parent / "figures").iterdir()}

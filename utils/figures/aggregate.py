@@ -1,0 +1,180 @@
+"""Figures of where the images of all classes, or of each, lie in the latent space together.
+
+Shapes: N points, d ambient dimension; points of S^m are unit vectors with d = m + 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Ellipse
+
+from utils.figures.geometry import (
+    areas_and_overlaps,
+    even_points,
+    inverse_hammer,
+    kernel_density,
+    line_density,
+    line_kernels,
+    uniformity,
+)
+from utils.figures.maps import MOST_PANELS, angular_density, hammer_frame, torus_angles, torus_axes
+from utils.figures.subject import Array, Factor, Subject
+from utils.plotting_utils import (
+    COLOURS,
+    DENSITY,
+    class_style,
+    legend,
+    matrix,
+    name_of,
+    named_classes,
+    panel_grid,
+    plane_axes,
+    set_title,
+)
+
+MOST_NAMES = 12
+
+# Concentrations of the kernels that estimate a density: on S^1, on S^2, and on each circle of a torus.
+KERNEL = {2: 150, 3: 40, "torus": 12}
+
+
+def is_compared(factor: Factor) -> bool:
+    """Whether the aggregate posterior of a factor can be shown beside its prior."""
+    return factor.radius is None or factor.dim <= 2
+
+
+def aggregate_posterior(subject: Subject) -> Figure:
+    """Density of the aggregate posterior beside that of the prior: on circles, on S^2, and in Euclidean spaces."""
+    shown = [place for place, factor in enumerate(subject.factors) if is_compared(factor)][:MOST_PANELS]
+    names, of = subject.names, ""
+    note = f"One sample of z for each of {len(subject.embedded):,} test images. {subject.collapse}".strip()
+    left_out = [name for place, name in enumerate(names) if place not in shown]
+    if left_out:
+        of = f" of {names[shown[0]]}" if len(shown) == 1 else f" of {len(shown)} of {len(names)} factors"
+        first = f", the first {MOST_PANELS}" if len(shown) == MOST_PANELS else ""
+        listed = ", ".join(left_out[:MOST_NAMES]) + ", …" * (len(left_out) > MOST_NAMES)
+        note += f" Not shown: {listed} (only circles, spheres $S^{{2}}$ and Euclidean spaces are{first})."
+    torus = [factor.symbol for factor in subject.factors] == ["S^1", "S^1"]
+    title = f"Aggregate posterior{of} against the prior: {subject.title}"
+    figure, places = panel_grid([True] * (len(shown) + torus), title, note)
+    for number, place in zip(shown, places, strict=False):
+        factor, axes = subject.factors[number], figure.add_subplot(place)
+        points = factor.unit(subject.samples.astype(np.float64))
+        if factor.radius is not None:
+            tests = uniformity(points)
+            set_title(
+                axes,
+                f"{names[number]}: mean of length {factor.radius * tests.resultant:.3f}\n"
+                f"uniform? Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}",
+            )
+            (_around if factor.dim == 1 else _over)(figure, axes, points)
+        else:
+            prior = factor.unit(subject.prior.astype(np.float64))
+            spread = " to ".join(sorted({f"{points.std(0).min():.2f}", f"{points.std(0).max():.2f}"}))
+            set_title(
+                axes,
+                f"{names[number]}: mean of length {np.linalg.norm(points.mean(0)):.3f}\n"
+                f"standard deviation {spread} (prior: {prior.std():.2f})",
+            )
+            (_in_plane if factor.dim == 2 else _along)(figure, axes, points, prior)
+    if torus:
+        _on_torus(figure, figure.add_subplot(places[2]), subject)
+    return figure
+
+
+def _p_text(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _around(figure: Figure, axes: Any, points: Array) -> None:
+    around, density = angular_density(points)
+    axes.plot(np.degrees(around), density, color=COLOURS[0], label="aggregate posterior")
+    axes.axhline(1, color="0.3", linestyle="--", label="prior")
+    axes.set(xlim=(0, 360), xticks=range(0, 361, 60), xlabel="angle (degrees)", ylabel="density / prior")
+    axes.set_ylim(bottom=0)
+    legend(axes)
+
+
+def _over(figure: Figure, axes: Any, points: Array) -> None:
+    x, y = np.meshgrid(np.linspace(-2.83, 2.83, 120), np.linspace(-1.415, 1.415, 60))
+    # Beyond the rim the value at the rim: the picture is cut along the ellipse, not along its pixels.
+    beyond = np.maximum(np.sqrt(x**2 / 8 + y**2 / 2), 1)[..., None] * (1 + 1e-9)
+    at = inverse_hammer(np.stack([x, y], -1) / beyond)
+    density = kernel_density(at.reshape(-1, 3), points, KERNEL[3]).reshape(x.shape)
+    extent = (-2.83, 2.83, -1.415, 1.415)
+    shown = axes.imshow(density, origin="lower", extent=extent, cmap=DENSITY, vmin=0, interpolation="bilinear")
+    shown.set_clip_path(Ellipse((0, 0), 4 * np.sqrt(2), 2 * np.sqrt(2), transform=axes.transData))
+    hammer_frame(axes, grid=False)
+    figure.colorbar(shown, ax=axes, label="density / prior (1: as the prior)", shrink=0.75)
+
+
+def _along(figure: Figure, axes: Any, points: Array, prior: Array) -> None:
+    """Densities of the coordinate on a line; in more dimensions those of the distance from the prior's mean."""
+    line = points.shape[1] == 1
+    values = [part[:, 0] if line else np.linalg.norm(part, axis=-1) for part in (points, prior)]
+    at = np.linspace(min(map(np.min, values)), max(map(np.max, values)), 300)
+    axes.plot(at, line_density(at, values[0]), color=COLOURS[0], label="aggregate posterior")
+    axes.plot(at, line_density(at, values[1]), color="0.3", linestyle="--", label="prior")
+    axes.set(xlabel="z" if line else "length of z", ylabel="density")
+    axes.set_ylim(bottom=0)
+    legend(axes)
+
+
+def _in_plane(figure: Figure, axes: Any, points: Array, prior: Array) -> None:
+    reach = 1.05 * np.abs(np.concatenate([points, prior[:200]])).max()
+    at = np.linspace(-reach, reach, 120)
+    across, up = (line_kernels(at, points[:, coordinate]) for coordinate in (0, 1))
+    density, box = up @ across.T / len(points), (-reach, reach, -reach, reach)
+    shown = axes.imshow(density, origin="lower", extent=box, cmap=DENSITY, vmin=0, interpolation="bilinear")
+    figure.colorbar(shown, ax=axes, label="density", shrink=0.75)
+    for deviations in (1, 2):
+        circle = Circle((0, 0), deviations * prior.std(), fill=False, color="white", linestyle=":", linewidth=1)
+        axes.add_patch(circle)
+    plane_axes(axes, "$z_1$ (dotted: 1 and 2 standard deviations of the prior)", "$z_2$")
+    axes.set_aspect("equal", adjustable="box")
+
+
+def _on_torus(figure: Figure, axes: Any, subject: Subject) -> None:
+    """Density over both angles, the product of kernels around the points on each circle."""
+    around = np.linspace(0, 2 * np.pi, 90, endpoint=False)
+    kernels = [
+        np.exp(KERNEL["torus"] * (np.cos(around[:, None] - angle) - 1))
+        for angle in torus_angles(subject, subject.samples.astype(np.float64)).T
+    ]
+    density = kernels[1] @ kernels[0].T
+    look: dict[str, Any] = {"cmap": DENSITY, "vmin": 0, "interpolation": "bilinear"}
+    shown = axes.imshow(density / density.mean(), origin="lower", extent=(0, 360, 0, 360), **look)
+    torus_axes(axes, subject.names, "both angles")
+    figure.colorbar(shown, ax=axes, label="density / prior (1: as the prior)", shrink=0.75)
+
+
+def class_areas(subject: Subject) -> Figure:
+    """How much of a circle or sphere S^2 the images of each class take, and how much of it two classes share."""
+    number, factor = next((i, f) for i, f in enumerate(subject.factors) if f.radius is not None and f.dim <= 2)
+    points, labels = factor.unit(subject.samples.astype(np.float64)), subject.embedded_labels
+    assert labels is not None
+    present = np.unique(labels).tolist()[: len(named_classes(labels)) or MOST_NAMES]
+    at = even_points(factor.dim, 2000)
+    densities = np.stack([kernel_density(at, points[labels == label], KERNEL[len(at[0])]) for label in present])
+    areas, overlaps = areas_and_overlaps(densities)
+    texts = [name_of(label, subject.class_names) for label in present]
+    note = "Area: the smallest share of the sphere that holds 90 % of the density of samples of q(z|x) of the class. "
+    note += "Overlap: 0 where two classes have nothing in common, 1 where they lie alike."
+    where = f" on {subject.names[number]}" if len(subject.factors) > 1 else ""
+    title = f"Areas of the classes{where} and their overlap: {subject.title}"
+    figure, places = panel_grid([False] * 2, title, note, 2.0)
+    left, right = (figure.add_subplot(place) for place in places)
+    for rank, area in enumerate(areas):
+        left.barh(rank, 100 * area, color=class_style(rank)[0])
+        left.text(100 * area, rank, f" {area:.0%}", va="center")
+    left.set_yticks(range(len(texts)), texts)
+    left.invert_yaxis()
+    mean = overlaps[~np.eye(len(texts), dtype=bool)].mean() if len(texts) > 1 else 0.0
+    left.set(xlabel="area (% of the sphere)", title=f"mean area {areas.mean():.0%}")
+    left.margins(x=0.15)
+    matrix(figure, right, overlaps, texts, "overlap", "{:.2f}")
+    right.set_title(f"mean overlap of two classes {mean:.2f}")
+    return figure
