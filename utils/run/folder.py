@@ -28,7 +28,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -117,6 +117,20 @@ class RunDir:
         """
         self._lock.check()
 
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write in the folder within it.
+
+        Raises:
+            FolderLost: the folder was deleted or replaced, before or meanwhile.
+        """
+        self.check()
+        try:
+            yield
+        except OSError:
+            self.check()  # tells a folder that is gone from a full disk
+            raise
+
     def refuse_foreign_files(self) -> None:
         """Refuse to train or evaluate where a file of another run lies in the folder: it would be replaced.
 
@@ -135,8 +149,8 @@ class RunDir:
             FolderLost: the folder was deleted or replaced.
             OSError: it could not be written.
         """
-        self.check()
-        stamped.write(self.path / name, content, self.identity.stamp, keep)
+        with self.writing():
+            stamped.write(self.path / name, content, self.identity.stamp, keep)
 
     def read(self, name: str) -> dict[str, Any]:
         """The content of one of the run's files.
@@ -375,17 +389,16 @@ class RunDir:
 
     def log(self, line: dict[str, Any]) -> None:
         """Add one epoch to `metrics.jsonl`, and pass it to the listeners."""
-        self.check()
-        with naming(self.metrics_path), open(self.metrics_path, "a") as file:
+        with self.writing(), naming(self.metrics_path), open(self.metrics_path, "a") as file:
             file.write(json.dumps(finite(line)) + "\n")
         for listen in self.listeners:
             listen(line)
 
     def rewind(self, epoch: int) -> None:
         """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained again."""
-        self.check()
-        lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
-        write_atomically(self.metrics_path, "".join(lines).encode())
+        with self.writing():
+            lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
+            write_atomically(self.metrics_path, "".join(lines).encode())
 
 
 @dataclasses.dataclass(frozen=True)
