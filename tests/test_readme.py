@@ -62,7 +62,7 @@ def test_commands_that_look_again_run(run_models, tmp_path, monkeypatch, capfd):
     folders = []
     for name in ("vmf", "normal"):
         assert run_models(f"-n {name} -z 2 {SMALL}").returncode == 0
-        folders += [str(path) for path in tmp_path.glob(f"results/digits/{name}__*")]
+        folders += [str(path) for path in tmp_path.glob(f"results/digits/{name}-*")]
     quick = ("latent", "manifold", "concentration")
     monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in quick})
     for command in LOOKING:

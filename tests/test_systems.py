@@ -28,7 +28,7 @@ def folder(tmp_path):
 
 
 def summary_of(run):
-    return json.loads((run / "summary.json").read_text())
+    return RunDir.at(run).read("summary.json")
 
 
 def metrics(run):
@@ -174,7 +174,7 @@ def test_images_without_labels_have_no_classifier_and_no_probe(run_models, tmp_p
         Image.fromarray(pixels).save(tmp_path / "images" / f"{number}.png")
     done = run_models(f"-d folder --data_dir {tmp_path / 'images'} --image_size 8,8 {flag}")
     assert done.returncode == 2
-    assert f"{flag}: the data set folder has no labels" in done.stderr
+    assert f"{flag}: the data set images has no labels" in done.stderr
     assert not (tmp_path / "results").exists()
 
 

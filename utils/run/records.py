@@ -181,8 +181,8 @@ def read_identity(folder: Path) -> Identity | None:
     if stamp != expected or not identity.is_named_by(folder):
         raise Foreign(
             f"{printable(path)}: is of another run than the folder's name says "
-            f"({told({'seed': identity.config.rs, 'hash': identity.hash})}): the folder is a copy or was renamed, or the "
-            "file is not its own; undo that"
+            f"({told({'seed': identity.config.rs, 'hash': identity.hash})}): the folder is a copy or was renamed, or "
+            "the file is not its own; undo that"
         )
     return identity
 
