@@ -133,7 +133,8 @@ def test_concentrations_alone_draw_that_figure_only(finished, look, capfd):
 
 
 def test_a_moved_run_is_drawn_where_it_is(finished, look, capfd, tmp_path):
-    run = shutil.move(finished("-n normal -z 2"), tmp_path / "moved")
+    run = finished("-n normal -z 2")
+    run = shutil.move(run, tmp_path / "moved" / run.name)
     shutil.rmtree(tmp_path / "results")
     code, _, err = look(f"{run} --figures samples", capfd)
     assert (code, err) == (0, "")

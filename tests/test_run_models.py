@@ -93,7 +93,7 @@ def test_run_leaves_what_it_promises(run_models, tmp_path, line, space, dims):
 def test_same_seed_same_run_and_repeating_touches_nothing(run_models, tmp_path):
     assert run_models(f"{SMALL} -n vmf -z 2").returncode == 0
     run = only_run(tmp_path)
-    kept = shutil.copytree(run, tmp_path / "first")
+    kept = shutil.copytree(run, tmp_path / "first" / run.name)
     shutil.rmtree(run)
     first = run_models(f"{SMALL} -n vmf -z 2")
     assert metrics(run) == metrics(kept)
@@ -166,7 +166,7 @@ def test_finished_run_can_be_given_more_epochs_but_not_fewer(run_models, tmp_pat
     line = "-d digits -n normal -z 2 -klw 2 -lls 5 -hd 8"
     assert run_models(f"{line} -e 4").returncode == 0
     run = only_run(tmp_path)
-    long = shutil.copytree(run, tmp_path / "long")
+    long = shutil.copytree(run, tmp_path / "long" / run.name)
     shutil.rmtree(run)
     assert run_models(f"{line} -e 2").returncode == 0
     assert run_models(f"{line} -e 4").returncode == 0

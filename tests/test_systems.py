@@ -128,7 +128,7 @@ def test_probe_is_added_to_a_finished_run_without_doing_it_again(run_models, fol
 def test_stopped_run_resumes_to_the_same_end(run_models, folder, tmp_path, monkeypatch, space):
     line = f"{SMALL} {space}"
     assert run_models(line).returncode == 0
-    whole = shutil.move(folder(), tmp_path / "whole")
+    whole = shutil.move(folder(), tmp_path / "whole" / folder().name)
     calls = iter(range(10**6))
 
     def check(self):

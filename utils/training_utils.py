@@ -285,6 +285,7 @@ class Trainer:
             "batch": batch,
             "measured": None if batch is None else self.examine(batch),
             "model": self.model.state_dict(),
+            "config": asdict(self.config),
         }
 
     def _end_epoch(self, validated: dict[str, Any] | None, seconds: float) -> None:

@@ -136,7 +136,7 @@ def test_random_damage_is_never_a_traceback(tmp_path, capsys):
     good = finished(tmp_path / "good", "-n vmf -z 2 -d digits")
     (good / "metrics.jsonl").write_text('{"epoch": 1, "kl_weight": 1, "train": {"elbo": 1}, "val": null}\n' * 3)
     for number in range(100):
-        run = shutil.copytree(good, tmp_path / "bad" / "run", dirs_exist_ok=True)
+        run = shutil.copytree(good, tmp_path / "bad" / good.name, dirs_exist_ok=True)
         path = run / generator.choice(["config.json", "summary.json", "metrics.jsonl"])
         content = bytearray(path.read_bytes())
         place = generator.randrange(len(content))
