@@ -17,7 +17,7 @@ def registered(monkeypatch):
     words = Kind("words", space="{variables} words of {codes}", size="variables", settings=("codes",), density=False)
     monkeypatch.setitem(KINDS, "words", words)
     monkeypatch.setitem(NETWORKS, "tree", Network("a:b", "a:c", (3,), has_map=True))
-    monkeypatch.setitem(LIKELIHOODS, "poisson", "a:Poisson")
+    monkeypatch.setitem(LIKELIHOODS, "cauchy", "a:Cauchy")
 
 
 @pytest.mark.usefixtures("registered")
@@ -49,9 +49,9 @@ def test_registered_kind_is_named_by_its_symbol(line, space, factors):
 @pytest.mark.parametrize(
     ("line", "parts"),
     [
-        ("-n toy --kappa 5", ["--kappa 5", "-n vmf or powerspherical or saddle", "-n is toy (R^10)"]),
+        ("-n toy --kappa 5", ["--kappa 5", "-n vmf or powerspherical or spcauchy or saddle", "-n is toy (R^10)"]),
         ("-n toy -cvm full", ["-cvm full", "-n normal"]),
-        ("-n normal --radius 5", ["--radius 5", "-n vmf or powerspherical or toy"]),
+        ("-n normal --radius 5", ["--radius 5", "-n vmf or powerspherical or spcauchy or toy"]),
         ("-n gumbel --codes 5", ["--codes 5", "-n vq or words"]),
         ("-n words -z 5", ["-z 5", "or toy or saddle", "-n is words"]),
         ("-n words -vll", ["-vll", "log p(x)"]),
@@ -60,8 +60,8 @@ def test_registered_kind_is_named_by_its_symbol(line, space, factors):
         ("-dis words", ["-dis", "'words' is not one of"]),
         ("-zd x4", ["h4 for H^4"]),
         ("-et tre", ["did you mean tree?"]),
-        ("-lf poison", ["did you mean poisson?"]),
-        ("poisson", ["did you mean -lf poisson?"]),
+        ("-lf cuachy", ["did you mean cauchy?"]),
+        ("cauchy", ["did you mean -lf cauchy?"]),
         ("-n vq -et tree --positions 4", ["--positions 4", "a tree encoder", "-et mlp"]),
     ],
 )
@@ -77,9 +77,9 @@ def test_registered_names_are_choices(capsys):
     with pytest.raises(SystemExit):
         parse(["--help"])
     out = " ".join(capsys.readouterr().out.split())
-    assert "{vmf,normal,powerspherical,gumbel,vq,toy,saddle,words,productspace}" in out
-    assert "{vmf,normal,powerspherical,toy,saddle}" in out
+    assert "{vmf,normal,powerspherical,spcauchy,gumbel,vq,toy,saddle,words,productspace}" in out
+    assert "{vmf,normal,powerspherical,spcauchy,toy,saddle}" in out
     assert "{mlp,cnn,tree}" in out
-    assert "{bce,mse,logistic,poisson}" in out
-    assert "for -n vmf or powerspherical or saddle" in out
+    assert f"{{{','.join(LIKELIHOODS)}}}" in out
+    assert "for -n vmf or powerspherical or spcauchy or saddle" in out
     assert parse_run(["-lf", "poisson", "-dt", "tree"]).loss_function == "poisson"
