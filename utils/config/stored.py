@@ -24,7 +24,8 @@ def from_values(values: dict[str, Any]) -> Config:
         raise UsageError(f"format: {shown(format)} is unknown; this version reads runs of the formats {FORMATS}")
     if not rules_of(format).whole_selection and values.get("burn_in") == 0:
         values["burn_in"] = None  # no burn-in was asked for; the files of such runs hold the default of their time
-    flags, defaults, checked = flags_of(Config), vars(Config()), {}
+    flags, defaults = flags_of(Config), vars(Config())
+    checked: dict[str, Any] = {}
     for key, value in values.items():
         if key not in flags:
             raise UsageError(f"{shown(key)}: unknown field in the configuration{nearest(key, flags)}")
