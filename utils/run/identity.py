@@ -58,8 +58,8 @@ class Identity:
     @property
     def data_set(self) -> tuple[str, str]:
         """The name of its data, and the digest of their content where the name does not fix that."""
-        known = self.config.has_known_data or self.data is None
-        return str(self.config.data_name), "" if known else self.data["digest"]
+        data = None if self.config.has_known_data else self.data
+        return str(self.config.data_name), "" if data is None else data["digest"]
 
     @property
     def stamp(self) -> dict[str, Any] | None:

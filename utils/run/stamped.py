@@ -164,7 +164,7 @@ def _pack_arrays(content: Mapping[str, Any]) -> memoryview:
         arrays["run"] = numpy.array(json.dumps(content["run"]))
         arrays["sha256"] = numpy.array(_digest_of_arrays(arrays))
     packed = io.BytesIO()
-    numpy.savez(packed, **arrays)
+    numpy.savez(packed, allow_pickle=False, **arrays)
     return packed.getbuffer()
 
 
