@@ -61,3 +61,6 @@ def test_vectors_train_and_leave_a_table_and_the_figures_that_make_sense(run_mod
     (summary,) = (tmp_path / "results").rglob("summary.json")
     assert np.isfinite(json.loads(summary.read_text())["test"]["log_px"])
     assert {"learning_curves.png", "log_px.png"} <= {path.name for path in (summary.parent / "figures").iterdir()}
+    asked = run_models(f"--from {summary.parent} --generate 2")
+    assert (asked.returncode, asked.stderr.count("\n")) == (2, 1)
+    assert "--generate 2: vectors make no pictures" in asked.stderr
