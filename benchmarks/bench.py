@@ -1,6 +1,6 @@
 """Speed of training, of log p(x) and of the start, as ratios within one run.
 
-    python -m benchmarks.bench [training compiled product likelihood memory start growth ...] [--data_dir DIR]
+    python -m benchmarks.bench [training compiled networks product likelihood memory start growth ...] [FLAGS]
 
 Without names everything is measured. What is compared takes turns, so that whatever else the machine does meets all of
 it alike, and medians are taken. One table is printed at the end, and its numbers are written as JSON beside it.
@@ -8,6 +8,7 @@ it alike, and medians are taken. One table is printed at the end, and its number
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -24,7 +25,7 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from utils.config.command_line import parse_options, parse_run
 from utils.config.config import Config
@@ -50,7 +51,7 @@ class Row:
     Attributes:
         what: was measured.
         value: ratio, seconds or bytes.
-        unit: `x` for a ratio, `s`, `MiB`.
+        unit: `x` for a ratio, `s`, `ms`, `us`, `MiB`.
         must, aim: what it should not exceed.
         detail: the medians behind it, in words.
     """
@@ -72,8 +73,8 @@ class Setting:
     data_dir: str
 
     def config(self, line: str) -> Config:
-        """The run that these flags describe, on MNIST."""
-        return parse_run([*line.split(), "-d", "mnist", "--data_dir", self.data_dir, "--device", "cpu"])
+        """The run that these flags describe, on MNIST unless they say otherwise."""
+        return parse_run(["-d", "mnist", *line.split(), "--data_dir", self.data_dir, "--device", "cpu"])
 
     def clock(self) -> float:
         """Processor time on one thread, which other programs hardly touch; else seconds on the wall."""
@@ -97,7 +98,7 @@ def ratio(found: dict[str, list[float]], above: str, below: str) -> float:
 
 
 def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], None]]:
-    """A model for MNIST, and a function that trains it for `STEPS` steps as a run does."""
+    """The model of these flags, and a function that trains it for `STEPS` steps, or a shorter epoch, as a run does."""
     config = setting.config(line)
     experiment = Experiment.prepare(config, StopRequest())
     model, split = experiment.model, experiment.data.train
@@ -117,24 +118,41 @@ def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], None]
     return model, train
 
 
-def products(model: nn.Module, batch_size: int = 100) -> Callable[[], None]:
+# The products a b' of the libraries that PyTorch has on a CPU. They are held against the same thing whatever `dense`
+# chooses on this machine.
+Product = Callable[[Tensor, Tensor], Tensor]
+PRODUCTS: dict[str, Product] = {"products, PyTorch's": lambda a, b: a @ b.T}
+if torch.backends.mkldnn.is_available():
+    PRODUCTS["products, oneDNN's"] = lambda a, b: torch.ops.mkldnn._linear_pointwise(a, b, None, "none", [], "")
+
+
+def products(model: nn.Module, product: Product, batch_size: int = 100) -> Callable[[], None]:
     """The matrix products of a step, forward and backward, and nothing else."""
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear)]
-    weights = [layer.weight.detach() for layer in layers]
+    weights = [layer.weight.detach() for layer in model.modules() if isinstance(layer, nn.Linear)]
     inputs = [torch.randn(batch_size, weight.shape[1]) for weight in weights]
     gradients = [torch.randn(batch_size, weight.shape[0]) for weight in weights]
 
     def multiply() -> None:
         for _ in range(STEPS):
             for x, weight in zip(inputs, weights, strict=True):
-                x @ weight.T
+                product(x, weight)
             kept = []
             for number in reversed(range(len(weights))):
-                kept.append(gradients[number].T @ inputs[number])
+                kept.append(product(gradients[number].T, inputs[number].T))
                 if number:  # nobody asks for the gradient of the images
-                    gradients[number] @ weights[number]
+                    product(gradients[number], weights[number].T)
 
     return multiply
+
+
+def bare(model: nn.Module) -> dict[str, Callable[[], None]]:
+    """The products of a step with each library."""
+    return {name: products(model, product) for name, product in PRODUCTS.items()}
+
+
+def fastest(found: dict[str, list[float]]) -> str:
+    """The name of the products that took the least time."""
+    return min(PRODUCTS, key=lambda name: statistics.median(found[name]))
 
 
 def milliseconds(found: dict[str, list[float]]) -> str:
@@ -145,11 +163,11 @@ def bench_training(setting: Setting) -> list[Row]:
     """A step of the vMF model against one of the Normal model, and that against its matrix products."""
     normal, train_normal = training("-n normal -z 10", setting)
     _, train_vmf = training("-n vmf -z 10", setting)
-    found = setting.interleaved({"vMF": train_vmf, "Normal": train_normal, "products": products(normal)})
-    detail = milliseconds(found) + " a step"
+    found = setting.interleaved({"vMF": train_vmf, "Normal": train_normal, **bare(normal)})
+    detail, least = milliseconds(found) + " a step", fastest(found)
     return [
         Row("training, vMF z=10 against Normal z=10", ratio(found, "vMF", "Normal"), "x", 1.3, 1.1, detail),
-        Row("training, Normal against its bare matrix products", ratio(found, "Normal", "products"), "x", 2, 1.5, ""),
+        Row("training, Normal against its fastest bare products", ratio(found, "Normal", least), "x", 2.2, 1.5, least),
     ]
 
 
@@ -162,15 +180,34 @@ def bench_compiled(setting: Setting) -> list[Row]:
             before = setting.clock()
             _, trained[name] = training(f"-n {name} -z 10 --compile", setting)
             started.append(setting.clock() - before)
-        found = setting.interleaved({**trained, "products": products(models["normal"])})
+        found = setting.interleaved({**trained, **bare(models["normal"])})
     return [
         Row("compiled training, vMF against Normal", ratio(found, "vmf", "normal"), "x", 1.3, 1.1, milliseconds(found)),
-        Row("compiled training, Normal against its products", ratio(found, "normal", "products"), "x", 2, 1.5, ""),
+        Row("compiled training, Normal against products", ratio(found, "normal", fastest(found)), "x", 2.2, 1.5, ""),
         *(
             Row(f"compiled training, {name} against plain", ratio(found, name, f"{name}, plain"), "x", None, None, "")
             for name in ("normal", "vmf")
         ),
         Row("compiling, Normal or vMF", max(started), "s", None, None, "the longer of the two"),
+    ]
+
+
+def bench_networks(setting: Setting) -> list[Row]:
+    """A step and log p(x) of convolutional networks on Frey faces."""
+    found: dict[str, Callable[[], object]] = {}
+    for network in ("mlp", "cnn"):
+        line = f"-n vmf -z 10 -d freyfaces -et {network} -dt {network}"
+        _, found[f"step, {network}"] = training(line, setting)
+        frey = Experiment.prepare(setting.config(line), StopRequest())
+        found[f"log p(x), {network}"] = functools.partial(
+            estimate_log_px, frey.model, frey.test_images[:20], 100, Conditions(1)
+        )
+    times = {name: statistics.median(took) for name, took in setting.interleaved(found).items()}
+    steps = min(STEPS, -(-len(frey.data.train) // 100))
+    return [
+        Row(f"Frey faces, {name}", value, "ms" if "step" in name else "us", None, None, each)
+        for name, took in times.items()
+        for value, each in [(took / steps * 1e3, "") if "step" in name else (took / 2000 * 1e6, "a latent")]
     ]
 
 
@@ -198,6 +235,19 @@ def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[R
     model, test, conditions = experiment.model, experiment.test_images[: 2 * count], Conditions(1)
     latents = model.latent.prior().sample((ROWS // 100, 100))
     pixels = test[:100].flatten(1)
+    weights = [layer.weight for layer in model.decoder.modules() if isinstance(layer, nn.Linear)]
+    few = latents[:20].flatten(0, 1)  # as many as the cache bears
+
+    def least(product: Product) -> Callable[[], None]:
+        @torch.no_grad()
+        def products_and_functions() -> None:
+            for _ in range(count * k // len(few)):
+                y = few
+                for weight in weights:
+                    y = product(y, weight)
+                y.abs_().add_(1).log_().neg_().exp_()
+
+        return products_and_functions
 
     @torch.no_grad()
     def decode() -> None:
@@ -210,12 +260,15 @@ def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[R
             "decoding": decode,
             "twice the images": lambda: estimate_log_px(model, test, k, conditions),
             "twice K": lambda: estimate_log_px(model, test[:count], 2 * k, conditions),
+            **{name: least(product) for name, product in PRODUCTS.items()},
         }
     )
     each = {name: statistics.median(times) / count / k * 1e6 for name, times in found.items()}
-    detail = f"{each['estimate']:.2f} against {each['decoding']:.2f} microseconds a latent"
+    detail = ", ".join(f"{name} {each[name]:.2f}" for name in ("estimate", "decoding", *PRODUCTS)) + " us a latent"
+    bound = fastest(found)
     return [
         Row(f"log p(x), K={k}, against decoding", ratio(found, "estimate", "decoding"), "x", 1.25, 1.1, detail),
+        Row(f"log p(x), K={k}, against products, exp and log", ratio(found, "estimate", bound), "x", 1.3, 1.1, bound),
         Row("log p(x), twice the images", ratio(found, "twice the images", "estimate"), "x", None, None, ""),
         Row("log p(x), twice K", ratio(found, "twice K", "estimate"), "x", None, None, ""),
     ]
@@ -228,8 +281,14 @@ def in_process(lines: str, *arguments: str) -> str:
     return done.stdout
 
 
+HIGHEST = """
+import re
+def highest():  # unlike getrusage, which begins with that of the process that started this one
+    return re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
+"""
+
 MEMORY = """
-import re, sys
+import sys
 from utils.config.command_line import parse_run
 from utils.experiment import Experiment
 from utils.measure.conditions import Conditions
@@ -239,10 +298,27 @@ images, k, data_dir = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 config = parse_run(["-n", "vmf", "-d", "mnist", "--data_dir", data_dir, "--device", "cpu"])
 experiment = Experiment.prepare(config, StopRequest())
 test = experiment.test_images
-def highest():  # unlike getrusage, which begins with that of the process that started this one
-    return re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]
 before = highest()
 estimate_log_px(experiment.model, test[:images], k, Conditions(1))
+print(before, highest())
+"""
+
+LARGE = """
+import sys, torch
+from types import SimpleNamespace
+from models import build_model
+from utils.config.command_line import parse_run
+from utils.measure.conditions import Conditions
+from utils.measure.elbo import evaluate_elbo
+from utils.measure.log_px import estimate_log_px
+size, likelihood = int(sys.argv[1]), sys.argv[2]
+facts = SimpleNamespace(shape=(3, size, size), levels=255, likelihood=likelihood, classes=0)
+model = build_model(parse_run(["-n", "vmf", "-z", "10", "-hd", "32", "-d", "digits"]), facts)
+test = torch.randint(256, (100, 3, size, size)).float() / 255
+before = highest()
+test = test.round() if model.likelihood.binary else test
+evaluate_elbo(model, test, Conditions(1))
+estimate_log_px(model, test, 40, Conditions(1))
 print(before, highest())
 """
 
@@ -250,10 +326,16 @@ print(before, highest())
 def bench_memory(setting: Setting) -> list[Row]:
     """Highest resident memory of a process that estimates log p(x), data and PyTorch included."""
     rows = []
-    for images, k in ((200, 500), (2, 50_000)):
-        before, peak = (int(part) / 1024 for part in in_process(MEMORY, str(images), str(k), setting.data_dir).split())
-        detail = f"{images} images; {before:.0f} MiB before it began"
-        rows.append(Row(f"peak memory of log p(x), K={k}", peak, "MiB", 2048, 1024, detail))
+
+    def measure(what: str, lines: str, *arguments: str, must: float, detail: str) -> None:
+        before, peak = (int(part) / 1024 for part in in_process(HIGHEST + lines, *arguments).split())
+        detail = f"{detail}; {before:.0f} MiB before it began"
+        rows.append(Row(f"peak memory of log p(x), {what}", peak, "MiB", must, None, detail))
+
+    for images, k in (("200", "500"), ("2", "50000")):
+        measure(f"K={k}", MEMORY, images, k, setting.data_dir, must=1024, detail=f"{images} images of MNIST")
+    for size, likelihood, must in (("96", "logistic", 1500), ("256", "bce", 2500)):
+        measure(f"K=40, {size}x{size}, {likelihood}", LARGE, size, likelihood, must=must, detail="100 RGB images")
     return rows
 
 
@@ -338,6 +420,7 @@ def bench_growth(setting: Setting, epochs: int = 1000) -> list[Row]:
 BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {
     "training": bench_training,
     "compiled": bench_compiled,
+    "networks": bench_networks,
     "product": bench_product,
     "likelihood": bench_likelihood,
     "memory": bench_memory,
@@ -350,7 +433,7 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {
 class Options:
     """The flags of `python -m benchmarks.bench`."""
 
-    data_dir: str = flag("--data_dir", str, "how", "data", "folder with the data sets; MNIST has to be there")
+    data_dir: str = flag("--data_dir", str, "how", "data", "folder with MNIST and Frey faces")
     threads: int = flag(
         "--threads", int, "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
     )

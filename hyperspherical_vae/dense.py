@@ -119,7 +119,7 @@ def _plain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None]
 def _suits(*tensors: Tensor | None) -> bool:
     """Whether these are float32 on a CPU where oneDNN is faster, and nothing wants PyTorch's own functions."""
     return (
-        not torch.compiler.is_compiling()
+        not torch.compiler.is_compiling()  # first, for the compiler cannot follow the next
         and product_library() == "onednn"
         and not torch._C._are_functorch_transforms_active()
         and not torch.is_autocast_enabled("cpu")

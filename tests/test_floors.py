@@ -16,7 +16,8 @@ FLOORS = (
     "utils.training_utils utils.measure utils.results utils.report",
     "utils.experiment",
     "utils.revisit utils.sweep",
-    "run_models benchmarks",
+    "run_models",
+    "benchmarks",
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()}
 FILES = [path for top in ("hyperspherical_vae", "utils", "benchmarks") for path in (ROOT / top).rglob("*.py")]

@@ -104,6 +104,9 @@ def render(draw: Callable[[], Figure], style: Style) -> dict[str, bytes]:
     return contents
 
 
+# Inches that a panel with titles and labels needs.
+LEAST_PANEL = 2.5
+
 # More classes than this have no legend: their colours run through a scale instead.
 LEGEND_CLASSES = 20
 
@@ -131,6 +134,15 @@ def new_figure(width: float, height: float, title: str, note: str = "") -> Figur
 def is_narrow() -> bool:
     """Whether the figure has to fit a column of a paper, with one panel beside another only where they are small."""
     return _STYLE.get().is_narrow
+
+
+def set_title(axes: Any, text: str) -> None:
+    """The title of one panel, in lines that fit its width."""
+    points = matplotlib.rcParams["font.size"] + (1 if "\n" not in text else 0)
+    inches = axes.get_subplotspec().get_position(axes.figure).width * axes.figure.get_figwidth()
+    width = max(int(1.1 * inches * 72 / (0.56 * points)), 12)
+    lines = [textwrap.fill(line, width) if _length(line) > width else line for line in text.split("\n")]
+    axes.set_title("\n".join(lines), fontsize=points)
 
 
 def legend(axes: Any) -> None:
@@ -179,8 +191,8 @@ def panel_grid(wide: Sequence[bool], title: str, note: str, beside: float = 0.0)
         figure = new_figure(*((10.4, 5.8) if wide[0] else (7.4 + beside, 7.6)), title, note)
         return figure, [figure.add_gridspec(1, 1)[0]]
     columns = 2 if count == 4 else min(count, 3)
-    if is_narrow():
-        columns = 1 if any(wide) or count < 4 else 2
+    if (asked := _STYLE.get().width) is not None:
+        columns = min(columns, max(1, int(asked / LEAST_PANEL)))
     rows = -(-count // columns)
     widths = [max(1.7 if wide[place] else 1.0 for place in range(column, count, columns)) for column in range(columns)]
     figure = new_figure(3.4 * sum(widths) + beside, 3.7 * rows + 0.9, title, note)

@@ -63,7 +63,7 @@ def _quadrature() -> tuple[tuple[float, ...], ...]:
     return tuple(nodes.tolist()), tuple((weights / 2 * (1 - nodes)).tolist())
 
 
-def _vmf_divergence(dim: float, k1: Tensor, k2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _vmf_divergence(dim: int, k1: Tensor, k2: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """KL(vMF(mu, k1) || vMF(mu, k2)) = G(k2) - G(k1) - A(k1) (k2 - k1) = integral of (k2 - s) A'(s) from k1 to k2.
 
     The integral serves for concentrations within a factor of two of each other, where the closed form cancels. A' has
@@ -91,7 +91,7 @@ def _vmf_divergence(dim: float, k1: Tensor, k2: Tensor) -> tuple[Tensor, Tensor,
     return value, -step * one.derivative, slope
 
 
-def _vmf_divergence_slopes(dim: float, k1: Tensor, k2: Tensor) -> tuple[Tensor, Tensor]:
+def _vmf_divergence_slopes(dim: int, k1: Tensor, k2: Tensor) -> tuple[Tensor, Tensor]:
     return (k1 - k2) * mean_resultant_slope(dim, k1), mean_resultant_length(dim, k2) - mean_resultant_length(dim, k1)
 
 

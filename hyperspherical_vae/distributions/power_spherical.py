@@ -8,7 +8,7 @@ import numpy as np
 import scipy.special
 import torch
 from torch import Tensor
-from torch.distributions import Beta
+from torch.distributions import Gamma
 from torch.types import _size
 
 from ..ops.bessel import log_sphere_area, working_dtype
@@ -59,13 +59,14 @@ def _kl_slope(beta: float, kappa: Tensor) -> tuple[Tensor]:
 
 
 def _draw(dim: int, kappa: Tensor, norm: Tensor) -> Tensor:
-    """(1 - t) / 2, drawn as such, keeps its digits close to the mode."""
-    beta = (dim - 1) / 2
-    alpha = kappa.to(working_dtype(kappa)) + beta
+    """1 - t, twice a Beta variate, which is a ratio of Gamma variates; half a squared norm is one."""
+    alpha = kappa.to(working_dtype(kappa)) + (dim - 1) / 2
+    part = norm.to(alpha.dtype).square() / 2
+    x = part / (part + Gamma(alpha, torch.ones_like(alpha), validate_args=False).sample())
     # At the opposite pole itself the direction across loc is lost, and with it the gradient. What the Gamma sampler
     # gives for bad parameters is not NaN.
-    x = Beta(torch.full_like(alpha, beta), alpha, validate_args=False).sample()
-    return 2 * x.clamp_max_(1 - torch.finfo(x.dtype).eps).where((alpha > 0) & (alpha < math.inf), math.nan)
+    x = x.clamp(torch.finfo(x.dtype).tiny, 1 - torch.finfo(x.dtype).eps)
+    return 2 * x.where((alpha > 0) & (alpha < math.inf), math.nan)
 
 
 def _derivative(dim: int, kappa: Tensor, y: Tensor) -> Tensor:

@@ -315,7 +315,7 @@ def _map_arguments(
         accepted -= {"covariance_matrix", "precision_matrix"}
     if not names or set(names) != accepted or {"probs", "logits"} <= accepted:
         raise ValueError(f"ProductDistribution: distributions of the kind {type(first).__name__} cannot be batched")
-    arguments = {name: changed(name, first.arg_constraints[name].event_dim) for name in names}
+    arguments: dict[str, Any] = {name: changed(name, first.arg_constraints[name].event_dim) for name in names}
     return type(first)(**arguments, validate_args=validate)
 
 

@@ -61,9 +61,9 @@ def power_spherical_tilt(dim: int, kappa: Tensor, turn: Tensor) -> Tensor:
     It can be differentiated in both as often as J, `mean_log_distance`.
 
     Example:
-        >>> k, turn = torch.tensor([3.0], dtype=torch.float64), torch.tensor([0.0], dtype=torch.float64)
-        >>> power_spherical_tilt(5, k, turn)
-        tensor([0.], dtype=torch.float64)
+        >>> k, turn = torch.tensor([3.0], dtype=torch.float64), torch.tensor([2.0], dtype=torch.float64)
+        >>> power_spherical_tilt(5, k, turn)  # 1/2 + 1/3 + 1/4, psi(5) - psi(2)
+        tensor([1.0833], dtype=torch.float64)
     """
     with torch.no_grad():
         mode, low, high = (x.unsqueeze(-1) for x in _window(dim, kappa))

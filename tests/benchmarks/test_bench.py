@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks import revisions
 from benchmarks.bench import BENCHMARKS, main
 
 
@@ -21,6 +22,13 @@ def test_mistake_is_one_line(words, parts, capsys):
     assert err.count("\n") == 1
     for part in parts:
         assert part in err
+
+
+def test_revision_that_is_none_is_one_line(capsys):
+    assert revisions.main(["no-such-revision"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("benchmarks.revisions: no-such-revision: ")
+    assert err.count("\n") == 1
 
 
 def test_help_names_what_can_be_measured(capsys):

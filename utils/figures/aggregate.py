@@ -32,6 +32,7 @@ from utils.plotting_utils import (
     named_classes,
     panel_grid,
     plane_axes,
+    set_title,
 )
 
 MOST_NAMES = 12
@@ -64,19 +65,19 @@ def aggregate_posterior(subject: Subject) -> Figure:
         points = factor.unit(subject.samples.astype(np.float64))
         if factor.radius is not None:
             tests = uniformity(points)
-            axes.set_title(
+            set_title(
+                axes,
                 f"{names[number]}: mean of length {factor.radius * tests.resultant:.3f}\n"
                 f"uniform? Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}",
-                fontsize="medium",
             )
             (_around if factor.dim == 1 else _over)(figure, axes, points)
         else:
             prior = factor.unit(subject.prior.astype(np.float64))
             spread = " to ".join(sorted({f"{points.std(0).min():.2f}", f"{points.std(0).max():.2f}"}))
-            axes.set_title(
+            set_title(
+                axes,
                 f"{names[number]}: mean of length {np.linalg.norm(points.mean(0)):.3f}\n"
-                f"standard deviation {spread} (prior: {prior.std():.2f})",
-                fontsize="medium",
+                f"standard deviation {spread}\n(prior: {prior.std():.2f})",
             )
             (_in_plane if factor.dim == 2 else _along)(figure, axes, points, prior)
     if torus:
@@ -132,7 +133,7 @@ def _in_plane(figure: Figure, axes: Any, points: Array, prior: Array) -> None:
     for deviations in (1, 2):
         circle = Circle((0, 0), deviations * prior.std(), fill=False, color="white", linestyle=":", linewidth=1)
         axes.add_patch(circle)
-    plane_axes(axes, "$z_1$ (dotted: 1 and 2 standard deviations of the prior)", "$z_2$")
+    plane_axes(axes, "$z_1$ (dotted: 1 and 2 s.d. of the prior)", "$z_2$")
     axes.set_aspect("equal", adjustable="box")
 
 

@@ -26,7 +26,9 @@ from utils.plotting_utils import (
     matrix,
     name_of,
     new_figure,
+    panel_grid,
     plane_axes,
+    set_title,
 )
 
 MOST_SHOWN = 12
@@ -53,11 +55,8 @@ def _shared_usage(counts: Array, perplexity: float, title: str, note: str) -> Fi
     axes.axhline(1 / len(share), color=COLOURS[1], linestyle="--", label="all codes alike")
     axes.xaxis.set_major_locator(MaxNLocator(**WHOLE_TICKS))
     used = f"{(counts > 0).sum()} of {len(share)} codes are used"
-    axes.set(
-        xlabel="code, in order of use",
-        ylabel="share of all positions",
-        title=f"{used}; perplexity {perplexity:.1f} of {len(share)} at most",
-    )
+    axes.set(xlabel="code, in order of use", ylabel="share of all positions")
+    set_title(axes, f"{used}; perplexity {perplexity:.1f} of {len(share)} at most")
     legend(axes)
     return figure
 
@@ -76,12 +75,9 @@ def _usage_by_variable(counts: Array, perplexity: float, title: str, note: str) 
     figure.colorbar(shown, ax=axes, label="share of the images")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(**WHOLE_TICKS, min_n_ticks=1))
-    axes.set(
-        xlabel="category",
-        ylabel="variable",
-        title=f"{(counts > 0).mean():.0%} of the categories are used; "
-        f"perplexity {perplexity:.1f} of {categories} at most, mean over variables",
-    )
+    axes.set(xlabel="category", ylabel="variable")
+    used = f"{(counts > 0).mean():.0%} of the categories are used"
+    set_title(axes, f"{used}; perplexity {perplexity:.1f} of {categories} at most, mean over variables")
     return figure
 
 
@@ -124,8 +120,8 @@ def class_codes(subject: Subject) -> Figure:
     count = len(divergences)
     texts = [name_of(label, subject.class_names) for label in subject.classes]
     note = "Divergences in nats; 0: the same codes, 0.69: no code in common."
-    figure = new_figure(13, 4.9, f"Codes of the classes: {subject.title}", note)
-    left, tree, plane = figure.subplots(1, 3, width_ratios=(1.25, 1, 1))
+    figure, places = panel_grid([False] * 3, f"Codes of the classes: {subject.title}", note, 2.0)
+    left, tree, plane = (figure.add_subplot(place) for place in places)
     matrix(figure, left, divergences, texts, "Jensen–Shannon divergence (nats)", "{:.2f}")
     # A dendrogram and a map need distances: the root of the divergence is a metric, the divergence is not.
     distances = np.sqrt(divergences)
@@ -146,7 +142,7 @@ def class_codes(subject: Subject) -> Figure:
             side, shift = ("left", 6) if x <= 0 else ("right", -6)
             plane.annotate(texts[rank], (x, y), xytext=(shift, 5), textcoords="offset points", ha=side)
     plane.margins(0.15)
-    plane.set_title(f"multidimensional scaling (stress {stress:.2f})")
+    set_title(plane, f"multidimensional scaling (stress {stress:.2f})")
     plane_axes(plane, "MDS 1", "MDS 2")
     return figure
 

@@ -34,6 +34,7 @@ from utils.plotting_utils import (
     panel_grid,
     plane_axes,
     scatter_classes,
+    set_title,
     unnamed_style,
 )
 
@@ -75,7 +76,7 @@ def latent(subject: Subject) -> Figure:
         drawn.append(axes)
     if torus:
         drawn.append(figure.add_subplot(places[2]))
-        torus_axes(drawn[-1], subject.names, f"torus {' × '.join(subject.names)}")
+        torus_axes(drawn[-1], subject.names, "both angles")
         scatter_classes(drawn[-1], np.degrees(torus_angles(subject, subject.modes)), labels)
     if set(symbols) != {"R^1"}:  # ridges are named one by one
         class_legend(figure, drawn, labels, subject.class_names)
@@ -203,7 +204,7 @@ def _plane(axes: Any, points: Array, labels: Array | None, prior: Array, names: 
     scatter_classes(axes, points, labels)
     for deviations in (1, 2):
         axes.add_patch(Circle((0, 0), deviations * prior.std(), fill=False, color="0.5", linestyle=":", linewidth=1))
-    plane_axes(axes, "$z_1$ (dotted: 1 and 2 standard deviations of the prior)", "$z_2$")
+    plane_axes(axes, "$z_1$ (dotted: 1 and 2 s.d. of the prior)", "$z_2$")
 
 
 def _components(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
@@ -229,12 +230,12 @@ def latent_overview(subject: Subject) -> Figure:
     figure, places = panel_grid([False] * 3, f"Latent space in two dimensions: {subject.title}", _note(subject), 1.2)
     first, *others = drawn = [figure.add_subplot(place) for place in places]
     _components(first, points, labels, subject.prior, subject.class_names)
-    first.set_title(f"principal components of {len(points):,} images")
+    set_title(first, f"principal components of {len(points):,} images")
     scaled = positions, "MDS", f"stress {stress:.2f}; 0 keeps all distances"
     near = neighbour_embedding(distances), "t-SNE", "only who is near whom has a meaning"
     for axes, (xy, name, meaning) in zip(others, (scaled, near), strict=True):
         scatter_classes(axes, xy, None if labels is None else labels[chosen], 16)
         plane_axes(axes, f"{name} 1 ({meaning})", f"{name} 2")
-        axes.set_title(f"{name} of {kind} distances of {len(chosen):,} images")
+        set_title(axes, f"{name} of {kind} distances of {len(chosen):,} images")
     class_legend(figure, drawn, labels, subject.class_names)
     return figure

@@ -200,6 +200,25 @@ def test_one_graph_under_the_compiler(family: str) -> None:
     torch.testing.assert_close(*slopes)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["von Mises-Fisher", "Power Spherical", "by concentration"])
+def test_export_with_a_dynamic_batch(family: str) -> None:
+    class Everything(torch.nn.Module):
+        def forward(self, raw: Tensor, kappa: Tensor) -> list[Tensor]:
+            q = FAMILIES[family](raw, kappa, validate_args=False)
+            return [method(family, q) for method in METHODS.values()]
+
+    batch = torch.export.Dim("batch", min=2, max=10_000)
+    exported = torch.export.export(
+        Everything(), parameters(), dynamic_shapes=({0: batch}, {0: batch}), strict=False
+    ).module()
+    inputs = [torch.cat([x, x.flip(0), x]) for x in parameters()]
+    for name, found, expected in zip(METHODS, exported(*inputs), Everything()(*inputs), strict=True):
+        assert found.shape == expected.shape
+        if name != "rsample":
+            torch.testing.assert_close(found, expected)
+
+
 @EVERY_FAMILY
 def test_pickle_repr_expand_and_support(family: str) -> None:
     q = FAMILIES[family](*parameters())

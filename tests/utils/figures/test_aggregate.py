@@ -30,7 +30,7 @@ def test_aggregate_posterior_names_what_it_shows_and_what_not():
 
 
 @pytest.mark.parametrize(
-    ("dim", "label"), [(1, "z"), (2, "$z_1$ (dotted: 1 and 2 standard deviations of the prior)"), (6, "length of z")]
+    ("dim", "label"), [(1, "z"), (2, "$z_1$ (dotted: 1 and 2 s.d. of the prior)"), (6, "length of z")]
 )
 def test_euclidean_spaces_are_compared_with_their_prior(dim, label):
     points = 0.5 + 2 * np.random.default_rng(0).normal(size=(2000, dim))

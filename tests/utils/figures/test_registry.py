@@ -181,7 +181,7 @@ def test_pdf_beside_png(tmp_path):
     "settings",
     [
         {"name": "vmf", "z": 2},
-        {"name": "normal", "z": 6, "classifier": True},
+        {"name": "normal", "z": 6},
         {"name": "productspace", "z_dims": ("s1", "s1")},
         {"name": "productspace", "z_dims": ("s2", "e1", "s1", "s4", "e2")},
         {"name": "vq", "codes": 30, "positions": 4, "code_dim": 3},
