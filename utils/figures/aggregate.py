@@ -175,6 +175,6 @@ def class_areas(subject: Subject) -> Figure:
     mean = overlaps[~np.eye(len(texts), dtype=bool)].mean() if len(texts) > 1 else 0.0
     left.set(xlabel="area (% of the sphere)", title=f"mean area {areas.mean():.0%}")
     left.margins(x=0.15)
-    matrix(figure, right, overlaps, texts, "overlap", "{:.2f}")
+    matrix(right, overlaps, texts, "overlap", "{:.2f}")
     right.set_title(f"mean overlap of two classes {mean:.2f}")
     return figure
