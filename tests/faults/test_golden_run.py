@@ -81,6 +81,19 @@ def test_it_is_averaged_with_no_new_run(run_models, tmp_path, capfd):
     assert any("1 of 3 runs made by version 1.0" in line for line in lines)
 
 
+def test_it_is_evaluated_by_its_own_rules(tmp_path):
+    import run_models as program
+
+    run = only_run(shutil.copytree(GOLDEN, tmp_path / "results"))
+    before = json.loads((run / "summary.json").read_text())["test"]
+    assert program.main(["--from", str(run), "-lls", "7"]) == 0
+    found = json.loads((run / "summary_k7.json").read_text())["test"]
+    # In closed form, on images with the noise of the seed; new runs have other images, and means over samples.
+    assert found["kl"] == pytest.approx(before["kl"], rel=1e-4)
+    assert found["elbo"] == pytest.approx(before["elbo"], abs=1.0)
+    assert "elbo_mc_se" not in found
+
+
 def test_it_is_drawn(tmp_path):
     import run_models as program
 
