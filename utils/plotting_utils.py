@@ -92,7 +92,7 @@ def render(draw: Callable[[], Figure], style: Style) -> dict[str, bytes]:
     try:
         with matplotlib.rc_context(style.settings):
             figure = draw()
-            about = {"Title": re.sub(r"[$^{}\\]", "", figure.get_label())}
+            about = {"Title": re.sub(r"[$^{}\\]", "", str(figure.get_label()))}
             for kind in style.formats:
                 content = io.BytesIO()
                 undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
@@ -401,12 +401,12 @@ def font_size(classes: int) -> int:
 
 
 def matrix(
-    figure: Figure, axes: Any, values: Array, texts: Sequence[str], label: str, form: str, written: Array | None = None
+    axes: Any, values: Array, texts: Sequence[str], label: str, form: str, written: Array | None = None
 ) -> None:
     """A square matrix in colour, with its numbers written in where they fit.
 
     Args:
-        figure, axes: where.
+        axes: where.
         values: (C, C), for the colours.
         texts: names of rows and columns, C.
         label: what the colours mean.
@@ -414,7 +414,7 @@ def matrix(
         written: other numbers to write in, (C, C).
     """
     shown = axes.imshow(values, cmap=DENSITY)
-    figure.colorbar(shown, ax=axes, label=label, shrink=0.8)
+    axes.figure.colorbar(shown, ax=axes, label=label, shrink=0.8)
     places = range(len(texts))
     size = font_size(len(texts))
     axes.set_xticks(places, texts, rotation=90 if max(map(len, texts)) > 3 else 0, fontsize=size)

@@ -51,6 +51,8 @@ def aggregate_posterior(subject: Subject) -> Figure:
     shown = [place for place, factor in enumerate(subject.factors) if is_compared(factor)][:MOST_PANELS]
     names, of = subject.names, ""
     note = f"One sample of z for each of {len(subject.embedded):,} test images. {subject.collapse}".strip()
+    if any(subject.factors[place].radius is not None for place in shown):
+        note += " Rayleigh and Bingham: tests of uniformity."
     left_out = [name for place, name in enumerate(names) if place not in shown]
     if left_out:
         of = f" of {names[shown[0]]}" if len(shown) == 1 else f" of {len(shown)} of {len(names)} factors"
@@ -68,7 +70,7 @@ def aggregate_posterior(subject: Subject) -> Figure:
             set_title(
                 axes,
                 f"{names[number]}: mean of length {factor.radius * tests.resultant:.3f}\n"
-                f"uniform? Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}",
+                f"Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}",
             )
             (_around if factor.dim == 1 else _over)(figure, axes, points)
         else:
@@ -175,6 +177,6 @@ def class_areas(subject: Subject) -> Figure:
     mean = overlaps[~np.eye(len(texts), dtype=bool)].mean() if len(texts) > 1 else 0.0
     left.set(xlabel="area (% of the sphere)", title=f"mean area {areas.mean():.0%}")
     left.margins(x=0.15)
-    matrix(figure, right, overlaps, texts, "overlap", "{:.2f}")
+    matrix(right, overlaps, texts, "overlap", "{:.2f}")
     right.set_title(f"mean overlap of two classes {mean:.2f}")
     return figure

@@ -225,7 +225,7 @@ def draw_side_by_side(
     from utils.figures.images import concentrations_side_by_side, side_by_side
     from utils.plotting_utils import render
 
-    figures = {"side_by_side": side_by_side}
+    figures: dict[str, Callable[[Sequence[Subject]], Figure]] = {"side_by_side": side_by_side}
     if not any(missing(("sphere",), subject.config) for subject in subjects):
         figures["side_by_side_concentrations"] = concentrations_side_by_side
     files = []

@@ -84,7 +84,7 @@ def confusion(subject: Subject) -> Figure:
     axes = figure.subplots()
     texts = [name_of(label, subject.class_names) for label in range(classes)]
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    matrix(figure, axes, share, texts, "share of the true class", "{:.0f}", counts)
+    matrix(axes, share, texts, "share of the true class", "{:.0f}", counts)
     title = f"accuracy {accuracy:.2%} of {len(predicted):,} images"
     axes.set(xlabel="predicted class", ylabel="true class", title=title)
     return figure

@@ -131,9 +131,9 @@ class Subject:
         active = int((means.var(0, correction=0) > ACTIVE * variances).sum())
         if not active:
             return f"The posterior has collapsed: 0 of {len(variances)} units are active; z hardly depends on x."
-        terms = next((line["val"] for line in self.metrics if line["epoch"] == self.best_epoch and line["val"]), {})
-        if not self.model.latent.kl_is_constant and (kl := terms.get("kl")) is not None and kl < LEAST_KL:
-            return f"The posterior has collapsed: its KL to the prior is {kl:.2g} nats."
+        best = [line["val"]["kl"] for line in self.metrics if line["epoch"] == self.best_epoch and line["val"]]
+        if not self.model.latent.kl_is_constant and best and best[0] is not None and best[0] < LEAST_KL:
+            return f"The posterior has collapsed: its KL to the prior is {best[0]:.2g} nats."
         share = float(principal_components(means.numpy(), 1)[2][0])
         if self.factors and means.shape[1] > 2 and share > ONE_LINE:
             return f"The posterior has collapsed: {share:.1%} of the variance of its means is in one direction."

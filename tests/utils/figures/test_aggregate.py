@@ -36,7 +36,7 @@ def test_euclidean_spaces_are_compared_with_their_prior(dim, label):
     points = 0.5 + 2 * np.random.default_rng(0).normal(size=(2000, dim))
     axes = rendered(aggregate_posterior(placed(points, name="normal", z=dim))).axes[0]
     assert axes.get_xlabel() == label
-    spread = [float(part) for part in axes.get_title().split("deviation ")[1].split(" (")[0].split(" to ")]
+    spread = [float(part) for part in axes.get_title().split("deviation ")[1].split("\n")[0].split(" to ")]
     np.testing.assert_allclose(spread, 2, atol=0.15)
     assert axes.get_title().endswith("(prior: 1.00)")
     if dim != 2:

@@ -66,7 +66,7 @@ def test_sphere_is_seen_the_right_way_round():
 def test_overview_says_what_it_keeps(count):
     figure = rendered(latent_overview(placed(directions(count, 6), 1, name="vmf", z=5)))
     assert "(stress 0" in figure.axes[1].get_xlabel()
-    assert f"geodesic distances of {count} images" in figure.axes[1].get_title()
+    assert f"geodesic distances of {count}" in figure.axes[1].get_title()
     assert all(points_on(axes) == count for axes in figure.axes)
 
 
@@ -74,8 +74,8 @@ def test_distances_of_a_flat_space_are_not_called_geodesic():
     titles = {}
     for name, settings in {"flat": {"z": 3}, "product": {"name": "productspace", "z_dims": ("e2", "s2")}}.items():
         titles[name] = latent_overview(subject(**({"name": "normal"} | settings))).axes[1].get_title()
-    assert titles["flat"].startswith("MDS of Euclidean distances of 30 images")
-    assert titles["product"].startswith("MDS of geodesic distances of 30 images")
+    assert titles["flat"].startswith("MDS of Euclidean distances of 30")
+    assert titles["product"].startswith("MDS of geodesic distances of 30")
 
 
 def test_axes_of_a_sphere_have_its_radius():
