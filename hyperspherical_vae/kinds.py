@@ -77,6 +77,7 @@ def _sphere(title: str) -> Kind:
 
 _GUMBEL = ("categories", "temperature", "temperature_min", "temperature_epochs", "straight_through")
 
+# The first kind of a symbol is what its letter in `-zd` means without `-dis`; so add new kinds below.
 KINDS: dict[str, Kind] = {
     "vmf": _sphere("von Mises-Fisher"),
     "normal": Kind("normal", "R", {"covariance": "covariance_matrix"}),

@@ -11,6 +11,7 @@ from torch.distributions import MultivariateNormal
 from hyperspherical_vae.latents import NormalLatent
 from hyperspherical_vae.likelihoods import Normal
 from models import VAE, build_model
+from run_models import main
 from utils.config.command_line import parse
 from utils.load_data import load_data
 
@@ -52,7 +53,7 @@ def test_a_model_is_built_with_the_units_of_the_data(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flags", ["-n normal -z 2", "-n vmf -z 2 -lf poisson", "-zd s2,e1 --classifier", "-n gumbel"])
-def test_vectors_train_and_leave_a_table_and_the_figures_that_make_sense(run_models, tmp_path, flags):
+def test_vectors_train_and_leave_a_table_and_the_figures_that_make_sense(run_models, tmp_path, capfd, flags):
     counts = np.random.default_rng(0).poisson(4.0 * (1 + np.arange(60) % 3)[:, None], (60, 6))
     np.savez(tmp_path / "x.npz", x=counts, y=np.arange(60) % 3)
     done = run_models(f"-d array --data_dir {tmp_path / 'x.npz'} {flags} -e 2 -klw 0 -lls 5 -hd 8", every_figure=True)
@@ -61,3 +62,5 @@ def test_vectors_train_and_leave_a_table_and_the_figures_that_make_sense(run_mod
     (summary,) = (tmp_path / "results").rglob("summary.json")
     assert np.isfinite(json.loads(summary.read_text())["test"]["log_px"])
     assert {"learning_curves.png", "log_px.png"} <= {path.name for path in (summary.parent / "figures").iterdir()}
+    assert main(["--from", str(summary.parent), "--generate", "2"]) == 2
+    assert "--generate 2: vectors make no pictures" in capfd.readouterr().err

@@ -22,11 +22,11 @@ from utils.files import write_atomically
 from utils.run.failures import guarded
 from utils.run.metrics import METRICS
 from utils.run.records import Record, find_runs, mean_of
-from utils.tables.columns import say
+from utils.tables.columns import has, say
 from utils.tables.result import described
 
 # They have columns of their own, and so are not among the settings.
-IN_COLUMNS = {"name", "distribution", "z", "z_dims", "dataset", "rs"}
+IN_COLUMNS = {"name", "z", "z_dims", "dataset", "rs"}
 # Heading, value to sort by (None where there is none), text.
 Cell = tuple[str, float | str | None, str]
 
@@ -56,7 +56,7 @@ def _settings(record: Record) -> str:
     words = []
     for field in identity_fields():
         value = getattr(record.config, field.name)
-        if field.name not in IN_COLUMNS and value != field.default:
+        if field.name not in IN_COLUMNS and value != field.default and has(record, field.name):
             words.append(flag_of(field).names[0] + ("" if value is True else f" {say(value)}"))
     return " ".join(words)
 

@@ -127,6 +127,8 @@ class Visit:
 
     def generate(self, subject: Subject, count: int) -> None:
         """Write new images, in place of earlier ones."""
+        if not subject.has_pictures:
+            raise UsageError(f"--generate {count}: vectors make no pictures ({self.path})")
         request, label = self.request, self.label
         seed = self.config.rs if request.rs is None else request.rs
         torch.manual_seed(derive_seed(seed, "generate", request.label or ""))

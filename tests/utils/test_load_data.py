@@ -1,5 +1,6 @@
 """The catalogue of data sets, the checks that all share, the table, and the real data where they are at hand."""
 
+import gzip
 import hashlib
 import subprocess
 import sys
@@ -13,7 +14,8 @@ import torch
 from hyperspherical_vae.kinds import LIKELIHOODS
 from tests.utils.small_data import REAL_DATA, load, needs_real_data, one_line, write, write_mnist
 from utils.config.config import Config
-from utils.data.files import checksum
+from utils.data.dataset import DataSet, Loaded, Source
+from utils.data.files import DataFile, checksum
 from utils.load_data import DATASETS, Data, DataError, DataUsageError, Split, dataset_table, load_data
 
 NAMES = ["digits", "mnist", "static_mnist", "f_mnist", "kmnist", "omniglot", "caltech", "freyfaces", "cifar10"]
@@ -169,6 +171,22 @@ def test_the_table_says_what_is_on_disk(tmp_path):
     for spec in DATASETS.values():
         for text in (spec.title, spec.source, spec.licence, spec.split_rule):
             assert text in dataset_table(tmp_path)
+
+
+def test_a_data_set_is_its_facts_and_its_reader(tmp_path, monkeypatch):
+    def read(source: Source) -> Loaded:
+        (values,) = (source.read(file) for file in source.files)
+        return Loaded((values[:6], None), (values[6:8], None), (values[8:], None))
+
+    content = np.arange(90, dtype=np.uint8)
+    images = content.reshape(10, 1, 3, 3)
+    file = DataFile("Toy/toy.bin", 90, checksum(content.tobytes(), "md5"), lambda data, name: images)
+    spec = DataSet("toy", "a toy", (1, 3, 3), "logistic", 255, "here", "none", "as it is", read, (file,), (6, 2, 2))
+    monkeypatch.setitem(DATASETS, "toy", spec)
+    write(tmp_path / "toy.bin.gz", gzip.compress(content.tobytes()))
+    data = load("toy", tmp_path)
+    assert (data.shape, data.likelihood, len(data.test), data.notes) == ((1, 3, 3), "logistic", 2, ())
+    assert "toy           1x3x3" in dataset_table(tmp_path)
 
 
 # Counts, range of the levels, and mean of the test split as a share of the highest level.

@@ -48,7 +48,8 @@ def _factor(text: str, distribution: str | None) -> str:
             + ("; auto:... stands for several runs, see python -m utils.sweep --help" if text[:4] == "auto" else "")
         )
     letter = match[1] or letter_of(distribution or DEFAULT)
-    if letters[letter] == "S" and distribution is not None and not KINDS[distribution].is_sphere:
+    # Without -dis a letter means the first kind of its symbol; naming that of R^d can only be meant for all factors.
+    if letters[letter] == "S" and distribution == next(kind for kind in continuous() if KINDS[kind].symbol == "R"):
         own = f"{letter_of(distribution)}{match[2]}"
         raise UsageError(f"-zd: the sphere {text!r} contradicts -dis {distribution}; write {own}, or leave -dis out")
     return f"{letter}{int(match[2])}"

@@ -7,20 +7,20 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from utils.config.config import Config, identity_fields
+from utils.config.config import PRODUCT, Config, identity_fields
 from utils.config.flags import UsageError, nearest
 from utils.run.records import Record
 
 FIRST = ("dataset", "name", "space")
 HEADINGS = {"dataset": "data", "name": "model", "k": "K"}
 # What is averaged over, of no interest as a column, or implied by the latent space.
-_NO_COLUMNS = {"rs", "device", "allow_unverified", "distribution", "z", "z_dims", *FIRST}
+_NO_COLUMNS = {"rs", "device", "allow_unverified", "z", "z_dims", *FIRST}
 
 
 def default_columns(records: Sequence[Record]) -> tuple[str, ...]:
     """Data set, model, latent space, and every setting in which the runs differ, but for the seed."""
     names = [f.name for f in identity_fields() if f.name not in _NO_COLUMNS] + ["epochs", "k"]
-    values = {name: {setting(record, name) for record in records if record.config.has(name)} for name in names}
+    values = {name: {setting(record, name) for record in records if has(record, name)} for name in names}
     return (*FIRST, *(name for name in names if len(values[name]) > 1))
 
 
@@ -38,9 +38,14 @@ def check_columns(columns: Sequence[str]) -> None:
 
 def setting(record: Record, name: str) -> Any:
     """The value of a column for a run; None where its kind of model has no such setting."""
-    if not record.config.has(name):
+    if not has(record, name):
         return None
     return record.k if name == "k" else getattr(record.config, name)
+
+
+def has(record: Record, name: str) -> bool:
+    """Whether a run has a setting that its columns do not imply: outside of products, the distribution is the model."""
+    return record.config.has(name) and (name != "distribution" or record.config.name == PRODUCT)
 
 
 def say(value: Any) -> str:

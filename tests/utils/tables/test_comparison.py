@@ -247,3 +247,11 @@ def test_other_network_is_a_difference_of_protocol(tmp_path):
     (warning,) = (note for note in compare(comparable(tmp_path)[0]).notes if "differs" in note)
     assert "encoder cnn (published mlp)" in warning
     assert "hidden units" not in warning
+
+
+def test_products_of_other_distributions_are_no_seeds_of_one_model(tmp_path):
+    for family in ("vmf", "powerspherical"):
+        finished(tmp_path, f"-d digits -zd 2,2 -dis {family}")
+    found = compare(*comparable(tmp_path))
+    assert [row.runs for row in found.rows] == [1, 1]
+    assert found.by == ("dataset", "name", "space", "distribution")
