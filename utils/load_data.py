@@ -46,12 +46,12 @@ class Split:
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 of the images and labels, with their types and shapes; 0.2 s for 78 MB of MNIST's size."""
+        """SHA-256 of the images and labels, with their types and shapes; some 500 MB are gone through in a second."""
         hasher = hashlib.sha256()
         for tensor in (self.images, self.labels):
             if tensor is not None:
                 hasher.update(f"{tensor.dtype} {tuple(tensor.shape)};".encode())
-                hasher.update(tensor.contiguous().numpy())
+                hasher.update(tensor.contiguous().numpy().data)
         return hasher.hexdigest()
 
 
@@ -89,7 +89,7 @@ class Data:
         """SHA-256 of the content of all splits, in the units of the data."""
         hasher = hashlib.sha256("".join(split.digest for split in (self.train, self.val, self.test)).encode())
         for moment in self.moments or ():
-            hasher.update(moment.numpy())
+            hasher.update(moment.numpy().data)
         return hasher.hexdigest()
 
     @property

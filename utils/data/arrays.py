@@ -6,6 +6,7 @@ of one row, (N, 1, 1, D). Arrays are gone through in blocks, so that no second c
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -111,7 +112,12 @@ def _open(path: Path, source: Source) -> dict[tuple[str, str], np.ndarray]:
                 source.notes.append(f"{path}: not read: {', '.join(map(ascii, sorted(others)))[:160]}")
             if len(set(meanings.values())) < len(meanings):
                 raise DataError(f"{path}: holds two arrays for one purpose ({', '.join(meanings)}); keep one of them")
-            return {meaning: archive[key] for key, meaning in meanings.items()}
+            size = sum(info.file_size for info in archive.zip.infolist())
+            if size > (memory := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
+                raise DataError(
+                    f"{path}: its arrays take {size:,} bytes, but this machine has {memory:,}; a .npy file is mapped"
+                )
+            return {meaning: np.asanyarray(archive[key]) for key, meaning in meanings.items()}
     except DataError:
         raise
     except Exception as error:  # damaged files lead numpy and zipfile to errors of a dozen kinds

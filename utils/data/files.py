@@ -228,7 +228,7 @@ def _nearby(file: DataFile, data_dir: Path) -> Iterator[str]:
         yield f"{place}, whose content is not that of the known file"
     folders = [data_dir / folder for folder in Path(file.path).parents]
     others = {path.name: path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
-    similar = set(difflib.get_close_matches(Path(file.path).name, others, cutoff=0.7))
+    similar = set(difflib.get_close_matches(Path(file.path).name, others, cutoff=0.85))
     for name, path in sorted(others.items()):
         if path.suffix in (".npz", ".npy"):
             yield f"{path}, which is read by -d array --data_dir {path}"

@@ -181,8 +181,9 @@ def angular_density(points: Array) -> tuple[Array, Array]:
 
 def _ridges(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
     """The density of each class on a line in a row of its own, and that of all images with the prior's in the last."""
-    low, high = np.quantile(prior, (0.001, 0.999))
-    at = np.linspace(min(points.min(), low), max(points.max(), high), 400)
+    shown = np.concatenate([points[:, 0], np.quantile(prior, (0.001, 0.999))])
+    pad = 0.08 * np.ptp(shown)
+    at = np.linspace(shown.min() - pad, shown.max() + pad, 400)
     present = named_classes(labels)
     ridges = [line_density(at, points[labels == label, 0]) for label in present] + [line_density(at, points[:, 0])]
     expected = line_density(at, prior[:, 0])

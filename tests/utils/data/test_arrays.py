@@ -185,12 +185,11 @@ def test_the_digest_is_of_the_content(tmp_path):
     assert labels.train.digest != first.train.digest
 
 
-def compressed(**sizes: int) -> bytes:
-    """An archive whose arrays of zeros take next to nothing."""
+def zipped(**members: bytes) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, size in sizes.items():
-            archive.writestr(f"{name}.npy", npy(np.zeros(size, np.uint8)))
+        for name, content in members.items():
+            archive.writestr(name, content)
     return stream.getvalue()
 
 
@@ -213,7 +212,9 @@ BAD: dict[str, tuple[bytes, str | None, str]] = {
     "claims": (claims("(1000000000, 1000000000)"), None, FILE),
     "claims-negative": (claims("(-5, 3)"), None, FILE),
     "claims-code": (claims("__import__('os').getcwd()"), None, FILE),
-    "claims-in-npz": (b"", None, FILE),  # filled in below
+    "claims-in-npz": (zipped(**{"x.npy": claims("(100000, 100000)")}), None, FILE),
+    "no-array": (zipped(x=b"text"), None, "x is of type |S4"),
+    "zip": (zipped(**{"a.txt": b"text"}), None, "holds no array with a name that says what it is"),
     "objects": (npy(np.array([1, "a"], object)), None, "holds Python objects, which are never read"),
     "objects-npz": (npz(x=np.array([{}], object)), None, "holds Python objects, which are never read"),
     "no-keys": (npz(weights=VECTORS), None, "holds no array with a name that says what it is; wanted: x and, if"),
@@ -257,9 +258,6 @@ BAD: dict[str, tuple[bytes, str | None, str]] = {
     "poisson": (npz(x=VECTORS), "poisson", "-lf poisson: is for whole numbers from 0 to 16,777,216"),
     "poisson-negative": (npz(x=LABELS[:, None] - 3), "poisson", "whole numbers from -3 to 1; leave -lf out"),
 }
-with zipfile.ZipFile(stream := io.BytesIO(), "w") as archive:
-    archive.writestr("x.npy", claims("(100000, 100000)"))
-BAD["claims-in-npz"] = (stream.getvalue(), None, FILE)
 
 
 @pytest.mark.parametrize(("content", "likelihood", "text"), BAD.values(), ids=BAD)
@@ -275,6 +273,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path, place):
     with pytest.raises(DataError) as error:
         load_data(Config(dataset="array", data_dir=str(tmp_path / place)))
     one_line(error, f"--data_dir {tmp_path / place}: there is no such file; -d array takes a .npz or .npy file")
+
+
+def test_an_archive_larger_than_the_memory_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr("utils.data.arrays.os.sysconf", lambda name: 1000)
+    with pytest.raises(DataError) as error:
+        load(tmp_path, zipped(**{"x.npy": npy(np.zeros((100_000, 11), np.uint8))}))
+    one_line(error, "its arrays take 1,100,128 bytes, but this machine has 1,000,000")
 
 
 def test_a_malicious_array_is_not_executed(tmp_path):

@@ -3,6 +3,7 @@
 import contextlib
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,7 +82,7 @@ BAD_MAT = {
     "struct": (mat(data={"a": 1}), "variable 'data' is struct"),
     "complex": (mat(data=MATRIX * 1j), "not real or not finite"),
     "nan": (mat(data=np.full((4, 5), np.nan)), "not real or not finite"),
-    "name": (mat(**{"a" * 63 + "é": MATRIX}), "holds no variable"),
+    "name": (mat(**dict[str, Any]({"a" * 63: MATRIX})), "holds no variable"),
     "cut-4": (mat(version="4", data=MATRIX)[:-3], UNSOUND),
 }
 
