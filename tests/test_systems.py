@@ -9,6 +9,7 @@ import torch
 from models import load_model
 from tests.faults.comparing import state_of
 from utils.figures.registry import Drawn
+from utils.run.folder import RunDir
 from utils.run.interrupts import Interrupted
 from utils.run.stamped import digest
 
