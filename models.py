@@ -363,8 +363,10 @@ def restore_best(run: RunDir, model: VAE) -> dict[str, Any]:
     Raises:
         Damaged, Foreign: as `load_model`.
     """
-    best = run.load("best")
-    fill(model, best.get("model"), run.checkpoint("best"))
+    best, place = run.load("best"), run.checkpoint("best")
+    fill(model, best.get("model"), place)
+    if not isinstance(best.get("progress"), dict) or not isinstance(best["progress"].get("best_epoch"), int):
+        raise Damaged(f"{printable(place)}: does not say which epoch it is of")
     return best
 
 

@@ -229,7 +229,7 @@ class RunDir:
         fitted = self.load("code_prior")
         if fitted.get("best_epoch") != best_epoch:
             raise Damaged(f"{self.checkpoint('code_prior')}: is not of the model of epoch {best_epoch}")
-        prior: dict[str, Any] = fitted["prior"]
+        prior: dict[str, Any] = fitted.get("prior", {})
         return prior
 
     def log_px(self, best_epoch: int) -> tuple[int, NDArray[Any]] | None:
@@ -248,7 +248,7 @@ class RunDir:
                 arrays = self.read(path.name)
             except Damaged:
                 continue
-            if match and int(arrays["best_epoch"]) == best_epoch:
+            if match and "log_px" in arrays and arrays.get("best_epoch") == best_epoch:
                 found[int(match[1])] = arrays["log_px"]
         return (max(found), found[max(found)]) if found else None
 
