@@ -89,12 +89,14 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
     summaries: dict[int, dict[str, Any]] = {}
     with join() as peers:
         data = load_own_data(config, peers)
-        runs += [RunDir(Identity(one, data and data.contents)) for one in config.runs]
+        contents = None if data is None else data.contents
+        runs += [RunDir(Identity(one, contents)) for one in config.runs]
         of_version_1 = [run.of_version_1() for run in runs]
         for run, old in zip(runs, of_version_1, strict=True):
             one, console = run.config, Console(run.config)
-            if all(found and found.summary for found in of_version_1):  # else they would be averaged with new ones
-                run, summary = old.run, old.summary  # type: ignore[union-attr,assignment]
+            # Unless all are complete, they would be averaged with new ones.
+            if old and old.summary and all(found and found.summary for found in of_version_1):
+                run, summary = old.run, old.summary
                 console.say(f"this run is complete already, {MARK}; --overwrite trains a new one")
             elif (summary := run.earlier_result()) is not None:
                 console.say("this run was given more epochs since; this is what it had after as many as are asked for")
