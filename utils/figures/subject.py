@@ -219,6 +219,10 @@ class Subject:
         torch.manual_seed(derive_seed(self.config.rs, "figures", "prior"))
         return _finite([self.model.latent.prior().sample((PRIOR_SAMPLES,))])
 
+    def prior_line(self, factor: Factor, count: int) -> Array:
+        """Places (count,) on a coordinate of a Euclidean factor, with equal shares of its prior between neighbours."""
+        return np.quantile(factor.unit(self.prior), (np.arange(count) + 0.5) / count)
+
     @property
     def base(self) -> Array:
         """The latent (D,) of one image, at which the factors that a figure does not vary are held."""
