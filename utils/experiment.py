@@ -316,7 +316,7 @@ class Experiment:
             if first:  # it does what is not shared
                 result["test"] |= self._classes_and_codes(best_epoch)
                 subject = self.subject(best_epoch, modes)
-                drawn = registry.draw(subject, self.run.figures, config.figures, config.pdf)
+                drawn = registry.draw(subject, self.run.figures, config.figures, config)
                 for line in (*drawn.warnings, *drawn.refused):
                     self.console.say(line)
                 if config.tensorboard:

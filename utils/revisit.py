@@ -178,7 +178,7 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
     data = load_data(first.config)
     with first.run:
         subjects = [visit.experiment(data).subject(visit.best_epoch) for visit in visits]
-        files = registry.draw_side_by_side(subjects, first.run.figures, bool(request.pdf))
+        files = registry.draw_side_by_side(subjects, first.run.figures, request)
     for file in files:
         first.console.say(str(file))
     return True
