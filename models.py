@@ -20,11 +20,11 @@ from hyperspherical_vae.kinds import KINDS, LIKELIHOODS
 from hyperspherical_vae.latents import LATENTS, Latent, ProductLatent
 from hyperspherical_vae.likelihoods import Likelihood
 from utils.config.config import Config
-from utils.config.flags import UsageError
+from utils.config.flags import printable
 from utils.config.networks import NETWORKS
 from utils.model_utils import at_once, build_classifier, in_parts
-from utils.run.checkpoints import load_newest
-from utils.run.records import read_config, read_json
+from utils.run.folder import RunDir
+from utils.run.stamped import Damaged
 
 # Most draws of the prior that sampling of a class makes for each latent that it finds.
 PATIENCE = 10_000
@@ -136,16 +136,21 @@ class VAE(nn.Module):
             extra["cross_entropy"] = F.cross_entropy(self.classifier(z), y, ignore_index=-1, reduction="none")
         return ELBOTerms(log_px_z, kl, kl_factors, extra)
 
-    def log_weights(self, x: Tensor, q: Distribution, k: int) -> Tensor:
-        """log p(x | z) + log p(z) - log q(z | x) for k samples of q, (k, B): their logmeanexp estimates log p(x).
+    def log_weights(self, x: Tensor, q: Distribution, k: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The weights of k samples z of q, whose logmeanexp estimates log p(x), and the terms of the ELBO.
 
         Args:
             x: images (B, C, H, W).
             q: their posterior.
             k: samples per image.
+
+        Returns:
+            log p(x | z) + log p(z) - log q(z | x), (k, B); log p(x | z), (k, B); and KL(q || p) of each factor, (B, n),
+            or where it has no closed form that of each sample, (k, B, n).
         """
         z = sample_of(q, (k,))
-        return self.log_px_z(x, z) + self.latent.prior().log_prob(z) - q.log_prob(z)
+        log_px_z = self.log_px_z(x, z)
+        return log_px_z + self.latent.prior().log_prob(z) - q.log_prob(z), log_px_z, self.latent.kl(q, z)
 
     def log_px_z(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x | z) in nats, (..., B); without gradients in parts that bound the memory.
@@ -309,13 +314,13 @@ def load_model(folder: str | Path) -> tuple[VAE, Config]:
     """The best model of a run, ready to use, and its configuration.
 
     Args:
-        folder: of the run, such as `results/mnist/vmf__s1__f9d2c5f4`.
+        folder: of the run, such as `results/mnist/vmf-z10__s1__9d3c01ab`.
 
     Returns:
         The model on the CPU in evaluation mode, with its prior over codes if the run fitted one, and the configuration.
 
     Example:
-        model, config = load_model("results/mnist/vmf__s1__f9d2c5f4")
+        model, config = load_model("results/mnist/vmf-z10__s1__9d3c01ab")
         z = model.encode(x)                     # images (B, 1, 28, 28) to embeddings (B, D)
         images = model.decode(z)                # and back to pixel means
         images = model.sample(16)               # new images from the prior
@@ -324,20 +329,53 @@ def load_model(folder: str | Path) -> tuple[VAE, Config]:
 
     Raises:
         UsageError: the folder holds no run.
-        CheckpointError: its best model cannot be read.
+        Damaged: a file that is needed is absent, torn or edited.
+        Foreign: a file is of another run, or the folder is an edited copy.
+        OSError: a file may not be read.
     """
-    path = Path(folder)
-    env, config = read_json(path / "env.json"), read_config(path)
-    if env is None or "images" not in env or config is None:
-        raise UsageError(f"{path}: holds no run; give the folder that contains config.json and env.json")
-    facts = env["images"]
-    likelihood = OLD_SPELLINGS.get(facts["likelihood"], facts["likelihood"])
-    images = Images(**{**facts, "shape": tuple(facts["shape"]), "likelihood": likelihood})
-    model = build_model(config, images)
-    best = load_newest(path / "checkpoints" / "best.pt")[0]
-    model.load_state_dict(best["model"])
-    code_prior = path / "checkpoints" / "code_prior.pt"
-    if config.vq_prior is not None and code_prior.exists():
-        fitted = load_newest(code_prior)[0]
-        model.latent.add_code_prior(config.vq_prior, images.classes).load_state_dict(fitted["prior"])
-    return model.eval(), config
+    run = RunDir.at(Path(folder))
+    return load_best(run)[0], run.config
+
+
+def load_best(run: RunDir) -> tuple[VAE, int]:
+    """The best model of a run as `load_model` gives it, and the epoch that it is from.
+
+    Raises:
+        Damaged, Foreign, OSError: as `load_model`.
+    """
+    try:
+        facts = run.read("env.json")["images"]
+        likelihood = OLD_SPELLINGS.get(facts["likelihood"], facts["likelihood"])
+        images = Images(**{**facts, "shape": tuple(facts["shape"]), "likelihood": likelihood})
+        model = build_model(run.config, images)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(f"{run.path / 'env.json'}: does not say what the images of the run are ({error!r})") from None
+    best_epoch = restore_best(run, model)["progress"]["best_epoch"]
+    if run.config.vq_prior is not None:
+        prior = model.latent.add_code_prior(run.config.vq_prior, images.classes)
+        fill(prior, run.code_prior(best_epoch), run.checkpoint("code_prior"))
+    return model.eval(), best_epoch
+
+
+def restore_best(run: RunDir, model: VAE) -> dict[str, Any]:
+    """Give a model the weights of the best one of a run; returns that state.
+
+    Raises:
+        Damaged, Foreign: as `load_model`.
+    """
+    best = run.load("best")
+    fill(model, best.get("model"), run.checkpoint("best"))
+    return best
+
+
+def fill(module: nn.Module, state: Any, place: Path) -> None:
+    """Load the weights that a file holds.
+
+    Raises:
+        Damaged: they are not those of such a module.
+    """
+    try:
+        module.load_state_dict(state)
+    except Exception as error:  # torch raises what the entries lead to
+        reason = printable(" ".join(str(error).split())[:120])
+        raise Damaged(f"{printable(place)}: does not fit the model of the run ({reason})") from None

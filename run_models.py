@@ -17,6 +17,7 @@ from utils.load_data import DataUsageError, dataset_table
 from utils.run.console import Console
 from utils.run.failures import explain, flush_output
 from utils.run.folder import RunDir
+from utils.run.identity import MARK, Identity
 from utils.run.interrupts import Interrupted, StopRequest
 from utils.run.processes import is_first, processes, program
 from utils.tables.result import result_table, seeds_table
@@ -24,6 +25,7 @@ from utils.train import join
 
 if TYPE_CHECKING:
     from utils.load_data import Data
+    from utils.train.peers import Alone
 
 DONE, FAILED, USAGE, DIVERGED = 0, 1, 2, 3
 
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not is_first():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     asked: Config | Revisit | None = None
+    runs: list[RunDir] = []
     try:
         with StopRequest() as stop:
             asked = parse(words)
@@ -41,12 +44,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 from utils.revisit import revisit
 
                 return DONE if revisit(asked, stop) else FAILED
-            return run_as_described(asked, stop)
+            return run_as_described(asked, stop, runs)
     except (UsageError, DataUsageError) as error:
         code, line = USAGE, str(error)
     except Interrupted as stopped:
         again = shlex.join([*program(), *(word for word in words if word != "--overwrite")])
-        begun = isinstance(asked, Revisit) or (asked and any(RunDir(one).started for one in asked.runs))
+        begun = isinstance(asked, Revisit) or any(run.started for run in runs)
         code, line = stopped.exit_code, f"stopped by {stopped}; to {'resume' if begun else 'start again'}: {again}"
     except Exception as error:
         explained = explain(error)
@@ -59,26 +62,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def run_as_described(config: Config, stop: StopRequest) -> int:
-    """Do what is missing of the runs, print all results and return the exit code."""
+def load_own_data(config: Config, peers: Alone) -> Data | None:
+    """The data of a run whose folder is named by their content too; else None, and a finished run needs no data.
+
+    Raises:
+        DataError: the data cannot be had.
+    """
+    if config.has_known_data:
+        return None
+    from utils.experiment import load_together
+
+    return load_together(config, peers)
+
+
+def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> int:
+    """Do what is missing of the runs, print all results and return the exit code.
+
+    Args:
+        config: what is asked for.
+        stop: what signals ask for.
+        runs: takes the runs, as soon as they are known.
+    """
     if config.list_datasets:
         print(dataset_table(config.data_dir))
         return DONE
     summaries: dict[int, dict[str, Any]] = {}
-    data: Data | None = None
     with join() as peers:
-        for one in config.runs:
-            run, console = RunDir(one), Console(one)
-            summary = run.earlier_result()
-            if summary is not None:
+        data = load_own_data(config, peers)
+        runs += [RunDir(Identity(one, data and data.contents)) for one in config.runs]
+        of_version_1 = [run.of_version_1() for run in runs]
+        for run, old in zip(runs, of_version_1, strict=True):
+            one, console = run.config, Console(run.config)
+            if all(found and found.summary for found in of_version_1):  # else they would be averaged with new ones
+                run, summary = old.run, old.summary  # type: ignore[union-attr,assignment]
+                console.say(f"this run is complete already, {MARK}; --overwrite trains a new one")
+            elif (summary := run.earlier_result()) is not None:
                 console.say("this run was given more epochs since; this is what it had after as many as are asked for")
-            elif (summary := run.result()) is None:
+            elif (summary := run.result()) is not None:
+                console.say("this run is complete already")
+            else:
                 from utils.experiment import Experiment
 
+                if old:
+                    state = "is complete, but not all of these runs are" if old.summary else "is not resumed"
+                    console.say(f"{old.run.path}: was {MARK} and {state}; this is a new run")
+                if note := run.note_on_data():
+                    console.say(note)
                 experiment = Experiment.prepare(one, stop, peers, data)
                 data, summary = experiment.data, experiment.execute()
-            else:
-                console.say("this run is complete already")
             summaries[one.rs] = summary
             if config.seeds == 1 or config.verbosity:
                 print(result_table(summary, config.verbosity), flush=True)

@@ -23,6 +23,7 @@ class Kind:
             with the setting that fills each.
         settings: further settings that only models of this kind have.
         size: the setting that holds its intrinsic dimension.
+        sizes: the settings that say how large discrete codes are, for the name of a run's folder.
         space: discrete codes in words, a template of settings.
         unset: what that template says in place of a setting that is not given.
         density: whether prior and posterior have densities with respect to one measure; without, there is no
@@ -38,6 +39,7 @@ class Kind:
     arguments: Mapping[str, str] = field(default_factory=dict)
     settings: tuple[str, ...] = ()
     size: str = "z"
+    sizes: tuple[str, ...] = ()
     space: str = ""
     unset: Mapping[str, str] = field(default_factory=dict)
     density: bool = True
@@ -65,6 +67,16 @@ class Kind:
         given = {name: value for name, value in settings.items() if value is not None}
         return self.space.format_map({**self.unset, **given})
 
+    def label(self, settings: Mapping[str, Any]) -> str:
+        """The size in a word: `z10`, or for discrete codes `20x10`.
+
+        Args:
+            settings: of the run.
+        """
+        if not self.is_discrete:
+            return f"z{settings[self.size]}"
+        return "x".join(str(settings[name]) for name in self.sizes if settings[name] is not None)
+
     @property
     def all_settings(self) -> frozenset[str]:
         """Every setting that a model of this kind has and some other kinds lack."""
@@ -72,7 +84,7 @@ class Kind:
 
 
 def _sphere(title: str) -> Kind:
-    return Kind(title, "S", {"kappa": "kappa", "radius": "radius"}, constant_kl="kappa")
+    return Kind(title, "S", {"kappa": "kappa", "radius": "radius", "start": "kappa_start"}, constant_kl="kappa")
 
 
 _GUMBEL = ("categories", "temperature", "temperature_min", "temperature_epochs", "straight_through")
@@ -88,6 +100,7 @@ KINDS: dict[str, Kind] = {
         arguments={name: name for name in _GUMBEL},
         settings=("variables",),
         size="variables",
+        sizes=("variables", "categories"),
         space="{variables} variables of {categories} categories",
     ),
     "vq": Kind(
@@ -95,6 +108,7 @@ KINDS: dict[str, Kind] = {
         arguments={"codes": "codes", "positions": "positions", "map_shape": "map_shape"},
         settings=("code_dim", "commitment", "vq_prior", "vq_prior_epochs"),
         size="code_dim",
+        sizes=("positions", "codes"),
         space="{positions} of {codes} codes in R^{code_dim}",
         unset={"positions": "a map"},
         density=False,

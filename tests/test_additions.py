@@ -121,7 +121,8 @@ def test_added_latent_is_a_factor_of_a_product(run_models, tmp_path):
 
 def test_run_with_additions_resumes_to_the_same_end(run_models, tmp_path, monkeypatch):
     assert run_models(LINE).returncode == 0
-    whole = shutil.move(only_run(tmp_path / "results"), tmp_path / "whole")
+    run = only_run(tmp_path / "results")
+    whole = shutil.move(run, tmp_path / "whole" / run.name)
     calls = iter(range(10**6))
 
     def check(self):

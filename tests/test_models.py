@@ -11,7 +11,7 @@ from utils.config.command_line import parse
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import evaluate_elbo
 from utils.measure.log_px import estimate_log_px
-from utils.run.checkpoints import load_checkpoint, save_checkpoint
+from utils.run import stamped
 from utils.train.adam import Adam
 from utils.training_utils import batch_weights, loss_weights, objective
 
@@ -78,10 +78,10 @@ def test_combination_trains_saves_loads_and_evaluates(space, networks, likelihoo
             assert parameter.grad.any(), name
         optimizer.step()
     assert all(not torch.equal(before[name], value) for name, value in model.named_parameters())
-    save_checkpoint(tmp_path / "model.pt", model.state_dict())
+    stamped.write(tmp_path / "model.pt", model.state_dict(), None)
     torch.manual_seed(5)
     fresh = build_model(config, IMAGES)
-    fresh.load_state_dict(load_checkpoint(tmp_path / "model.pt"))
+    fresh.load_state_dict(stamped.read(tmp_path / "model.pt", None))
     found, again = evaluated(model, x), evaluated(fresh, x)
     assert again == found
     assert ("log_px" in found) == (space != "vq")

@@ -12,7 +12,7 @@ from PIL import Image
 from utils.config.command_line import parse
 from utils.config.flags import UsageError
 from utils.config.request import Revisit
-from utils.run.image_log_px import read_log_px
+from utils.run.folder import RunDir
 
 SMALL = "-d digits -e 2 -klw 0 -lls 5 -hd 8"
 
@@ -133,7 +133,8 @@ def test_concentrations_alone_draw_that_figure_only(finished, look, capfd):
 
 
 def test_a_moved_run_is_drawn_where_it_is(finished, look, capfd, tmp_path):
-    run = shutil.move(finished("-n normal -z 2"), tmp_path / "moved")
+    run = finished("-n normal -z 2")
+    run = shutil.move(run, tmp_path / "moved" / run.name)
     shutil.rmtree(tmp_path / "results")
     code, _, err = look(f"{run} --figures samples", capfd)
     assert (code, err) == (0, "")
@@ -148,7 +149,7 @@ def test_new_k_is_written_beside_the_old_result_and_kept(finished, look, capfd):
     assert "(K=30)" in out
     assert (run / "summary.json").read_bytes() == old
     summary = json.loads((run / "summary_k30.json").read_text())
-    k, values = read_log_px(run, summary["best_epoch"])
+    k, values = RunDir.at(run).log_px(summary["best_epoch"])
     assert k == 30
     assert values.mean() == pytest.approx(summary["test"]["log_px"])
     written = (run / "summary_k30.json").stat().st_mtime_ns
@@ -252,5 +253,5 @@ def test_figure_that_was_asked_for_and_cannot_be_drawn_is_a_failure(finished, lo
 def test_log_px_of_an_earlier_model_is_not_taken(finished):
     run = finished("-n normal -z 2")
     best = json.loads((run / "summary.json").read_text())["best_epoch"]
-    assert read_log_px(run, best)[0] == 5
-    assert read_log_px(run, best + 1) is None
+    assert RunDir.at(run).log_px(best)[0] == 5
+    assert RunDir.at(run).log_px(best + 1) is None

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from utils.run.checkpoints import digest, load_checkpoint
+from tests.faults.comparing import state_of
+from utils.run.folder import RunDir
+from utils.run.stamped import digest
 
 ROOT = Path(__file__).parents[1]
 SMALL = "-d digits -e 3 -klw 2 -lls 20 -hd 16,8"
@@ -31,7 +33,7 @@ def metrics(run):
 
 
 def weights(run, name="last"):
-    return digest(load_checkpoint(run / "checkpoints" / f"{name}.pt")["model"])
+    return digest(state_of(run, name)["model"])
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def test_run_leaves_what_it_promises(run_models, tmp_path, line, space, dims):
     assert "(K=20)" in done.stdout
     run = only_run(tmp_path)
     name = line.split()[1]
-    assert re.fullmatch(rf"{name}__s1__[0-9a-f]{{8}}", run.name)
+    assert re.fullmatch(rf"{name}-[a-z0-9.]+__s1__[0-9a-f]{{8}}", run.name)
     assert {path.name for path in run.iterdir() if path.name[0] != "."} == {
         "config.json", "env.json", "metrics.jsonl", "checkpoints", "figures", "log_px_k20.npz", "summary.json",
     }  # fmt: skip
@@ -66,7 +68,8 @@ def test_run_leaves_what_it_promises(run_models, tmp_path, line, space, dims):
         assert (run / "figures" / f"{figure}.png").read_bytes()[:4] == b"\x89PNG"
     lines = metrics(run)
     assert [entry["epoch"] for entry in lines] == [1, 2, 3]
-    assert [entry["kl_weight"] for entry in lines] == [0.5, 1.0, 1.0]
+    # A constant KL needs no warm-up.
+    assert [entry["kl_weight"] for entry in lines] == [1.0 if "--kappa" in line else 0.5, 1.0, 1.0]
     for entry in lines:
         assert set(entry["train"]) >= {"elbo", "log_px_z", "kl"}
         assert set(entry["val"]) >= {"elbo", "log_px_z", "kl"}
@@ -90,7 +93,7 @@ def test_run_leaves_what_it_promises(run_models, tmp_path, line, space, dims):
 def test_same_seed_same_run_and_repeating_touches_nothing(run_models, tmp_path):
     assert run_models(f"{SMALL} -n vmf -z 2").returncode == 0
     run = only_run(tmp_path)
-    kept = shutil.copytree(run, tmp_path / "first")
+    kept = shutil.copytree(run, tmp_path / "first" / run.name)
     shutil.rmtree(run)
     first = run_models(f"{SMALL} -n vmf -z 2")
     assert metrics(run) == metrics(kept)
@@ -132,9 +135,9 @@ def test_process_that_is_told_to_stop_says_how_to_go_on_and_does(run_models, tmp
     assert "stopped by SIGTERM; to resume: python run_models.py" in errors
     assert "Traceback" not in errors
     run = only_run(tmp_path)
-    epochs = load_checkpoint(run / "checkpoints" / "last.pt")["progress"]["epoch"] + 2
-    config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**config, "epochs": epochs}))  # 500 would take too long
+    epochs = state_of(run, "last")["progress"]["epoch"] + 2
+    with RunDir.at(run) as held:
+        held.write("config.json", {**held.read("config.json"), "epochs": epochs})  # 500 would take too long
     resumed = run_models(line.replace("-e 500", f"-e {epochs}"))
     assert resumed.returncode == 0, resumed.stderr
     assert "resuming after epoch" in resumed.stdout
@@ -163,7 +166,7 @@ def test_finished_run_can_be_given_more_epochs_but_not_fewer(run_models, tmp_pat
     line = "-d digits -n normal -z 2 -klw 2 -lls 5 -hd 8"
     assert run_models(f"{line} -e 4").returncode == 0
     run = only_run(tmp_path)
-    long = shutil.copytree(run, tmp_path / "long")
+    long = shutil.copytree(run, tmp_path / "long" / run.name)
     shutil.rmtree(run)
     assert run_models(f"{line} -e 2").returncode == 0
     assert run_models(f"{line} -e 4").returncode == 0
@@ -270,7 +273,7 @@ def test_verbosity_zero_prints_the_table_only(run_models):
 def test_model_is_the_one_that_is_named(run_models, tmp_path):
     # A normal model must not come out as a vMF one, whatever the default distribution is.
     run_models(f"{SMALL} -n normal -z 4")
-    state = load_checkpoint(only_run(tmp_path) / "checkpoints" / "last.pt")["model"]
+    state = state_of(only_run(tmp_path), "last")["model"]
     assert state["latent.head.weight"].shape == (8, 8)
     assert "kappa" not in json.loads((only_run(tmp_path) / "summary.json").read_text())["test"]
 

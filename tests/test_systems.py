@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from models import load_model
+from tests.faults.comparing import state_of
 from utils.figures.registry import Drawn
-from utils.run.checkpoints import digest, load_checkpoint
 from utils.run.interrupts import Interrupted
+from utils.run.stamped import digest
 
 SMALL = "-d digits -e 3 -klw 2 -lls 5 -hd 16,8"
 
@@ -104,7 +105,7 @@ def test_probe_is_added_to_a_finished_run_without_doing_it_again(run_models, fol
     line = f"{SMALL} -n vmf -z 2"
     assert run_models(line).returncode == 0
     before = summary_of(folder())
-    weights = digest(load_checkpoint(folder() / "checkpoints" / "last.pt")["model"])
+    weights = digest(state_of(folder(), "last")["model"])
     monkeypatch.setattr("utils.experiment.estimate_log_px", None)
     done = run_models(f"{line} --probe")
     assert done.returncode == 0, done.stderr
@@ -113,7 +114,7 @@ def test_probe_is_added_to_a_finished_run_without_doing_it_again(run_models, fol
     found = after.pop("probe")
     assert after == before
     assert [entry["labels"] for entry in found["knn"]] == [100, 600, 1000]
-    assert digest(load_checkpoint(folder() / "checkpoints" / "last.pt")["model"]) == weights
+    assert digest(state_of(folder(), "last")["model"]) == weights
     times = {path: path.stat().st_mtime_ns for path in folder().rglob("*")}
     assert "kNN, 100 labels %" in run_models(f"{line} --probe").stdout
     assert "kNN, 100 labels %" in run_models(line).stdout
@@ -127,7 +128,7 @@ def test_probe_is_added_to_a_finished_run_without_doing_it_again(run_models, fol
 def test_stopped_run_resumes_to_the_same_end(run_models, folder, tmp_path, monkeypatch, space):
     line = f"{SMALL} {space}"
     assert run_models(line).returncode == 0
-    whole = shutil.move(folder(), tmp_path / "whole")
+    whole = shutil.move(folder(), tmp_path / "whole" / folder().name)
     calls = iter(range(10**6))
 
     def check(self):
@@ -142,7 +143,7 @@ def test_stopped_run_resumes_to_the_same_end(run_models, folder, tmp_path, monke
     assert metrics(folder()) == metrics(whole)
     assert summary_of(folder())["test"] == summary_of(whole)["test"]
     for name in ("last", "best"):
-        states = [load_checkpoint(run / "checkpoints" / f"{name}.pt")["model"] for run in (folder(), whole)]
+        states = [state_of(run, name)["model"] for run in (folder(), whole)]
         assert digest(states[0]) == digest(states[1])
 
 

@@ -35,7 +35,7 @@ def check_labels(config: Config, data: Data) -> None:
     """
     for flag, wanted in (("--classifier", config.classifier), ("--probe", config.probe)):
         if wanted and data.train.labels is None:
-            raise UsageError(f"{flag}: the data set {config.dataset} has no labels; leave it out, or choose another -d")
+            raise UsageError(f"{flag}: the data set {config.data_name} has no labels; leave it out, or take another")
     if config.labels is not None and not data.classes <= config.labels <= len(data.train):
         raise UsageError(
             f"--labels {config.labels}: allowed with -d {config.dataset}: from {data.classes}, one of each class, to "

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hyperspherical_vae.kinds import KINDS
 from hyperspherical_vae.latents.code_priors import CodePrior
-from models import VAE, ELBOTerms, Images, build_model
+from models import VAE, ELBOTerms, Images, build_model, fill, restore_best
 from utils.classifying_utils import (
     check_labels,
     choose_labelled,
@@ -25,7 +25,8 @@ from utils.classifying_utils import (
 )
 from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, nearest
-from utils.config.schedule import warm_up
+from utils.config.formats import rules_of
+from utils.config.schedule import note_on_selection, warm_up
 from utils.figures import registry
 from utils.figures.subject import Subject
 from utils.load_data import Data, Split, load_data
@@ -34,16 +35,17 @@ from utils.measure.conditions import Conditions
 from utils.measure.elbo import SplitTerms, active_units, evaluate_elbo
 from utils.measure.log_px import estimate_log_px
 from utils.model_utils import count_parameters
-from utils.run.checkpoints import CheckpointError, Progress, load_checkpoint, save_checkpoint
+from utils.run.checkpoints import PartialResult, Progress
 from utils.run.console import Console
 from utils.run.folder import RunDir
-from utils.run.image_log_px import read_log_px, write_log_px
+from utils.run.identity import Identity
 from utils.run.interrupts import StopRequest
 from utils.run.records import read_metrics
-from utils.run.tensorboard import check_installed, scalar_writer, write_figures
+from utils.run.stamped import Damaged, digest
 from utils.seeds import derive_seed
 from utils.train.batches import Preparation, TrainingImages
 from utils.train.peers import ALONE, Alone
+from utils.train.tensorboard import check_installed, scalar_writer, write_figures
 from utils.training_utils import Trainer, is_trained
 
 # Importance samples for the log p(x) of every validation that -vll asks for.
@@ -83,6 +85,20 @@ def check_figures(names: Sequence[str], config: Config, place: str = "") -> None
         if misfit := figures[name].misfit(config):
             fitting = ", ".join(other for other, picture in figures.items() if not picture.misfit(config))
             raise UsageError(f"--figures {name}: {misfit}{place}; it has {fitting}")
+
+
+def load_together(config: Config, processes: Alone) -> Data:
+    """The data set of a run; the first process loads it before the others do, for it may have to download.
+
+    Raises:
+        DataError: the data cannot be had.
+    """
+    if processes.rank:
+        processes.wait()
+    data = load_data(config)
+    if not processes.rank:
+        processes.wait()
+    return data
 
 
 @dataclass
@@ -128,12 +144,7 @@ class Experiment:
         if config.figures != (NO_FIGURES,):
             check_figures(config.figures or (), config)
         device = processes.device(choose_device(config.device))
-        if data is None:
-            if processes.rank:
-                processes.wait()  # the first one may have to download
-            data = load_data(config)
-            if not processes.rank:
-                processes.wait()
+        data = data or load_together(config, processes)
         check_labels(config, data)
         processes.check(config, len(data.train))
         if config.compile:
@@ -142,7 +153,8 @@ class Experiment:
             check_compiler(device)
         torch.manual_seed(derive_seed(config.rs, "weights"))
         model = build_model(config, Images.of(data)).to(device)
-        return cls(config, data, model, RunDir(config), Console(config), stop, processes)
+        run = RunDir(Identity(config, data.contents))
+        return cls(config, data, model, run, Console(config), stop, processes)
 
     @property
     def preparation(self) -> Preparation:
@@ -159,12 +171,17 @@ class Experiment:
     @functools.cached_property
     def val_images(self) -> Tensor:
         """The validation images as the model sees them, (M, C, H, W)."""
-        return self.preparation.fixed(self.data.val, "val")
+        return self._held_out(self.data.val, "val")
 
     @functools.cached_property
     def test_images(self) -> Tensor:
         """The test images as the model sees them, (N, C, H, W)."""
-        return self.preparation.fixed(self.data.test, "test")
+        return self._held_out(self.data.test, "test")
+
+    def _held_out(self, split: Split, name: str) -> Tensor:
+        """Images that are not trained on: the same, with the same noise, for all runs on this data set."""
+        of_data = rules_of(self.config.format).noise_of_data
+        return self.preparation.fixed(split, name, self.data.digest if of_data else self.config.rs)
 
     @functools.cached_property
     def test_terms(self) -> SplitTerms:
@@ -178,12 +195,15 @@ class Experiment:
             The summary, which is also written.
 
         Raises:
-            UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
+            UsageError, DataError, RunFileError, FolderLost, Interrupted, OSError: see there; what is on disk stays
+                usable.
         """
         with self.processes.holding(self.run):
             self.processes.wait()
             if (summary := self.run.result()) is not None:  # another process did it while this one was preparing
                 return summary
+            if not self.processes.rank:
+                self.run.refuse_foreign_files()
             if self.run.moved_to:
                 self.console.say(f"the run that was here is now {self.run.moved_to}")
             summary = self.train()
@@ -197,12 +217,17 @@ class Experiment:
         config, data, run, first = self.config, self.data, self.run, not self.processes.rank
         state = run.load_furthest() if run.started else None
         progress = Progress(**state["progress"]) if state else Progress()
+        if progress.epoch > config.epochs:  # what config.json would have said, were it whole
+            raise UsageError(
+                f"{run.path}: was trained for {progress.epoch} epochs already, and -e is {config.epochs}; give more, "
+                "or --overwrite to move that run aside"
+            )
         self.processes.wait()  # nobody reads what the first one is about to write
         self._say_head(progress if state else None)
         if first:
             run.write_start(self._device, dataclasses.asdict(Images.of(data)))
             if config.tensorboard:
-                run.listeners.append(scalar_writer(run.board, progress.epoch))
+                run.listeners.append(scalar_writer(run.path / "tensorboard", progress.epoch))
         labels = data.train.labels if config.classifier else None
         if labels is not None:
             labels = training_labels(labels, config.labels, config.rs)
@@ -233,7 +258,7 @@ class Experiment:
             self.console.end()  # what is said next must not share the line of the bar
         progress = trainer.progress
         if diverged:
-            self.console.diverged(progress, run.diverged)
+            self.console.diverged(progress, run.checkpoint("diverged"))
         return {
             "status": "diverged" if diverged else "complete",
             "epochs": progress.epoch,
@@ -279,13 +304,15 @@ class Experiment:
                 f"-bs {config.batch_size} is more than the {len(data.train):,} training images: an epoch is a single "
                 "step on all of them"
             )
+        if note := note_on_selection(config):
+            notes.append(note)
         if self.preparation.device.type == "cpu" and (note := self.run.note_on_products()):
             notes.append(note)
         if config.compile:
             notes.append("the training step is compiled first, which takes some ten seconds for each size of a batch")
         self.console.head(
             {
-                "data": f"{config.dataset}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
+                "data": f"{config.data_name}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
                 "validate / test",
                 **{f"note {number}": note for number, note in enumerate(notes, 1)},
                 "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
@@ -304,9 +331,8 @@ class Experiment:
         Args:
             summary: of the training.
         """
-        best, config, first = self.run.load_best(), self.config, not self.processes.rank
+        best, config, first = restore_best(self.run, self.model), self.config, not self.processes.rank
         best_epoch = best["progress"]["best_epoch"]  # before that of `summary` where the best was damaged
-        self.model.load_state_dict(best["model"])
         self.model.eval()
         modes = self.test_terms.modes  # computed by all processes, also where the first one alone needs them
         result = self.run.evaluated()
@@ -316,11 +342,12 @@ class Experiment:
             if first:  # it does what is not shared
                 result["test"] |= self._classes_and_codes(best_epoch)
                 subject = self.subject(best_epoch, modes)
+                self.run.check()
                 drawn = registry.draw(subject, self.run.figures, config.figures, config)
                 for line in (*drawn.warnings, *drawn.refused):
                     self.console.say(line)
                 if config.tensorboard:
-                    write_figures(self.run.board, self.run.figures, best_epoch)
+                    write_figures(self.run.path / "tensorboard", self.run.figures, best_epoch)
         if not first:
             return result
         if config.probe:
@@ -330,8 +357,13 @@ class Experiment:
     def write(self, result: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
         """Write the result of the best model, of which no partial one is needed any more; returns what was written."""
         written = self.run.write_result(result)
-        self.run.partial_log_px(best).remove()
+        self._partial_log_px(best).remove()
         return written
+
+    def _partial_log_px(self, best: dict[str, Any]) -> PartialResult:
+        """Where an estimate of log p(x) of this model with this K is stored while it is computed."""
+        key = {"k": self.config.ll_sample, "model": digest(best["model"]), "format": self.config.format}
+        return PartialResult(self.run, key)
 
     def evaluate(self, best: dict[str, Any]) -> dict[str, Any]:
         """The metrics of the ELBO and log p(x) of the test images.
@@ -347,15 +379,20 @@ class Experiment:
                 k,
                 self.conditions,
                 lambda done, total: self.console.counting("log p(x)", done, total),
-                self.run.partial_log_px(best),
+                self._partial_log_px(best),
             )
             if not self.processes.rank:
-                write_log_px(self.run.path, k, best["progress"]["best_epoch"], log_px.values)
+                values = log_px.values.double().cpu().numpy()
+                self.run.write(f"log_px_k{k}.npz", {"log_px": values, "best_epoch": best["progress"]["best_epoch"]})
         variance, terms = latent.prior().variance, self.test_terms
+        found = {**terms.summary(), "log_px": None, "log_px_se": None, "k": k, "ess": None}
+        if log_px is not None:
+            found |= log_px.summary()
+            if rules_of(self.config.format).mean_elbo:
+                found |= log_px.elbo_summary()
         return {
             "n": len(self.test_images),
-            **terms.summary(),
-            **(log_px.summary() if log_px else {"log_px": None, "log_px_se": None, "k": k, "ess": None}),
+            **found,
             "kl_is_constant": latent.kl_is_constant,
             "active_units": active_units(terms.means, variance),
             "units": len(variance),
@@ -374,14 +411,12 @@ class Experiment:
 
     def _fitted_code_prior(self, kind: str, best_epoch: int) -> CodePrior:
         """Give the model a fitted prior over codes: that in the run's folder if it is of this model, or a new one."""
-        config, data, path = self.config, self.data, self.run.code_prior
+        config, data = self.config, self.data
         torch.manual_seed(derive_seed(config.rs, "code prior"))
         prior = self.model.latent.add_code_prior(kind, data.classes)
-        with contextlib.suppress(CheckpointError):  # there is none yet, or it has to be made again
-            fitted = load_checkpoint(path)
-            if fitted["best_epoch"] == best_epoch:
-                prior.load_state_dict(fitted["prior"])
-                return prior
+        with contextlib.suppress(Damaged):  # there is none yet, or it has to be made again
+            fill(prior, self.run.code_prior(best_epoch), self.run.checkpoint("code_prior"))
+            return prior
         images = self.preparation.fixed(data.train, "code prior"), self.val_images
         codes, val_codes = (of_posteriors(self.model, split, self.model.latent.codes) for split in images)
         labels = None if data.train.labels is None else data.train.labels.to(codes.device)
@@ -390,7 +425,7 @@ class Experiment:
         else:
             for done in fit_by_gradient(prior, codes, labels, val_codes, config.vq_prior_epochs, config.rs):
                 self.console.counting("epochs of the prior over codes", done, config.vq_prior_epochs)
-        save_checkpoint(path, {"best_epoch": best_epoch, "prior": prior.state_dict()})
+        self.run.save("code_prior", {"best_epoch": best_epoch, "prior": prior.state_dict()})
         return prior
 
     def _probe(self, test: Tensor) -> dict[str, Any]:
@@ -429,7 +464,7 @@ class Experiment:
             self.data.class_names,
             read_metrics(self.run.metrics_path),
             best_epoch,
-            read_log_px(self.run.path, best_epoch),
+            self.run.log_px(best_epoch),
             kappas,
             embeddings,
             self.data.test.images,

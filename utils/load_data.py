@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from utils.data.dataset import Arrays, DataSet, Source
 from utils.data.files import DataError, DataUsageError, is_stored, missing_files, missing_text, stored_places
@@ -93,6 +93,23 @@ class Data:
         return hasher.hexdigest()
 
     @property
+    def contents(self) -> dict[str, Any]:
+        """What is stored with a run: the digest, and for each split its digest and the number of examples per class."""
+        return {
+            "digest": self.digest,
+            "splits": {
+                name: {"digest": split.digest, "examples": len(split), "classes": self._examples_of_classes(split)}
+                for name, split in (("train", self.train), ("val", self.val), ("test", self.test))
+            },
+        }
+
+    def _examples_of_classes(self, split: Split) -> dict[str, int]:
+        if split.labels is None:
+            return {}
+        names = self.class_names or tuple(map(str, range(self.classes)))
+        return dict(zip(names, split.labels.bincount(minlength=len(names)).tolist(), strict=True))
+
+    @property
     def log_volume(self) -> float:
         """The log of the volume, in the units of the data, of a unit cube of the values that the model sees.
 
@@ -153,7 +170,7 @@ def _checked(spec: DataSet, source: Source) -> Data:
         source.notes.append(f"the splits hold {sizes} images, not the {spec.splits} that published figures are on")
     if train.labels is None:
         names, classes = (), 0
-    if spec.shape is None:
+    if spec.is_own:
         source.notes += _notes({"training": train, "validation": val, "test": test}, names)
     likelihood = spec.likelihood or loaded.likelihood
     moments = loaded.moments and (torch.tensor(loaded.moments[0]), torch.tensor(loaded.moments[1]))

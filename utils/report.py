@@ -20,6 +20,7 @@ from utils.config.config import identity_fields
 from utils.config.flags import UsageError, flag_of, printable
 from utils.files import write_atomically
 from utils.run.failures import guarded
+from utils.run.identity import MARK
 from utils.run.metrics import METRICS
 from utils.run.records import Record, find_runs, mean_of
 from utils.tables.columns import has, say
@@ -34,7 +35,7 @@ Cell = tuple[str, float | str | None, str]
 def cells_of(record: Record, metrics: Sequence[str]) -> list[Cell]:
     """The row of a run, with these metrics."""
     config = record.config
-    words = [("data", config.dataset), ("model", _model(record)), ("latent space", config.space)]
+    words = [("data", record.data), ("model", _model(record)), ("latent space", config.space)]
     found: list[Cell] = [(heading, text, text) for heading, text in words]
     found.append(("seed", config.rs, str(config.rs)))
     for key in metrics:
@@ -42,7 +43,8 @@ def cells_of(record: Record, metrics: Sequence[str]) -> list[Cell]:
         value = mean_of(record.values[key]) if known else None
         found.append((METRICS[key].heading, value, described(key, record.values) if known else "–"))
     settings = _settings(record)
-    return [*found, ("status", record.status, record.status), ("settings", settings, settings or "defaults")]
+    status = f"{record.status}, {MARK}" if record.identity.is_first else record.status
+    return [*found, ("status", status, status), ("settings", settings, settings or "defaults")]
 
 
 def _model(record: Record) -> str:
@@ -114,7 +116,7 @@ def _section(record: Record, place: int, folder: Path) -> str:
     note = "" if figures else "<p>This run has no figures yet.</p>"
     if len(shown) < len(drawn):
         note += f"<p>{len(drawn) - len(shown)} generated images in {name}/figures.</p>"
-    heading = _html(f"{_model(record)} on {record.config.space}, {record.config.dataset}, seed {record.config.rs}")
+    heading = _html(f"{_model(record)} on {record.config.space}, {record.data}, seed {record.config.rs}")
     return (
         f'<section id="run{place}"><h2>{heading}</h2><p>{name}</p>{note}'
         f'<div class="figures">{"".join(figures)}</div></section>'

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from models import load_model
+from models import load_best
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.experiment import Experiment, check_figures, choose_device
@@ -19,8 +19,10 @@ from utils.files import write_atomically
 from utils.load_data import Data, load_data
 from utils.run.console import Console
 from utils.run.folder import RunDir
+from utils.run.identity import changes
 from utils.run.interrupts import StopRequest
-from utils.run.records import read_json, read_run
+from utils.run.records import Record, read_run
+from utils.run.stamped import Damaged
 from utils.seeds import derive_seed
 from utils.tables.result import result_table
 
@@ -36,7 +38,7 @@ def revisit(request: Revisit, stop: StopRequest) -> bool:
         Whether all could be done; what could not is reported on standard error.
 
     Raises:
-        UsageError, DataError, CheckpointError, Interrupted, OSError: see there; what is on disk stays usable.
+        UsageError, DataError, Damaged, Foreign, Interrupted, OSError: see there; what is on disk stays usable.
     """
     visits = [Visit(request, Path(folder), stop) for folder in request.runs]
     if request.compares:
@@ -55,19 +57,27 @@ class Visit:
 
     Raises:
         UsageError: the folder holds no finished run that saved a model, or the run lacks what is asked for.
-        CheckpointError: its model cannot be read.
+        Damaged, Foreign: its model cannot be read.
     """
 
     def __init__(self, request: Revisit, path: Path, stop: StopRequest) -> None:
-        self.request, self.path, self.stop, self.summary = request, path, stop, _summary_of(path)
-        self.best_epoch = int(self.summary["best_epoch"])
-        self.model, config = load_model(path)
+        self.request, self.path, self.stop = request, path, stop
+        record = _finished(path)
+        self.summary = dict(record.summary)
+        self.model, self.best_epoch = load_best(RunDir(record.identity, path))
+        if self.best_epoch != self.summary["best_epoch"]:
+            raise Damaged(
+                f"{path}: the model of epoch {self.summary['best_epoch']}, which summary.json is of, is lost; the one "
+                f"of epoch {self.best_epoch} is left"
+            )
+        config = record.config
         asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
         config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
         check_figures(request.figures or (), config, f" ({path})")
         if request.kappas and (misfit := registry.missing(("sphere",), config)):
             raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")
-        self.config, self.run, self.console = config, RunDir(config, path), Console(config)
+        self.config, self.console = config, Console(config)
+        self.run = RunDir(dataclasses.replace(record.identity, config=config), path)
         self.label = None if request.label is None else self._class(request.label)
         self.model.to(choose_device(request.device or "auto"))
 
@@ -77,8 +87,8 @@ class Visit:
         Raises:
             UsageError: there is none.
         """
-        images = (read_json(self.path / "env.json") or {})["images"]
-        names, classes, dataset = images["class_names"], images["classes"], self.config.dataset
+        images = self.run.read("env.json")["images"]
+        names, classes, dataset = images["class_names"], images["classes"], self.config.data_name
         if text in names:
             return int(names.index(text))
         if not classes:
@@ -91,6 +101,21 @@ class Visit:
             + nearest(text, names)
         )
 
+    def load_data(self) -> Data:
+        """The data set of the run.
+
+        Raises:
+            UsageError: its content is not what the run was trained on.
+            DataError: it cannot be had.
+        """
+        data, known = load_data(self.config), self.run.identity.data
+        if known and known != data.contents:
+            raise UsageError(
+                f"--from {self.path}: the data changed since the run was made: {changes(known, data.contents)}; give "
+                "--data_dir with those that it was trained on, or train a new run"
+            )
+        return data
+
     def experiment(self, data: Data) -> Experiment:
         """The run with its data."""
         return Experiment(self.config, data, self.model, self.run, self.console, self.stop)
@@ -99,10 +124,11 @@ class Visit:
         """Evaluate, draw and generate, as asked; returns whether all could be done."""
         request = self.request
         with self.run:
-            experiment = self.experiment(load_data(self.config))
+            experiment = self.experiment(self.load_data())
             if request.ll_sample is not None:
                 print(result_table(self.evaluate(experiment), self.config.verbosity))
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
+            self.run.check()
             if request.generate is not None:
                 self.generate(subject, request.generate)
             if not request.draws:
@@ -120,7 +146,8 @@ class Visit:
         """The result with the asked number of importance samples; written beside those that are there."""
         if (found := self.run.result()) is not None:
             return found
-        best = self.run.load_best()
+        self.run.refuse_foreign_files()
+        best = self.run.load("best")
         # What does not depend on K, such as the accuracy of a classifier, is taken over.
         test = {**self.summary["test"], **experiment.evaluate(best)}
         return experiment.write({**self.summary, "test": test}, best)
@@ -150,8 +177,8 @@ class Visit:
         self.console.say(f"{count} images: {stem}_*.png")
 
 
-def _summary_of(path: Path) -> dict[str, Any]:
-    """The result of a finished run that saved a model.
+def _finished(path: Path) -> Record:
+    """The first result of a finished run that saved a model.
 
     Raises:
         UsageError: the folder holds no such run.
@@ -160,22 +187,22 @@ def _summary_of(path: Path) -> dict[str, Any]:
         absolute = "" if path.is_absolute() else f" ({path.absolute()})"
         what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
         raise UsageError(f"--from {path}{absolute}: {what}")
-    summary = dict(read_run(path)[0].summary)
-    if not summary:
+    record = read_run(path)[0]
+    if not record.summary:
         raise UsageError(f"--from {path}: is not finished; repeat its command to resume it")
-    if not summary["best_epoch"]:
+    if not record.summary["best_epoch"]:
         raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
-    return summary
+    return record
 
 
 def _compare(request: Revisit, visits: list[Visit]) -> bool:
     """Draw the reconstructions of several runs below each other."""
-    data_sets = {(visit.config.dataset, visit.model.shape) for visit in visits}
+    data_sets = {visit.run.identity.data_set for visit in visits}
     if len(data_sets) > 1:
         names = ", ".join(sorted(name for name, _ in data_sets))
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
     first = visits[0]
-    data = load_data(first.config)
+    data = first.load_data()
     with first.run:
         subjects = [visit.experiment(data).subject(visit.best_epoch) for visit in visits]
         files = registry.draw_side_by_side(subjects, first.run.figures, request)

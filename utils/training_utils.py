@@ -15,7 +15,7 @@ from torch import Tensor
 from hyperspherical_vae.kinds import KINDS
 from models import VAE, ELBOTerms
 from utils.config.config import Config
-from utils.config.schedule import kl_weight
+from utils.config.schedule import compared_after, kl_weight
 from utils.run.checkpoints import Progress
 from utils.run.console import Console
 from utils.run.folder import RunDir
@@ -88,9 +88,11 @@ def note_nonfinite(bad: Tensor, tensors: Sequence[Tensor], one: Tensor) -> None:
 def is_trained(config: Config, progress: Progress) -> bool:
     """Whether no epoch is left to train.
 
-    Training stops early where the validation ELBO has not risen for `look_ahead` epochs, none of them in the burn-in.
+    Training stops early where the validation ELBO has not risen for `look_ahead` epochs, in all of which models were
+    compared.
     """
-    return progress.epoch >= min(config.epochs, max(progress.best_epoch, config.burn_in) + config.look_ahead)
+    patient_until = max(progress.best_epoch, compared_after(config)) + config.look_ahead
+    return progress.epoch >= min(config.epochs, patient_until)
 
 
 @dataclass
@@ -140,7 +142,7 @@ class Trainer:
             Whether the run diverged: a non-finite loss or gradient came back after `max_restarts` reloads.
         """
         if state is None:
-            self.store.save_last(self.state())
+            self.store.save("last", self.state())
         else:
             self._restore(state)
         self.store.rewind(self.progress.epoch)
@@ -216,7 +218,7 @@ class Trainer:
                 self.check_stop()
             except BaseException:
                 if not bool(bad):
-                    self.store.save_stopped(self.state())
+                    self.store.save("stopped", self.state())
                 raise
         if bool(self.peers.total(bad)):
             raise NonFinite(first_step + int(optimizer.taken - taken_before))
@@ -243,7 +245,7 @@ class Trainer:
         try:
             found = self.validate()
         except BaseException:
-            self.store.save_stopped(self.state())
+            self.store.save("stopped", self.state())
             raise
         if not math.isfinite(found["elbo"]):
             raise NonFinite
@@ -253,14 +255,14 @@ class Trainer:
         """Return to the last checkpoint after a failure in this step, unless that happened too often already."""
         failed = replace(self.progress, restarts=self.progress.restarts + 1)
         if gives_up := failed.restarts > self.config.max_restarts:
-            self.store.save_diverged(self._evidence(step))
-        self._restore(self.store.load_last())
+            self.store.save("diverged", self._evidence(step))
+        self._restore(self.store.load("last"))
         # The best model so far stays the best, though the epochs since the last checkpoint are trained once more.
         self.progress = replace(
             self.progress, restarts=failed.restarts, best_elbo=failed.best_elbo, best_epoch=failed.best_epoch
         )
         self.store.rewind(self.progress.epoch)
-        self.store.save_last(self.state())
+        self.store.save("last", self.state())
         if not gives_up:
             self.console.restart(self.progress)
         return gives_up
@@ -283,6 +285,7 @@ class Trainer:
             "batch": batch,
             "measured": None if batch is None else self.examine(batch),
             "model": self.model.state_dict(),
+            "config": asdict(self.config),
         }
 
     def _end_epoch(self, validated: dict[str, Any] | None, seconds: float) -> None:
@@ -299,13 +302,24 @@ class Trainer:
         }
         self.store.log(line)
         self.sums = None
-        enough = progress.best_elbo + config.min_improv if progress.best_epoch else -math.inf
-        if validated is not None and progress.epoch > config.burn_in and validated["elbo"] > enough:
-            progress.best_elbo, progress.best_epoch = validated["elbo"], progress.epoch
-            self.store.save_best({"progress": asdict(progress), "model": self.model.state_dict()})
+        if validated is not None and self._is_best(validated["elbo"]):
+            self.store.save("best", {"progress": asdict(progress), "model": self.model.state_dict()})
         if progress.epoch % config.save_f == 0 or progress.epoch == config.epochs:
-            self.store.save_last(self.state())
+            self.store.save("last", self.state())
         self.console.epoch(line, progress)
+
+    def _is_best(self, elbo: float) -> bool:
+        """Whether the model of this epoch is the best so far, given its validation ELBO; if so, `progress` notes it.
+
+        Before models are compared that is the newest, at -inf, which whatever is compared later will exceed.
+        """
+        progress = self.progress
+        if progress.epoch <= compared_after(self.config):
+            elbo = -math.inf
+        is_best = elbo > progress.best_elbo + self.config.min_improv or elbo == progress.best_elbo == -math.inf
+        if is_best:
+            progress.best_elbo, progress.best_epoch = elbo, progress.epoch
+        return is_best
 
     def _means(self) -> dict[str, Any]:
         """The training terms of the epoch, means over its examples."""

@@ -69,7 +69,8 @@ class Latent(nn.Module):
 
         Args:
             q: what `posterior` returned.
-            z: a reparameterized sample of it, (B, D), for latents whose KL has no closed form.
+            z: reparameterized samples of it, (..., B, D), for latents whose KL has no closed form; it is then that of
+                each sample, (..., B, n).
         """
         try:
             kl = self.divergence(q)

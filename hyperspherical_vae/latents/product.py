@@ -80,7 +80,11 @@ class ProductLatent(Latent):
     def kl(self, q: Distribution, z: Tensor) -> Tensor:
         assert isinstance(q, ProductDistribution)
         parts = zip(self.members, q.groups, q.split_groups(z), strict=True)
-        return self._side_by_side([member.kl(q_part, z_part) for member, (q_part, _), z_part in parts])
+        columns = [member.kl(q_part, z_part) for member, (q_part, _), z_part in parts]
+        dims = [column.dim() for column in columns]
+        if max(dims) > min(dims):  # of each sample where there is no closed form
+            columns = [column.expand(*z.shape[:-1], -1) for column in columns]
+        return self._side_by_side(columns)
 
     def extra_loss(self, q: Distribution) -> dict[str, Tensor]:
         assert isinstance(q, ProductDistribution)

@@ -20,14 +20,16 @@ class SphericalLatent(Latent):
 
     A subclass with another `family` of distributions on the sphere is another kind of latent.
 
-    The concentration is softplus(.) + 1, learned per input (Davidson et al. 2018), or fixed. It starts at about the
-    ambient dimension: much below that, E<loc, z> is close to 0 and hardly any signal reaches the decoder.
+    The concentration is softplus(.) + 1, learned per input (Davidson et al. 2018), or fixed.
 
     Args:
         in_features: F, the encoder's features.
         dim: intrinsic dimension m; S^m lives in R^(m+1).
         kappa: a fixed concentration (the KL is then one constant), or None to learn it.
         radius: radius of the sphere.
+        start: where a learned concentration starts, above 1: that of features of zeros. `dim` is the ambient dimension:
+            much below that, E<loc, z> is close to 0 and hardly any signal reaches the decoder. The published code
+            starts at softplus(0) + 1, about 1.69.
         count: number of independent copies, see `Latent`.
 
     Attributes:
@@ -50,6 +52,7 @@ class SphericalLatent(Latent):
         dim: int,
         kappa: float | None = None,
         radius: float = 1.0,
+        start: float | str = "dim",
         count: int | None = None,
     ) -> None:
         super().__init__(in_features, dim + 1 + (kappa is None), count)
@@ -60,8 +63,9 @@ class SphericalLatent(Latent):
         self.register_buffer("fixed", torch.tensor(float("nan") if kappa is None else kappa), persistent=False)
         if kappa is None:
             with torch.no_grad():
-                # softplus^-1(dim); the last output of each copy is the raw concentration.
-                self.head.bias.view(count or 1, -1)[:, -1] = dim + math.log(-math.expm1(-dim))
+                above = (dim + 1 if start == "dim" else float(start)) - 1
+                # softplus^-1(start - 1); the last output of each copy is the raw concentration.
+                self.head.bias.view(count or 1, -1)[:, -1] = above + math.log(-math.expm1(-above))
 
     def posterior(self, features: Tensor) -> Distribution:
         output = self.parameters_of(features)

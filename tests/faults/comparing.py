@@ -2,7 +2,8 @@
 
 import json
 
-from utils.run.checkpoints import digest, load_checkpoint
+from utils.run.folder import RunDir
+from utils.run.stamped import digest
 
 
 def only_run(results, dataset="digits"):
@@ -17,10 +18,15 @@ def metrics(run):
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
+def state_of(run, name):
+    """A checkpoint of a run."""
+    return RunDir.at(run).load(name)
+
+
 def outcome(run):
     """Weights, optimizer, random state and progress, best model, metrics and test figures, without the time."""
-    summary = json.loads((run / "summary.json").read_text())
-    states = {name: load_checkpoint(run / "checkpoints" / f"{name}.pt") for name in ("last", "best")}
+    summary = RunDir.at(run).read("summary.json")
+    states = {name: state_of(run, name) for name in ("last", "best")}
     for state in (summary, *(state["progress"] for state in states.values())):
         del state["seconds"]
     return {

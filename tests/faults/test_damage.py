@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from tests.faults import processes
-from tests.faults.comparing import metrics, only_run, outcome
+from tests.faults.comparing import metrics, only_run, outcome, state_of
 from tests.faults.conftest import words
-from utils.run.checkpoints import load_checkpoint, previous
+from utils.run.stamped import previous
 
 LINE = "-d digits -n vmf -z 2 -klw 2 -lls 5 -hd 8 -bs 300"
 
@@ -45,9 +45,15 @@ def assert_one_line(done, returncode, *parts):
         assert part in done.stderr
 
 
+def look_at(run):
+    import run_models as program
+
+    return program.main(["--from", str(run)])
+
+
 def flip(path):
     """Flip one bit of a stored weight."""
-    stored = load_checkpoint(path)["model"]["latent.head.weight"].numpy().tobytes()
+    stored = state_of(path.parents[1], path.stem)["model"]["latent.head.weight"].numpy().tobytes()
     content = bytearray(path.read_bytes())
     content[content.index(stored) + 5] ^= 1
     path.write_bytes(content)
@@ -109,7 +115,7 @@ def test_torn_lines_of_metrics_are_skipped(run_models, short_and_long):
     assert metrics(run) == long["metrics"]
 
 
-def test_torn_summary_is_made_anew(run_models, short_and_long):
+def test_torn_summary_is_made_again(run_models, short_and_long):
     run, _ = short_and_long
     kept = json.loads((run / "summary.json").read_text())
     for content in (b'{"status": "comp', b"\xff\xfe", b'{"test": null}'):
@@ -118,23 +124,32 @@ def test_torn_summary_is_made_anew(run_models, short_and_long):
         assert json.loads((run / "summary.json").read_text()) == kept
 
 
-def test_torn_configuration_is_one_line_and_overwrite_the_way_out(run_models, short_and_long):
+def test_torn_configuration_is_written_again_by_the_command_and_refused_elsewhere(run_models, short_and_long, capfd):
     run, _ = short_and_long
-    for content in (b"", b'{"name": "vm', b"\xff\xfe", b"[]", b'{"nmae": "vmf"}', b"[" * 100_000):
+    kept = outcome(run)
+    edited = json.dumps({**json.loads((run / "config.json").read_text()), "lr": 0.01}).encode()
+    for content in (b"", b'{"name": "vm', b"\xff\xfe", b"[]", b'{"nmae": "vmf"}', b"[" * 100_000, edited):
         (run / "config.json").write_bytes(content)
-        assert_one_line(run_models(f"{LINE} -e 3"), 2, "config.json: ", "--overwrite")
-    assert run_models(f"{LINE} -e 3 --overwrite").returncode == 0
+        capfd.readouterr()
+        assert look_at(run) == 2
+        assert "config.json: " in capfd.readouterr().err
+        assert run_models(f"{LINE} -e 3").returncode == 0
+        (run / "summary_earlier.json").unlink()
+        assert outcome(run) == kept
 
 
-def test_other_settings_are_refused_with_the_differences_listed(run_models, short_and_long):
+def test_torn_configuration_hides_no_longer_run(run_models, short_and_long):
     run, _ = short_and_long
-    config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**config, "lr": 0.01, "h_dims": [9], "epochs": 4}))
+    (run / "config.json").write_bytes(b"")
     before = {path: path.read_bytes() for path in run.rglob("*.*") if path.is_file()}
-    done = run_models(f"{LINE} -e 3")
-    assert_one_line(
-        done, 2, "lr was 0.01 and is 0.001", "h_dims was (9,) and is (8,)", "epochs was 4 and is 3", "--overwrite"
-    )
+    assert_one_line(run_models(f"{LINE} -e 2"), 2, "was trained for 3 epochs already, and -e is 2", "--overwrite")
+    assert {path: path.read_bytes() for path in run.rglob("*.*") if path.is_file()} == before
+
+
+def test_fewer_epochs_are_refused(run_models, short_and_long):
+    run, _ = short_and_long
+    before = {path: path.read_bytes() for path in run.rglob("*.*") if path.is_file()}
+    assert_one_line(run_models(f"{LINE} -e 2"), 2, "epochs was 3 and is 2", "--overwrite")
     assert {path: path.read_bytes() for path in run.rglob("*.*") if path.is_file()} == before
 
 

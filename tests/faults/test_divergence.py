@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.faults.comparing import only_run
-from utils.run.checkpoints import load_checkpoint, save_checkpoint
+from utils.run.folder import RunDir
 from utils.train.batches import TrainingImages
 
 LINE = "-d digits -n vmf -z 2 -klw 0 -lls 5 -hd 8 -bs 300 -mr 2"
@@ -21,9 +21,9 @@ def assert_diverged(done, run):
     assert str(run / "diverged.pt") in done.stderr.splitlines()[-1]
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "diverged"
-    last = load_checkpoint(run / "checkpoints" / "last.pt")
+    last = RunDir.at(run).load("last")
     assert all(tensor.isfinite().all() for tensor in last["model"].values())
-    evidence = load_checkpoint(run / "diverged.pt")
+    evidence = RunDir.at(run).load("diverged")
     assert evidence["config"]["h_dims"] == (8,)
     assert evidence["epoch"] == summary["epochs"] + 1
     assert evidence["batch"].shape[1:] == (1, 8, 8)
@@ -85,17 +85,18 @@ def test_exploding_learning_rate_ends_as_diverged(run_models, tmp_path):
 def test_kappa_that_explodes_is_survived_or_ends_as_diverged(run_models, tmp_path, kappa):
     assert run_models(f"{LINE} -e 2").returncode == 0
     run = only_run(tmp_path / "results")
-    state = load_checkpoint(run / "checkpoints" / "last.pt")
+    state = RunDir.at(run).load("last")
     # The head's last output is the concentration before its softplus.
     state["model"]["latent.head.bias"][-1] = kappa
-    save_checkpoint(run / "checkpoints" / "last.pt", state)
+    with RunDir.at(run) as held:
+        held.save("last", state)
     done = run_models(f"{LINE} -e 4")
     assert done.returncode in (0, 3), done.stderr
     assert "Traceback" not in done.stderr
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == ("diverged" if done.returncode == 3 else "complete")
     if done.returncode == 3:
-        evidence = load_checkpoint(run / "diverged.pt")
+        evidence = RunDir.at(run).load("diverged")
         assert evidence["step"] == 0
         assert torch.isfinite(evidence["batch"]).all()
     else:

@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from tests.faults import processes
-from tests.faults.comparing import metrics, only_run, outcome
+from tests.faults.comparing import metrics, only_run, outcome, state_of
 from tests.faults.conftest import LINE, words
-from utils.run.checkpoints import load_newest
 
 MIB = 1 << 20
 
@@ -35,35 +34,35 @@ def assert_one_line(done, *parts):
         assert part in done.stderr
 
 
-def assert_whole(run):
+def assert_whole(run, capfd):
     """Every file of an unfinished run can be read."""
     assert not list(run.rglob("*.tmp"))
     for name in ("last", "best"):
         if (run / "checkpoints" / f"{name}.pt").exists():
-            _, warning = load_newest(run / "checkpoints" / f"{name}.pt")
-            assert warning is None
+            state_of(run, name)
+    assert capfd.readouterr().err == ""
     if (run / "metrics.jsonl").exists():
         metrics(run)
 
 
 @pytest.mark.parametrize("left", [1024, 45_000, 90_000])
-def test_full_disk_is_one_line_and_with_room_the_run_goes_on(disk, undisturbed, left, tmp_path):
+def test_full_disk_is_one_line_and_with_room_the_run_goes_on(disk, undisturbed, left, tmp_path, capfd):
     filler = disk / "filler"
     with open(filler, "wb") as file:
         file.write(b"x" * (shutil.disk_usage(disk).free - left - left % 4096))
     assert_one_line(processes.run(words(disk), tmp_path), str(disk), "No space left", "bytes are free", "-ld")
-    assert_whole(only_run(disk / "results"))
+    assert_whole(only_run(disk / "results"), capfd)
     filler.unlink()
     assert processes.run(words(disk), tmp_path).returncode == 0
     assert outcome(only_run(disk / "results")) == undisturbed.outcome
 
 
-def test_limit_on_file_size_is_one_line_and_without_it_the_run_goes_on(tmp_path, undisturbed):
+def test_limit_on_file_size_is_one_line_and_without_it_the_run_goes_on(tmp_path, undisturbed, capfd):
     # Room for the JSON files and the best model, not for the state of training.
     limited = processes.run(words(tmp_path), tmp_path, (processes.limit_file_size, 12_000))
     assert_one_line(limited, "last.pt: File too large", "bytes are free", "-ld")
     run = only_run(tmp_path / "results")
-    assert_whole(run)
+    assert_whole(run, capfd)
     assert processes.run(words(tmp_path), tmp_path).returncode == 0
     assert outcome(run) == undisturbed.outcome
 

@@ -1,20 +1,24 @@
 """Folders of finished runs, written without training."""
 
+import dataclasses
 import json
 from pathlib import Path
 
 from utils.config.command_line import parse_run
+from utils.run import stamped
 from utils.run.folder import RunDir
+from utils.run.identity import Identity
 from utils.run.records import find_runs
 from utils.tables import comparison
 
 
-def finished(folder, line, **figures):
-    """The folder of a run with these test figures; `diverged=True` makes one that came to nothing."""
+def finished(folder, line, data=None, **figures):
+    """The folder of a run with these test figures; `diverged=True` makes one that came to nothing.
+
+    `data` is what `Data.contents` says, where the data name the run, too.
+    """
     config = parse_run(["-ld", str(folder), *line.split()])
-    path = RunDir(config).path
-    path.mkdir(parents=True, exist_ok=True)
-    (path / "config.json").write_text(config.to_json())
+    run = RunDir(Identity(config, data))
     diverged = figures.pop("diverged", False)
     test = {"n": 10, "elbo": -2.0, "log_px_z": -1.5, "kl": 0.5, "log_px": -1.0, "k": config.ll_sample, **figures}
     summary = {
@@ -24,9 +28,23 @@ def finished(folder, line, **figures):
         "seconds": 1.5,
         "test": None if diverged else test,
     }
-    name = f"summary_k{config.ll_sample}.json" if (path / "summary.json").exists() else "summary.json"
-    (path / name).write_text(json.dumps(summary))
-    return Path(path)
+    name = f"summary_k{config.ll_sample}.json" if (run.path / "summary.json").exists() else "summary.json"
+    with run:
+        run.write("config.json", {**dataclasses.asdict(config), "data": data})
+        run.write("env.json", {})
+        run.write(name, summary)
+    return Path(run.path)
+
+
+def edit(path, target=None, **changes):
+    """Change the content of a file of a run, or that of a copy, which stays as whole as it was."""
+    stamp = RunDir.at(path.parent).identity.stamp
+    stamped.write(target or path, {**stamped.read(path, stamp), **changes}, stamp)
+
+
+def in_json(config):
+    """What a configuration is after it was stored as JSON."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def comparable(*places):

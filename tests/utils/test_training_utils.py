@@ -25,26 +25,19 @@ class Memory:
     """Keeps in memory what a run keeps on disk, and notes what it is told."""
 
     def __init__(self):
-        self.last, self.best, self.stopped, self.evidence = None, None, None, None
+        self.last, self.best, self.stopped, self.diverged = None, None, None, None
         self.lines, self.restarts = [], []
 
-    def save_last(self, state):
-        self.last, self.stopped = copied(state), None
+    def save(self, name, state):
+        setattr(self, name, copied(state))
+        if name == "last":
+            self.stopped = None
 
-    def save_stopped(self, state):
-        self.stopped = copied(state)
+    def load(self, name):
+        return copied(getattr(self, name))
 
     def load_furthest(self):
         return copied(self.stopped or self.last)
-
-    def save_diverged(self, evidence):
-        self.evidence = copied(evidence)
-
-    def save_best(self, state):
-        self.best = copied(state)
-
-    def load_last(self):
-        return copied(self.last)
 
     def log(self, line):
         self.lines.append({key: value for key, value in line.items() if key != "seconds"})
@@ -142,6 +135,29 @@ def test_training_stops_early_and_keeps_the_best():
     assert memory.best["progress"]["epoch"] == 2
 
 
+def test_models_are_compared_and_patience_counted_once_the_kl_has_its_full_weight():
+    elbos = iter([-1.0, -2.0, -3.0, -9.0, -8.0, -8.5, -8.5])
+    config, model, batches = setting("-e 40 -klf 1 -klw 3 -la 2")
+    memory, progress, _ = train(config, model, batches, validate=lambda: {"elbo": next(elbos)})
+    assert (progress.epoch, progress.best_epoch, progress.best_elbo) == (7, 5, -8.0)
+    assert memory.best["progress"]["epoch"] == 5
+
+
+def test_newest_model_is_the_best_until_models_are_compared():
+    config, model, batches = setting("-e 4 -klw 9 -vf 3")
+    memory, progress, _ = train(config, model, batches)
+    assert (progress.epoch, progress.best_epoch, progress.best_elbo) == (4, 3, -math.inf)
+    assert memory.best["progress"]["epoch"] == 3
+
+
+def test_best_model_survives_a_restart_from_before_models_were_compared():
+    elbos = iter([-9.0, -8.0, -3.0, -4.0, math.nan, *[-5.0] * 6])
+    config, model, batches = setting("-e 6 -sf 10 -klw 3")
+    memory, progress, _ = train(config, model, batches, validate=lambda: {"elbo": next(elbos)})
+    assert (progress.epoch, progress.best_epoch, progress.best_elbo) == (6, 3, -3.0)
+    assert memory.best["progress"]["epoch"] == 3
+
+
 def test_metrics_have_a_line_per_epoch_over_all_images():
     config, model, batches = setting("-vf 2")
     memory, _, _ = train(config, model, batches)
@@ -200,7 +216,7 @@ def test_run_given_more_epochs_equals_the_long_run():
     whole, _, _ = train(*setting("-e 6"))
     memory, _, _ = train(*setting("-e 4"))
     config, model, batches = setting("-e 6")
-    train(config, model, batches, memory, state=memory.load_last())
+    train(config, model, batches, memory, state=memory.load("last"))
     assert memory.lines == whole.lines
     assert_same(memory.last, whole.last)
 
@@ -329,7 +345,7 @@ def test_diverged_run_leaves_the_batch_that_failed():
     memory = Memory()
     examine = lambda images: examined.append(images) or {"kappa": 7.0}  # noqa: E731
     Trainer(model, batches, config, memory, memory, lambda: {"elbo": -1.0}, examine).fit()
-    found = memory.evidence
+    found = memory.diverged
     assert (found["where"], found["epoch"], found["step"], found["restarts"]) == ("training", 2, 2, 0)
     assert found["measured"] == {"kappa": 7.0}
     assert torch.equal(found["batch"], examined[0])
@@ -342,7 +358,7 @@ def test_diverged_validation_is_reported_without_a_batch():
     config, model, batches = setting("-mr 0")
     memory, _, diverged = train(config, model, batches, validate=lambda: {"elbo": math.inf})
     assert diverged
-    assert (memory.evidence["where"], memory.evidence["step"], memory.evidence["batch"]) == ("validation", None, None)
+    assert (memory.diverged["where"], memory.diverged["step"], memory.diverged["batch"]) == ("validation", None, None)
 
 
 def test_stop_in_the_validation_keeps_the_steps():

@@ -8,14 +8,12 @@ imported here.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import os
 from dataclasses import dataclass
 from typing import Any
 
 from hyperspherical_vae.kinds import KINDS, LIKELIHOODS
-from utils.config.flags import flag, flag_of
+from utils.config.flags import flag, flag_of, flags_of
+from utils.config.formats import FORMAT
 from utils.config.networks import NETWORKS
 from utils.data.sets import DATASETS
 
@@ -26,6 +24,7 @@ EVALUATION, EMBEDDINGS, RUN = "evaluation", "embeddings", "run"
 DEFAULT = next(iter(KINDS))  # the kind of latent where none is named
 PRODUCT = "productspace"  # the name of a model whose latent space has several factors, each of a kind of its own
 NO_FIGURES = "none"
+NAME = (r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", "up to 80 letters, digits and . _ + -, a letter or digit first")
 
 
 def continuous() -> tuple[str, ...]:
@@ -91,6 +90,12 @@ class Config:
         "--kappa", float, MODEL, None, "fix the concentration of every sphere instead of learning it per input",
         low=0, high=1e8,
     )
+    kappa_start: float | str = flag(
+        "--kappa_start", float, MODEL, "dim",
+        "where the concentration that is learned starts, on average; dim is the dimension of the space that a sphere "
+        "lies in",
+        above=1, high=1e8, word="dim",
+    )
     radius: float = flag("--radius", float, MODEL, 1.0, "radius of every sphere", above=0, high=1e6)
     loss_function: str | None = flag(
         "-lf --loss_function", str, MODEL, None, f"likelihood of the pixels: {_CLASSES}; else the data set's own",
@@ -102,6 +107,11 @@ class Config:
         "--data_dir", str, DATA, "data",
         "folder with the data sets, or with your images for -d folder; for -d array your .npz or .npy file",
         identity=False,
+    )
+    data_name: str | None = flag(
+        "--data_name", str, DATA, None,
+        "name of your own data in results/ and in tables; default: that of their folder or file",
+        pattern=NAME, identity=False,
     )
     binarize: bool = flag(
         "-bnz --binarize", bool, DATA, False, "binarize the training images once instead of again in every batch"
@@ -126,8 +136,9 @@ class Config:
     )
     lr: float = flag("-lr --lr", float, TRAINING, 1e-3, "learning rate of Adam", above=0, high=1e3)
     batch_size: int = flag("-bs --batch_size", int, TRAINING, 100, "images in a batch", low=1, high=10**6)
-    burn_in: int = flag(
-        "-bi --burn_in", int, TRAINING, 0, "epochs before the best model is recorded and patience counted",
+    burn_in: int | None = flag(
+        "-bi --burn_in", int, TRAINING, None,
+        "epochs before models are compared and patience is counted (those before the KL has its full weight)",
         low=0, high=10**7,
     )
     look_ahead: int = flag(
@@ -245,10 +256,7 @@ class Config:
     )
     exp_name: str | None = flag(
         "-en --exp_name", str, RUN, None, "first part of the folder's name, in place of the model's",
-        pattern=(
-            r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}", "up to 80 letters, digits and . _ + -, a letter or digit first"
-        ),
-        identity=False,
+        pattern=NAME, identity=False,
     )
     log_dir: str = flag("-ld --log_dir", str, RUN, "results", "folder that holds the runs", identity=False)
     overwrite: bool = flag(
@@ -277,6 +285,8 @@ class Config:
         low=0, high=2, identity=False,
     )
 
+    format: int = FORMAT  # see `utils.config.formats`; no flag sets it
+
     @property
     def factors(self) -> tuple[tuple[str, int], ...]:
         """(kind, dimension) of each factor of the latent space in order; one where there is no product.
@@ -302,27 +312,31 @@ class Config:
         kind, dim = self.factors[0]
         return " x ".join(parts) + (f" in R^{dim + 1}" if len(parts) == 1 and KINDS[kind].is_sphere else "")
 
+    @property
+    def has_own_data(self) -> bool:
+        """Whether the data set is the user's own."""
+        return DATASETS[self.dataset].is_own
+
+    @property
+    def has_known_data(self) -> bool:
+        """Whether the name of the data set fixes its content: its files are verified by their checksums."""
+        return not (self.has_own_data or self.allow_unverified)
+
     def has(self, setting: str) -> bool:
         """Whether a model of this kind has a setting; `--kappa` is for spheres only, for example."""
         kinds = owners(setting)
         return not kinds or any(kind in kinds for kind, _ in self.factors)
 
     @property
-    def hash(self) -> str:
-        """Eight hexadecimal digits that name the run: of all that defines it and differs from the default.
-
-        Leaving out defaults keeps the name of an old run when a later version adds a flag.
-        """
-        chosen = {f.name: getattr(self, f.name) for f in identity_fields() if getattr(self, f.name) != f.default}
-        if DATASETS[self.dataset].shape is None:  # elsewhere the name says which data they are
-            chosen["data_dir"] = os.path.abspath(self.data_dir)
-        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()[:8]
-
-    def to_json(self) -> str:
-        """The text of `config.json`; `utils.config.stored.from_json` reads it."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+    def kl_is_constant(self) -> bool:
+        """Whether the KL of every factor is one number, whatever the image and the weights; see `Kind.constant_kl`."""
+        reasons = {KINDS[kind].constant_kl for kind, _ in self.factors}
+        return all(
+            reason == "always" or (reason != "never" and getattr(self, reason) != getattr(Config, reason))
+            for reason in reasons
+        )
 
 
 def identity_fields() -> list[dataclasses.Field[Any]]:
-    """The fields that make two runs different ones."""
-    return [f for f in dataclasses.fields(Config) if flag_of(f).identity]
+    """The fields with a flag that make two runs different ones; so does the format."""
+    return [f for f in dataclasses.fields(Config) if f.name in flags_of(Config) and flag_of(f).identity]

@@ -36,6 +36,7 @@ class Flag:
             that what was registered after the start is allowed, too.
         low, high: closed range of a number, or of each number of a list.
         above: open lower bound of a number.
+        word: a word that is allowed in place of a number.
         pattern: of allowed text, and what it allows in words; by default all that can name a file.
         needs: another setting and the value that it must have for this one to have an effect.
         identity: whether two runs that differ here are different runs (and so live in different folders).
@@ -50,6 +51,7 @@ class Flag:
     low: float | None = None
     high: float | None = None
     above: float | None = None
+    word: str = ""
     pattern: tuple[str, str] = ("[^\0\ud800-\udc7f\udd00-\udfff]+", "text that is not empty")
     needs: tuple[str, Any] | None = None
     identity: bool = True
@@ -65,7 +67,7 @@ class Flag:
         noun = self.pattern[1] if self.value_type is str else _NOUNS[self.value_type]
         if self.high is not None:
             start = f"from {_plain(self.low)}" if self.low is not None else f"above {_plain(self.above)}"
-            noun += f" {start} to {_plain(self.high)}"
+            noun += f" {start} to {_plain(self.high)}" + (f", or {self.word}" if self.word else "")
         return ", ".join(self.choices) or noun + (", separated by commas" if self.many == "commas" else "")
 
     def parse(self, text: str) -> Any:
@@ -74,6 +76,8 @@ class Flag:
         Raises:
             UsageError: it is no such value, or one that is not allowed.
         """
+        if self.word and text == self.word:
+            return text
         parts = text.split(",") if self.many in ("commas", "either") else [text]
         if self.value_type in _NUMBERS and not all(re.fullmatch(_NUMBERS[self.value_type], part) for part in parts):
             one = "a whole number" if self.value_type is int else "a finite number"
@@ -87,6 +91,8 @@ class Flag:
         Raises:
             UsageError: it is of the wrong type, not one of the choices, or out of range.
         """
+        if self.word and value == self.word:
+            return value
         parts = value if self.many else (value,)
         types = (int, float) if self.value_type is float else self.value_type
         # bool is a kind of int to Python, not to a user.
@@ -118,8 +124,8 @@ def flag_of(item: dataclasses.Field[Any]) -> Flag:
 
 
 def flags_of(settings: type) -> dict[str, Flag]:
-    """The flag of each field of a dataclass whose fields `flag` made."""
-    return {item.name: flag_of(item) for item in dataclasses.fields(settings)}
+    """The flag of each field of a dataclass that `flag` made."""
+    return {item.name: flag_of(item) for item in dataclasses.fields(settings) if "flag" in item.metadata}
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

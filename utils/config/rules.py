@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from pathlib import Path
 
 from hyperspherical_vae.kinds import KINDS
 from utils.config.config import DEFAULT, PRODUCT, Config, continuous, letter_of, owners
 from utils.config.flags import UsageError, bare, flags_of, shown
+from utils.config.formats import FIRST
 from utils.config.networks import NETWORKS
+from utils.config.schedule import last_validation
+from utils.data.sets import DATASETS
 
 
 def resolve(config: Config) -> Config:
@@ -18,11 +22,25 @@ def resolve(config: Config) -> Config:
         UsageError: two settings contradict each other.
     """
     name = config.name or (PRODUCT if config.z_dims is not None else config.distribution or DEFAULT)
-    config = dataclasses.replace(config, name=name)
+    config = dataclasses.replace(config, name=name, data_name=_data_name(config))
     config = _product(config) if name == PRODUCT else _single(config)
     for check in (_check_parts, _check_objective, _check_epochs):
         check(config)
     return config
+
+
+def _data_name(config: Config) -> str:
+    """What the data set is called in results/ and in tables."""
+    if not config.has_own_data:
+        if config.data_name not in (None, config.dataset):
+            raise UsageError(f"--data_name {config.data_name}: is for your own data; -d {config.dataset} has its name")
+        return config.dataset
+    place = Path(config.data_dir).absolute().name.removesuffix(".npz").removesuffix(".npy")
+    name = config.data_name or re.sub(r"[^A-Za-z0-9._+-]+", "-", place).lstrip("._+-")[:80] or "own"
+    if name in DATASETS and config.format != FIRST:
+        given = f"--data_name {name}" if config.data_name else f"--data_dir {bare(config.data_dir)}"
+        raise UsageError(f"{given}: {name} is the name of a built-in data set; give your own data another --data_name")
+    return name
 
 
 def _product(config: Config) -> Config:
@@ -112,11 +130,12 @@ def _check_objective(config: Config) -> None:
     kinds = [KINDS[kind] for kind, _ in config.factors]
     if config.val_nll and not all(kind.density for kind in kinds):
         raise UsageError(f"-vll: the latent space of -n {config.name} has no density and so no log p(x); leave it out")
-    reasons = {kind.constant_kl for kind in kinds}
-    constant = all(reason == "always" or (reason != "never" and _given(config, reason)) for reason in reasons)
-    if constant and (extra := _given(config, "kl_target", "beta", "kl_freeze")):
+    if config.kl_is_constant and (extra := _given(config, "kl_target", "beta", "kl_freeze")):
+        reasons = {kind.constant_kl for kind in kinds}
         cause = f"-n {config.name}" if "always" in reasons else _given(config, *reasons)
         raise UsageError(f"{extra}: has no effect with {cause}, whose KL is constant; leave it out")
+    if config.kappa is not None and (extra := _given(config, "kappa_start")):
+        raise UsageError(f"{extra}: has no effect with {_given(config, 'kappa')}, which fixes it; leave it out")
 
 
 def _check_epochs(config: Config) -> None:
@@ -126,15 +145,15 @@ def _check_epochs(config: Config) -> None:
             f"--seeds {config.seeds}: with -rs {config.rs} the last seed would be {config.rs + config.seeds - 1}; "
             f"{2**31 - 1} is the highest"
         )
-    last_validation = config.epochs // config.val_f * config.val_f
-    if not last_validation:
+    last = last_validation(config)
+    if not last:
         raise UsageError(
             f"-vf {config.val_f}: no validation would come, with -e {config.epochs}; it may be at most that"
         )
-    if last_validation <= config.burn_in:
+    if config.burn_in is not None and last <= config.burn_in:
         raise UsageError(
             f"-bi {config.burn_in}: no validation would come after it, with -e {config.epochs} and -vf {config.val_f}; "
-            f"it must be below {last_validation}"
+            f"it must be below {last}"
         )
     if config.look_ahead < config.val_f:
         raise UsageError(

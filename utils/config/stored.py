@@ -1,27 +1,31 @@
-"""The configuration that a run stores as JSON, read and checked."""
+"""The configuration that a run stores, read and checked."""
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
 from utils.config.config import Config
 from utils.config.flags import UsageError, flags_of, nearest, shown
+from utils.config.formats import FIRST, FORMATS, rules_of
 from utils.config.rules import resolve
 
 
-def from_json(text: str) -> Config:
-    """Read what `Config.to_json` wrote, in this version or an older one (absent fields take their defaults).
+def from_values(values: dict[str, Any]) -> Config:
+    """Check what the fields of a `Config` became in JSON, in this version or an older one.
+
+    Fields that are absent take their defaults.
 
     Raises:
-        UsageError: the text is no JSON object, names an unknown field, or a value is not allowed.
+        UsageError: an unknown field or format is named, or a value is not allowed.
     """
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"the configuration is not valid JSON ({error})") from None
-    if not isinstance(values, dict):
-        raise UsageError(f"the configuration must be a JSON object, not {type(values).__name__}")
+    values = dict(values)
+    format = values.pop("format", FIRST)
+    if type(format) is not int or format not in FORMATS:
+        raise UsageError(f"format: {shown(format)} is unknown; this version reads runs of the formats {FORMATS}")
+    if not rules_of(format).whole_selection and values.get("burn_in") == 0:
+        values["burn_in"] = None  # no burn-in was asked for; the files of such runs hold the default of their time
     flags, defaults = flags_of(Config), vars(Config())
+    checked: dict[str, Any] = {}
     for key, value in values.items():
         if key not in flags:
             raise UsageError(f"{shown(key)}: unknown field in the configuration{nearest(key, flags)}")
@@ -33,5 +37,5 @@ def from_json(text: str) -> Config:
                 flags[key].check(value)
             except UsageError as error:
                 raise UsageError(f"{key}: {error}") from None
-        values[key] = float(value) if flags[key].value_type is float and isinstance(value, int) else value
-    return resolve(Config(**values))
+        checked[key] = float(value) if flags[key].value_type is float and isinstance(value, int) else value
+    return resolve(Config(**checked, format=format))

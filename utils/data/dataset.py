@@ -71,6 +71,11 @@ class DataSet:
     classes: int = 0
     class_names: tuple[str, ...] = ()
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it stands for the user's own files, which decide what it is."""
+        return self.shape is None
+
 
 @dataclass
 class Source:

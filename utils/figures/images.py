@@ -72,7 +72,7 @@ def concentrations_side_by_side(subjects: Sequence[Subject]) -> Figure:
         trained = f"fixed κ = {subject.config.kappa:g}" if subject.config.kappa is not None else "learned κ"
         median = np.median(subject.concentrations)
         texts += [f"{_name(subject)}\ntrained with {trained}", f"median κ = {median:.3g}"]
-    title = f"One test image of {subjects[0].config.dataset}, decoded at other concentrations than those of training"
+    title = f"One test image of {subjects[0].config.data_name}, decoded at other concentrations than those of training"
     columns = ["image", *(f"κ = {kappa:g}" for kappa in kappas)]
     return image_rows(np.concatenate(rows), title, texts, columns, "Two samples of z for each concentration.")
 
@@ -94,6 +94,6 @@ def side_by_side(subjects: Sequence[Subject], columns: int = 12) -> Figure:
         torch.manual_seed(derive_seed(subject.config.rs, "figure", "side_by_side"))
         rows.append(subject.decode(subject.model.posterior(subject.chosen(chosen)).sample()))
         texts.append(f"{_name(subject)}\n{symbols(subject.config.space)}")
-    title = f"Test images of {subjects[0].config.dataset} and their reconstructions by {len(subjects)} models"
+    title = f"Test images of {subjects[0].config.data_name} and their reconstructions by {len(subjects)} models"
     epochs = ", ".join(str(subject.best_epoch) for subject in subjects)
     return image_rows(np.stack(rows), title, texts, note=f"Models of epochs {epochs}.")

@@ -114,7 +114,7 @@ class Subject:
     @property
     def trained(self) -> str:
         """What was trained on what."""
-        return f"{self.config.name} on {symbols(self.config.space)}, {self.config.dataset}"
+        return f"{self.config.name} on {symbols(self.config.space)}, {self.config.data_name}"
 
     @property
     def title(self) -> str:

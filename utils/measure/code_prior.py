@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from hyperspherical_vae.latents.code_priors import CodePrior
+from utils.measure.elbo import standard_error
 from utils.seeds import derive_seed
 
 BATCH = 250
@@ -89,7 +90,7 @@ def code_prior_metrics(
     joint = log_px_z.double() + log_prob
     return {
         "log_joint": joint.mean().item(),
-        "log_joint_se": joint.std().item() / math.sqrt(len(joint)) if len(joint) > 1 else math.nan,
+        "log_joint_se": standard_error(joint),
         "bits": -log_prob.mean().item() / math.log(2),
         "bits_given_class": None if given_class is None else -given_class / math.log(2),
     }

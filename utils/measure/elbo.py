@@ -5,6 +5,7 @@ Shapes: N images of the split, n factors of the latent space, D latent width, P 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,13 +47,8 @@ class SplitTerms:
 
     def summary(self) -> dict[str, Any]:
         """Means over the images, in nats; spread of the statistics per factor."""
-        kl_factors = self.kl_factors.double()
-        log_px_z = self.log_px_z.double().mean().item()
-        kl = kl_factors.sum(-1).mean().item()
-        found: dict[str, Any] = {"elbo": log_px_z - kl, "log_px_z": log_px_z, "kl": kl}
-        if kl_factors.shape[-1] > 1:
-            found["kl_factors"] = kl_factors.mean(0).tolist()
-        places = {percent: round(percent / 100 * (len(kl_factors) - 1)) + 1 for percent in (5, 50, 95)}
+        found = elbo_metrics(self.log_px_z, self.kl_factors)
+        places = {percent: round(percent / 100 * (len(self.log_px_z) - 1)) + 1 for percent in (5, 50, 95)}
         for name, values in self.statistics.items():
             values = values.double()
             found[name] = {
@@ -64,6 +60,31 @@ class SplitTerms:
         if self.code_summary:
             found["codes"] = self.code_summary
         return found
+
+
+def elbo_metrics(log_px_z: Tensor, kl_factors: Tensor) -> dict[str, Any]:
+    """Means over the images, in nats, of the ELBO and its terms; of the ELBO also the standard error.
+
+    Args:
+        log_px_z: log p(x | z) of each image, (N,).
+        kl_factors: KL per factor, (N, n).
+    """
+    log_px_z, kl_factors = log_px_z.double(), kl_factors.double()
+    kl = kl_factors.sum(-1)
+    found: dict[str, Any] = {
+        "elbo": (log_px_z - kl).mean().item(),
+        "elbo_se": standard_error(log_px_z - kl),
+        "log_px_z": log_px_z.mean().item(),
+        "kl": kl.mean().item(),
+    }
+    if kl_factors.shape[-1] > 1:
+        found["kl_factors"] = kl_factors.mean(0).tolist()
+    return found
+
+
+def standard_error(values: Tensor) -> float:
+    """The standard error of the mean of values (N,); not a number where there is only one."""
+    return values.double().std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan
 
 
 @torch.no_grad()

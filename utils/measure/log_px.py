@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from models import VAE
 from utils.measure.conditions import Conditions
+from utils.measure.elbo import elbo_metrics, standard_error
 from utils.model_utils import evaluating
 from utils.run.checkpoints import PartialResult
 from utils.seeds import derive_seed
@@ -33,37 +34,47 @@ SAVE_EVERY = 20.0
 
 @dataclass
 class LogPx:
-    """Importance-sampled log p(x) of each image.
+    """Importance-sampled log p(x) of each image, and the ELBO as a mean over the same samples.
 
     Attributes:
         k: importance samples per image.
-        values: (N,), in nats.
+        values: log p(x) in nats, (N,).
         ess: effective sample size of the weights of each image, (N,), between 1 and K.
+        log_px_z: mean over the samples of log p(x | z), (N,).
+        kl_factors: KL per factor, (N, n); in closed form, or where there is none a mean over the samples.
+        elbo_variance: variance over the samples of log p(x | z) - KL, (N,); not a number where K is 1.
     """
 
     k: int
     values: Tensor
     ess: Tensor
+    log_px_z: Tensor
+    kl_factors: Tensor
+    elbo_variance: Tensor
 
     def summary(self) -> dict[str, Any]:
-        """Mean over images, its standard error, K and mean effective sample size.
+        """Mean over images of log p(x), its standard error, K and mean effective sample size.
 
         A value that is not finite is counted, and makes the mean not finite too: dropping it would flatter the model.
         """
-        values = self.values.double()
         return {
-            "log_px": values.mean().item(),
-            "log_px_se": values.std().item() / math.sqrt(len(values)) if len(values) > 1 else math.nan,
+            "log_px": self.values.double().mean().item(),
+            "log_px_se": standard_error(self.values),
             "k": self.k,
             "ess": self.ess.double().mean().item(),
-            "log_px_nonfinite": int((~values.isfinite()).sum()),
+            "log_px_nonfinite": int((~self.values.isfinite()).sum()),
         }
+
+    def elbo_summary(self) -> dict[str, Any]:
+        """The ELBO and its terms, see `elbo_metrics`; `elbo_mc_se` is that part of the error that K makes small."""
+        mc_se = (self.elbo_variance.sum() / self.k).sqrt().item() / len(self.values)
+        return {**elbo_metrics(self.log_px_z, self.kl_factors), "elbo_mc_se": mc_se}
 
 
 @torch.no_grad()
 def log_px_blocks(
     model: VAE, images: Tensor, k: int, conditions: Conditions, start: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[dict[str, Tensor]]:
     """log p(x) block by block: log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x), z_k ~ q (Burda et al. 2016).
 
     Every block seeds its own samples, so that an interrupted estimate continues, and shares of it can be computed
@@ -77,28 +88,44 @@ def log_px_blocks(
         start: number of the first block to compute.
 
     Yields:
-        log p(x) in nats and effective sample size of the next block of images, each (B,).
+        The attributes of a `LogPx` of the next block of images, in float64.
     """
     blocks = images.split(BLOCK)
 
-    def estimate(number: int) -> tuple[Tensor, Tensor]:
-        x = blocks[number]
+    def estimate(number: int) -> dict[str, Tensor]:
         torch.manual_seed(derive_seed(conditions.seed, "log p(x)", number))
         with evaluating(model):
-            q = model.posterior(x)
-            # Running logsumexp of the weights and of their squares: memory does not grow with K.
-            total = squares = x.new_full((len(x),), -math.inf, dtype=torch.float64)
-            done = 0
-            while done < k:
-                step = min(max(ROWS // BLOCK, 1), k - done)
-                log_weights = model.log_weights(x, q, step).double()
-                total = torch.logaddexp(total, log_weights.logsumexp(0))
-                squares = torch.logaddexp(squares, (2 * log_weights).logsumexp(0))
-                done += step
-        return total - math.log(k), (2 * total - squares).exp()
+            return _estimate(model, blocks[number], k)
 
-    for values, ess in conditions.peers.in_turn(estimate, len(blocks), start):
-        yield values.to(images.device), ess.to(images.device)
+    for found in conditions.peers.in_turn(estimate, len(blocks), start):
+        yield {name: values.to(images.device) for name, values in found.items()}
+
+
+def _estimate(model: VAE, x: Tensor, k: int) -> dict[str, Tensor]:
+    """The attributes of a `LogPx` of one block of images (B, C, H, W)."""
+    q = model.posterior(x)
+    # Running sums, so that memory does not grow with K: logsumexp of the weights and of their squares, log p(x | z), KL
+    # of each factor, and squares of log p(x | z) - KL. Those are of differences from its first value, lest they cancel.
+    total = squares = x.new_full((len(x),), -math.inf, dtype=torch.float64)
+    log_px_z_sum = kl_sum = first = elbo_sum = elbo_squares = torch.zeros((), dtype=torch.float64, device=x.device)
+    for done in range(0, k, step := max(ROWS // BLOCK, 1)):
+        count = min(step, k - done)
+        log_weights, log_px_z, kl = (part.double() for part in model.log_weights(x, q, count))
+        total = torch.logaddexp(total, log_weights.logsumexp(0))
+        squares = torch.logaddexp(squares, (2 * log_weights).logsumexp(0))
+        log_px_z_sum = log_px_z_sum + log_px_z.sum(0)
+        kl_sum = kl_sum + kl.expand(count, *kl.shape[-2:]).sum(0)
+        elbo = log_px_z - kl.sum(-1)
+        first = first if done else elbo[0]
+        elbo_sum = elbo_sum + (elbo - first).sum(0)
+        elbo_squares = elbo_squares + (elbo - first).square().sum(0)
+    return {
+        "values": total - math.log(k),
+        "ess": (2 * total - squares).exp(),
+        "log_px_z": log_px_z_sum / k,
+        "kl_factors": kl_sum / k,
+        "elbo_variance": (elbo_squares - elbo_sum.square() / k).clamp(min=0) / (k - 1 or math.nan),
+    }
 
 
 def estimate_log_px(
@@ -121,19 +148,18 @@ def estimate_log_px(
             when it is interrupted.
     """
     found = partial.load() if partial else None
-    values, ess = ([found["values"].to(images.device)], [found["ess"].to(images.device)]) if found else ([], [])
-    start = len(found["values"]) if found else 0  # whole blocks: a block counts once it is done
+    parts = [{name: values.to(images.device) for name, values in found.items()}] if found else []
+    start = len(parts[0]["values"]) if parts else 0  # whole blocks: a block counts once it is done
     done, saved, saved_at = start, start, time.monotonic()
 
     def save() -> None:
         if partial and done > saved:
-            partial.save({"values": torch.cat(values).cpu(), "ess": torch.cat(ess).cpu()})
+            partial.save({name: values.cpu() for name, values in joined(parts).items()})
 
     try:
-        for block_values, block_ess in log_px_blocks(model, images, k, conditions, -(-start // BLOCK)):
-            values.append(block_values)
-            ess.append(block_ess)
-            done += len(block_values)
+        for block in log_px_blocks(model, images, k, conditions, -(-start // BLOCK)):
+            parts.append(block)
+            done += len(block["values"])
             if time.monotonic() - saved_at >= SAVE_EVERY:
                 save()
                 saved, saved_at = done, time.monotonic()
@@ -143,4 +169,9 @@ def estimate_log_px(
         with contextlib.suppress(OSError):  # why it ends is worth more than the part that is lost
             save()
         raise
-    return LogPx(k, torch.cat(values), torch.cat(ess))
+    return LogPx(k, **joined(parts))
+
+
+def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The values of several parts of the images as those of one."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
@@ -67,7 +68,8 @@ class Console:
 
     def epoch(self, line: dict[str, Any], progress: Progress) -> None:
         """An epoch is done."""
-        best = f"best {progress.best_elbo:.2f} at {progress.best_epoch}" if progress.best_epoch else "no best yet"
+        compared = progress.best_elbo > -math.inf
+        best = f"best {progress.best_elbo:.2f} at {progress.best_epoch}" if compared else "no best yet"
         validated = f"val {number(line['val']['elbo'])}" if line["val"] else "val -"
         if line["val"] and "log_px" in line["val"]:
             validated += f" log p(x) {number(line['val']['log_px'])}"

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from utils.config.flags import UsageError, printable
 from utils.data.files import DataError
-from utils.run.checkpoints import CheckpointError
+from utils.run.lock import FolderLost
 from utils.run.processes import ProcessLost
+from utils.run.stamped import Foreign, RunFileError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -78,9 +79,10 @@ def flush_output() -> None:
 
 def explain(error: Exception) -> str | None:
     """The line for the user, or None for an error that only a fault of the program explains."""
-    if isinstance(error, CheckpointError):
-        return f"{error}; --overwrite moves this run aside and trains again"
-    if isinstance(error, (DataError, ProcessLost)):
+    if isinstance(error, RunFileError):
+        joint = ", or" if isinstance(error, Foreign) else ";"
+        return f"{error}{joint} repeat the command of the run with --overwrite, which moves it aside and trains again"
+    if isinstance(error, (DataError, ProcessLost, FolderLost)):
         return str(error)
     if isinstance(error, OSError):
         return printable(_of_the_system(error))

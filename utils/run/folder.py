@@ -1,47 +1,54 @@
 """The folder of a run: what is in it, and how its files are written.
 
-results/<dataset>/<name>__s<seed>__<hash>/
-    config.json     what defines the run
+results/<data set>/<model>-<size>__s<seed>__<hash>/
+    config.json     what defines the run: its settings, and the digest and counts of its data
     env.json        versions, device, library of matrix products, command, kind of images
     metrics.jsonl   one line per epoch
-    checkpoints/    last.pt and best.pt, each with the one before it; while a run is interrupted also stopped.pt (where
-                    in its epoch it was) and log_px.pt (how far its log p(x) had come)
+    checkpoints/    last.pt and best.pt, each with the one before it; code_prior.pt, where one was fitted; while a run
+                    is interrupted also stopped.pt (where in its epoch it was) and log_px.pt (how far its log p(x) had
+                    come)
     figures/        figures as PNG and PDF files
     tensorboard/    the same for TensorBoard, where that is asked for
     diverged.pt     what failed, where a run diverged
     log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
     summary.json    the result; written last, its presence says that the run is complete
+
+All but the metrics, which only curves are drawn of, and the pictures name their run; see `stamped`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import os
 import platform
+import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
-from utils.config.config import Config, identity_fields
-from utils.config.flags import UsageError
+from utils.config.flags import UsageError, printable
 from utils.files import naming, write_atomically
-from utils.run.checkpoints import (
-    CheckpointError,
-    PartialResult,
-    digest,
-    load_checkpoint,
-    load_newest,
-    previous,
-    save_checkpoint,
-)
+from utils.run import stamped
+from utils.run.identity import Identity, changes
 from utils.run.lock import FolderLock
-from utils.run.records import finite, read_config, read_json, read_metrics, read_summary
+from utils.run.records import read_identity, read_metrics, read_summary
+from utils.run.stamped import Damaged, RunFileError, finite, previous
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import NDArray
+
+# The states of which the one before is kept, too.
+_KEPT = ("last", "best")
+_LOG_PX = re.compile(r"log_px_k([0-9]{1,9})\.npz")
 
 
 class RunDir:
@@ -50,27 +57,32 @@ class RunDir:
     Use it as a context manager: the folder is made and locked for this process until the block ends.
 
     Args:
-        config: the resolved configuration, which names the folder.
+        identity: what the run is, which names the folder.
         path: the folder, where it is known already; runs may be moved.
     """
 
-    def __init__(self, config: Config, path: Path | None = None) -> None:
-        self.config = config
-        name = f"{config.exp_name or config.name}__s{config.rs}__{config.hash}"
-        self.path = path or Path(config.log_dir) / config.dataset / name
-        self._summary = self.path / "summary.json"
-        self._summary_of_k = self.path / f"summary_k{config.ll_sample}.json"
+    def __init__(self, identity: Identity, path: Path | None = None) -> None:
+        self.identity = identity
+        self.config = identity.config
+        self.path = path or Path(self.config.log_dir) / identity.folder
         self.metrics_path = self.path / "metrics.jsonl"
-        self.last = self.path / "checkpoints" / "last.pt"
-        self.best = self.path / "checkpoints" / "best.pt"
-        self.code_prior = self.path / "checkpoints" / "code_prior.pt"
-        self.stopped = self.path / "checkpoints" / "stopped.pt"
         self.figures = self.path / "figures"
-        self.board = self.path / "tensorboard"
-        self.diverged = self.path / "diverged.pt"
         self._lock = FolderLock(self.path)
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.moved_to: Path | None = None  # where --overwrite put the run that was here
+
+    @classmethod
+    def at(cls, folder: Path) -> RunDir:
+        """The run in a folder.
+
+        Raises:
+            UsageError: there is none.
+            Damaged, Foreign, OSError: as `read_identity`.
+        """
+        identity = read_identity(folder)
+        if identity is None:
+            raise UsageError(f"{printable(folder)}: holds no run (config.json is missing)")
+        return cls(identity, folder)
 
     def __enter__(self) -> RunDir:
         """Make the folder, lock it, and remove what a killed process left half-written.
@@ -83,9 +95,11 @@ class RunDir:
             aside = (self.path.with_name(f"{self.path.name}.old{number}") for number in itertools.count(1))
             self.moved_to = next(place for place in aside if not place.exists())
             self._lock.move(self.moved_to)
-        for folder in (self.path, self.last.parent, self.figures):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
+        else:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        for folder in (self.path / "checkpoints", self.figures):
+            folder.mkdir(exist_ok=True)
         for leftover in self.path.rglob(".*.tmp"):
             leftover.unlink()
         return self
@@ -95,50 +109,222 @@ class RunDir:
     ) -> None:
         self._lock.release()
 
+    def check(self) -> None:
+        """Refuse to write where the folder is no longer the one that this process holds.
+
+        Raises:
+            FolderLost: it was deleted or replaced.
+        """
+        self._lock.check()
+
+    def refuse_foreign_files(self) -> None:
+        """Refuse to train or evaluate where a file of another run lies in the folder: it would be replaced.
+
+        Raises:
+            Foreign: which.
+        """
+        for path in sorted(self.path.rglob("*")):
+            if path.suffix in stamped.KINDS and path.is_file():
+                with contextlib.suppress(Damaged):
+                    self.read(str(path.relative_to(self.path)))
+
+    def write(self, name: str, content: dict[str, Any], keep: Path | None = None) -> None:
+        """Write one of the run's files; see `stamped.write`.
+
+        Raises:
+            FolderLost: the folder was deleted or replaced.
+            OSError: it could not be written.
+        """
+        self.check()
+        stamped.write(self.path / name, content, self.identity.stamp, keep)
+
+    def read(self, name: str) -> dict[str, Any]:
+        """The content of one of the run's files.
+
+        Raises:
+            Damaged, Foreign, OSError: as `stamped.read`.
+        """
+        return stamped.read(self.path / name, self.identity.stamp)
+
+    def checkpoint(self, name: str) -> Path:
+        """The file of a state: `last`, `best`, `stopped`, `code_prior`, `log_px` or `diverged`."""
+        return self.path / ("" if name == "diverged" else "checkpoints") / f"{name}.pt"
+
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        """Save a state of training or of another computation.
+
+        One within an epoch, `stopped`, has a file of its own and is of use until the next `last`: a run whose numbers
+        stop being finite returns to the state after the last epoch, whether it was interrupted since or not.
+
+        Raises:
+            FolderLost, OSError: as `write`.
+        """
+        path = self.checkpoint(name)
+        self.write(str(path.relative_to(self.path)), state, previous(path) if name in _KEPT else None)
+        if name == "last":
+            self.checkpoint("stopped").unlink(missing_ok=True)
+
+    def load(self, name: str, device: torch.device | str = "cpu") -> dict[str, Any]:
+        """The state that was saved last, or else the one before it, with a line for the user.
+
+        Raises:
+            Damaged: there is none that can be read.
+            Foreign: it is of another run.
+        """
+        path = self.checkpoint(name)
+        try:
+            return stamped.read(path, self.identity.stamp, device)
+        except Damaged as error:
+            if name not in _KEPT or not previous(path).exists():
+                raise
+            state = stamped.read(previous(path), self.identity.stamp, device)
+            print(f"{error}; using {previous(path).name} instead", file=sys.stderr)
+            if self._lock.is_ours:  # at once, lest the next write take the damaged one for the one to keep
+                os.replace(previous(path), path)
+            return state
+
+    def load_furthest(self) -> dict[str, Any]:
+        """The state of training to resume from: of the last epoch, or of an interruption since.
+
+        Raises:
+            Damaged, Foreign: as `load`.
+        """
+        last = self.load("last")
+        if not self.checkpoint("stopped").exists():
+            return last
+        try:
+            stopped = self.load("stopped")
+        except Damaged as error:
+            print(f"{error}; using last.pt instead", file=sys.stderr)
+            return last
+        # A process killed right after writing the one may not have removed the other.
+        return max(last, stopped, key=lambda state: [state["progress"][key] for key in ("restarts", "epoch", "step")])
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a checkpoint to resume from."""
+        return self.checkpoint("last").exists() or previous(self.checkpoint("last")).exists()
+
+    def code_prior(self, best_epoch: int) -> dict[str, Any]:
+        """The state of the fitted prior over the codes of the model of that epoch.
+
+        Raises:
+            Damaged: there is none of that model.
+            Foreign: it is of another run.
+        """
+        fitted = self.load("code_prior")
+        if fitted.get("best_epoch") != best_epoch:
+            raise Damaged(f"{self.checkpoint('code_prior')}: is not of the model of epoch {best_epoch}")
+        prior: dict[str, Any] = fitted["prior"]
+        return prior
+
+    def log_px(self, best_epoch: int) -> tuple[int, NDArray[Any]] | None:
+        """K and log p(x) of each test image (N,), in nats, by the model of that epoch; the estimate with the largest K.
+
+        None where there is none; damaged files are ignored. A run that was trained further may have files of an earlier
+        model.
+
+        Raises:
+            Foreign: a file is of another run.
+        """
+        found: dict[int, NDArray[Any]] = {}
+        for path in self.path.glob("log_px_k*.npz"):
+            match = _LOG_PX.fullmatch(path.name)
+            try:
+                arrays = self.read(path.name)
+            except Damaged:
+                continue
+            if match and int(arrays["best_epoch"]) == best_epoch:
+                found[int(match[1])] = arrays["log_px"]
+        return (max(found), found[max(found)]) if found else None
+
     def result(self) -> dict[str, Any] | None:
         """The result of this run with this many epochs and importance samples, or None where something is left to do.
 
         Raises:
-            UsageError: the folder holds a run with other settings, or of more epochs.
+            UsageError: the folder holds a run of more epochs.
+            Foreign: a file is of another run.
         """
-        old = None if self.config.overwrite else read_config(self.path)
+        old = None if self.config.overwrite else self._stored()
         if old is None:
             return None
-        changed = [
-            f"{f.name} was {getattr(old, f.name)!r} and is {getattr(self.config, f.name)!r}"
-            for f in identity_fields()
-            if getattr(old, f.name) != getattr(self.config, f.name)
-        ]
-        if self.config.epochs < old.epochs:
-            changed.append(f"epochs was {old.epochs} and is {self.config.epochs}, which may only grow")
-        if changed:
+        if old.data and self.identity.data and old.data != self.identity.data:
+            what = changes(old.data, self.identity.data)
+            raise UsageError(f"{self.path}: the data changed since: {what}; choose another -ld, or --overwrite")
+        if self.config.epochs < old.config.epochs:
             raise UsageError(
-                f"{self.path}: holds a run with other settings ({'; '.join(changed)}); choose another -ld or -en, or "
-                "--overwrite to move that run aside"
+                f"{self.path}: holds a run of more epochs (epochs was {old.config.epochs} and is {self.config.epochs}, "
+                "which may only grow); choose another -ld or -en, or --overwrite to move that run aside"
             )
-        if self.config.epochs > old.epochs:
+        if self.config.epochs > old.config.epochs:
+            return None
+        try:
+            self.read("env.json")
+        except Damaged:
             return None
         found = self.evaluated()
         return None if found and found["test"] and self.config.probe and "probe" not in found else found
 
+    def _stored(self) -> Identity | None:
+        """The run that `config.json` describes; None where that is absent or damaged, and is to be written again."""
+        try:
+            return read_identity(self.path)
+        except Damaged:
+            return None
+
     def earlier_result(self) -> dict[str, Any] | None:
         """The result that this run had with these settings before it was given more epochs, or None."""
-        old = None if self.config.overwrite else read_config(self.path)
-        if old is None or old.epochs <= self.config.epochs or old.hash != self.config.hash:
+        old = None if self.config.overwrite else self._stored()
+        if old is None or old.config.epochs <= self.config.epochs:
             return None
         until = f"summary_e{self.config.epochs}"
-        return self._with_this_k(self.path / f"{until}.json", self.path / f"{until}_k{self.config.ll_sample}.json")
+        return self._with_this_k(f"{until}.json", f"{until}_k{self.config.ll_sample}.json")
+
+    def of_version_1(self) -> OldRun | None:
+        """The run that version 1.0 made of the same settings, if there is no later one.
+
+        Raises:
+            UsageError: it holds a run of more epochs.
+        """
+        old = RunDir(self.identity.of_version_1)
+        if self.config.overwrite or self.path.exists() or not old.path.exists():
+            return None
+        return OldRun(old, old.earlier_result() or old.result())
+
+    def note_on_data(self) -> str | None:
+        """What changed where there is a run like this one on other content of the same data set, or None."""
+        if self.path.exists():
+            return None
+        for folder in sorted(self.path.parent.glob("*__*"), key=lambda path: path.stat().st_mtime, reverse=True):
+            try:
+                other = read_identity(folder)
+            except (RunFileError, OSError):
+                continue
+            if other is not None and other.data and self.identity.data and self.identity.differs_in_data(other):
+                what = changes(other.data, self.identity.data)
+                return f"the data changed since {folder}: {what}; this is another run"
+        return None
 
     def evaluated(self) -> dict[str, Any] | None:
         """The summary with this many importance samples, or None; the probe may be left to do."""
-        return self._with_this_k(self._summary, self._summary_of_k)
+        return self._with_this_k("summary.json", self._summary_of_k)
 
-    def _with_this_k(self, *paths: Path) -> dict[str, Any] | None:
-        for path in paths:
-            found = read_summary(path)
+    @property
+    def _summary_of_k(self) -> str:
+        return f"summary_k{self.config.ll_sample}.json"
+
+    def _with_this_k(self, *names: str) -> dict[str, Any] | None:
+        for name in names:
+            found = self._summary(name)
             if found and (found["test"] is None or found["test"]["k"] == self.config.ll_sample):
                 return found
         return None
+
+    def _summary(self, name: str) -> dict[str, Any] | None:
+        try:
+            return read_summary(self.path / name, self.identity)
+        except Damaged:
+            return None
 
     def write_result(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Write the summary: last of all files, for its presence says that the run is complete.
@@ -148,21 +334,20 @@ class RunDir:
         Returns:
             What a reader of the file will see.
         """
-        first = read_summary(self._summary)
+        first = self._summary("summary.json")
         beside = first and first["test"] and first["test"]["k"] != self.config.ll_sample
-        self.write_json((self._summary_of_k if beside else self._summary).name, summary)
+        self.write(self._summary_of_k if beside else "summary.json", summary)
         written: dict[str, Any] = finite(summary)
         return written
-
-    def write_json(self, name: str, content: dict[str, Any]) -> None:
-        """Write a JSON file whole or not at all; numbers that are not finite become null."""
-        write_atomically(self.path / name, (json.dumps(finite(content), indent=2) + "\n").encode())
 
     def note_on_products(self) -> str | None:
         """A note where the run so far took its products on a CPU from another library than this machine does."""
         from hyperspherical_vae.dense import product_library
 
-        before = (read_json(self.path / "env.json") or {}).get("products", product_library())
+        try:
+            before = self.read("env.json").get("products", product_library())
+        except Damaged:
+            return None
         if before == product_library():
             return None
         return (
@@ -179,89 +364,18 @@ class RunDir:
             device: where the run computes.
             images: what the model has to know of its images, so that it can be rebuilt without them.
         """
-        old = read_config(self.path)
-        if old is None or old.epochs != self.config.epochs:
-            until = f"summary_e{old.epochs}" if old else "summary_earlier"
+        old = self._stored()
+        if old is None or old.config.epochs != self.config.epochs:
+            until = f"summary_e{old.config.epochs}" if old else "summary_earlier"
             for summary in (*self.path.glob("summary.json"), *self.path.glob("summary_k*.json")):
                 summary.rename(summary.with_name(summary.name.replace("summary", until, 1)))
             config = dataclasses.replace(self.config, overwrite=False)  # meant for this once
-            self.write_json("config.json", json.loads(config.to_json()))
-        self.write_json("env.json", _environment(device, images))
-
-    def save_last(self, state: dict[str, Any]) -> None:
-        """Save the state of training after an epoch; see `checkpoints.save_checkpoint`."""
-        save_checkpoint(self.last, state)
-        self.stopped.unlink(missing_ok=True)
-
-    def save_stopped(self, state: dict[str, Any]) -> None:
-        """Save the state of training within an epoch.
-
-        In a file of its own: a run whose numbers stop being finite returns to the state after the last epoch, whether
-        it was interrupted since or not.
-        """
-        save_checkpoint(self.stopped, state, keep_previous=False)
-
-    def save_best(self, state: dict[str, Any]) -> None:
-        """Save the best model so far."""
-        save_checkpoint(self.best, state)
-
-    def load_last(self) -> dict[str, Any]:
-        """The state of training that was saved last.
-
-        Raises:
-            CheckpointError: there is none that can be read.
-        """
-        return self._load(self.last)
-
-    def load_furthest(self) -> dict[str, Any]:
-        """The state of training to resume from: of the last epoch, or of an interruption since.
-
-        Raises:
-            CheckpointError: there is none that can be read.
-        """
-        last = self.load_last()
-        if not self.stopped.exists():
-            return last
-        try:
-            stopped = load_checkpoint(self.stopped)
-        except CheckpointError as error:
-            print(f"{error}; using {self.last.name} instead", file=sys.stderr)
-            return last
-        # A process killed right after writing the one may not have removed the other.
-        return max(last, stopped, key=lambda state: [state["progress"][key] for key in ("restarts", "epoch", "step")])
-
-    def load_best(self) -> dict[str, Any]:
-        """The best model so far.
-
-        Raises:
-            CheckpointError: there is none that can be read.
-        """
-        return self._load(self.best)
-
-    def _load(self, path: Path) -> dict[str, Any]:
-        state, warning = load_newest(path)
-        if warning:
-            print(warning, file=sys.stderr)
-            # At once, lest the next write take the damaged one for the one to keep.
-            os.replace(previous(path), path)
-        return state
-
-    def save_diverged(self, evidence: dict[str, Any]) -> None:
-        """Save what a bug report needs: the batch, the step, the statistics of the latent, the model."""
-        save_checkpoint(self.diverged, {**evidence, "config": dataclasses.asdict(self.config)}, keep_previous=False)
-
-    def partial_log_px(self, best: dict[str, Any]) -> PartialResult:
-        """Where an estimate of log p(x) of this model with this K is stored while it is computed."""
-        key = {"k": self.config.ll_sample, "model": digest(best["model"])}
-        return PartialResult(self.last.parent / "log_px.pt", key)
-
-    @property
-    def started(self) -> bool:
-        """Whether there is a checkpoint to resume from."""
-        return self.last.exists() or previous(self.last).exists()
+            self.write("config.json", {**dataclasses.asdict(config), "data": self.identity.data})
+        self.write("env.json", _environment(device, images))
 
     def log(self, line: dict[str, Any]) -> None:
         """Add one epoch to `metrics.jsonl`, and pass it to the listeners."""
+        self.check()
         with naming(self.metrics_path), open(self.metrics_path, "a") as file:
             file.write(json.dumps(finite(line)) + "\n")
         for listen in self.listeners:
@@ -269,8 +383,17 @@ class RunDir:
 
     def rewind(self, epoch: int) -> None:
         """Drop what `metrics.jsonl` says of epochs after `epoch`, which are trained again."""
+        self.check()
         lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
         write_atomically(self.metrics_path, "".join(lines).encode())
+
+
+@dataclasses.dataclass(frozen=True)
+class OldRun:
+    """A run of version 1.0, with its result where it is complete."""
+
+    run: RunDir
+    summary: dict[str, Any] | None
 
 
 def _environment(device: str, images: dict[str, Any]) -> dict[str, Any]:
@@ -290,6 +413,7 @@ def _environment(device: str, images: dict[str, Any]) -> dict[str, Any]:
         "command": shlex.join([Path(sys.executable).name, *sys.argv]),
         "device": device,
         "version": __version__,
+        "commit": _commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "torch": torch.__version__,
@@ -299,3 +423,13 @@ def _environment(device: str, images: dict[str, Any]) -> dict[str, Any]:
         "products": product_library(),
         "images": images,
     }
+
+
+def _commit() -> str | None:
+    """The git commit of this program with `+` where it was changed since; None where there is none."""
+    words = ("git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+")
+    try:
+        found = subprocess.run(words, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

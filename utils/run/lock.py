@@ -9,7 +9,11 @@ import time
 from pathlib import Path
 
 from utils.config.flags import UsageError, printable
-from utils.files import write_atomically
+from utils.files import naming, write_atomically
+
+
+class FolderLost(Exception):
+    """The folder of a run is no longer the one that this process holds; the text says so in one line."""
 
 
 class FolderLock:
@@ -21,47 +25,79 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._file = folder / ".lock"
         self._note = folder / "held_by.txt"  # for other processes to name the one that holds the lock
+        self.is_ours = False
 
     def acquire(self) -> None:
         """Take the lock.
 
         Raises:
             UsageError: another process has it.
+            FolderLost: the folder was replaced meanwhile.
             OSError: the folder cannot be written to.
         """
         from filelock import FileLock, Timeout
 
-        self._lock = FileLock(self.folder / ".lock")
+        self._lock = FileLock(self._file)
+        # Open until the end, so that its number is given to no other file.
+        with naming(self._file):
+            self._handle = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             self._lock.acquire(timeout=0)
+            self.check()
+            write_atomically(self._note, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            self.is_ours = True
         except Timeout:
+            os.close(self._handle)
             raise UsageError(
                 f"{printable(self.folder)}: is in use by {self._holder()}; wait for it, or change a flag or the seed"
             ) from None
-        try:
-            write_atomically(self._note, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         except BaseException:
-            self._lock.release()
+            self._give_up()
             raise
+
+    def check(self) -> None:
+        """Refuse to go on where the folder at this path is another one than was locked.
+
+        Raises:
+            FolderLost: it was deleted or replaced.
+        """
+        try:
+            here = os.stat(self._file)
+        except OSError:
+            here = None
+        if here is None or not os.path.samestat(here, os.fstat(self._handle)):
+            raise FolderLost(f"{printable(self.folder)}: the folder was deleted or replaced; this run stops")
 
     def release(self) -> None:
         """Let others write."""
-        with contextlib.suppress(OSError):  # the lock itself is what counts
+        with contextlib.suppress(OSError, FolderLost):  # the lock itself is what counts
+            self.check()
             self._note.unlink()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        self.is_ours = False
         self._lock.release()
+        os.close(self._handle)
 
     def move(self, target: Path) -> None:
-        """Rename the folder while no other process writes in it.
+        """Rename the folder while no other process writes in it, and hold an empty one in its place.
 
         Raises:
             UsageError: another process does.
             OSError: it cannot be renamed.
         """
-        self.acquire()
-        self._note.unlink()
-        self.folder.rename(target)
-        self._lock.release()
+        old = FolderLock(self.folder)
+        old.acquire()
+        try:
+            old._note.unlink()
+            self.folder.rename(target)
+            self.folder.mkdir()
+            self.acquire()
+        finally:
+            old._give_up()
 
     def is_held(self) -> bool:
         """Whether a process holds it just now, on this machine or one that shares its disk."""
@@ -73,7 +109,7 @@ class FolderLock:
         if holder and not _is_alive(*holder):
             return False  # it was killed; the lock is left alone, for somebody may be about to take it
         try:
-            with FileLock(self.folder / ".lock", timeout=0):
+            with FileLock(self._file, timeout=0):
                 return False
         except Timeout:
             return True

@@ -69,7 +69,13 @@ METRICS: dict[str, Metric] = {
         detail="(K={k:.0f})",
         optional=True,
     ),
-    "elbo": Metric("ELBO", "E log p(x\\|z) - KL, a lower bound of log p(x), one sample of z per image", better=1),
+    "elbo": Metric(
+        "ELBO",
+        "E log p(x\\|z) - KL, a lower bound of log p(x), as a mean over the K samples; `elbo_se` is its standard error "
+        "over the test images, `elbo_mc_se` that part of it which more samples make smaller",
+        better=1,
+        error="elbo_se",
+    ),
     "log_px_z": Metric("reconstruction", "the reconstruction term E log p(x\\|z)", better=1),
     "kl": Metric("KL", _KL),
     "kl_factors": Metric("KL per factor", _KL, compared=False),

@@ -5,24 +5,26 @@ Nothing that lies in a folder of results ends in a traceback here: what cannot b
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from utils.config.config import Config
 from utils.config.flags import UsageError, printable
-from utils.config.stored import from_json
+from utils.config.stored import from_values
+from utils.run import stamped
+from utils.run.identity import Identity
 from utils.run.metrics import METRICS, Value
+from utils.run.stamped import Damaged, Foreign, is_there, told
 
-# No file of settings or results has as many bytes, no metric is as large, and none lies as deep.
-_BYTES, _LARGEST, _DEPTH = 2**24, 1e100, 20
+# No metric is as large, and none lies as deep.
+_LARGEST, _DEPTH = 1e100, 20
 # How --overwrite renames the run that it moves aside.
 _ASIDE = re.compile(r".*\.old[0-9]+", re.DOTALL)
 
@@ -33,13 +35,20 @@ class Record:
 
     Attributes:
         folder: of the run.
-        config: its settings.
+        identity: what the run is.
         summary: the result as it was written; empty while the run is not finished.
+        data: what its data set is called; own data of one name and different content have a part of its digest there.
     """
 
     folder: Path
-    config: Config
+    identity: Identity
     summary: Mapping[str, Any]
+    data: str = ""
+
+    @property
+    def config(self) -> Config:
+        """Its settings."""
+        return self.identity.config
 
     @cached_property
     def values(self) -> Mapping[str, Value]:
@@ -113,84 +122,79 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
             records += read_run(folder)
         except UsageError as error:
             bad.append(str(error))
-    return records, bad
+    contents: dict[str, set[str]] = {}
+    for record in records:
+        name, digest = record.identity.data_set
+        contents.setdefault(name, set()).add(digest)
+    return [_with_data(record, len(contents[record.identity.data_set[0]]) > 1) for record in records], bad
+
+
+def _with_data(record: Record, ambiguous: bool) -> Record:
+    name, digest = record.identity.data_set
+    return replace(record, data=f"{name} ({digest[:6] or 'unknown'})" if ambiguous else name)
 
 
 def read_run(folder: Path) -> list[Record]:
     """The results of a run, one for each number of importance samples; one without a summary while it is unfinished.
 
     Raises:
-        UsageError: the folder holds no run, or a file of it cannot be read or is damaged.
+        UsageError: the folder holds no run, or a file of it cannot be read, is damaged or belongs to another run.
     """
     try:
-        config = read_config(folder)
-        if config is None:
+        identity = read_identity(folder)
+        if identity is None:
             raise UsageError(f"{printable(folder)}: holds no run (config.json is missing)")
-        summaries = {}
-        for path in (folder / "summary.json", *sorted(folder.glob("summary_k*.json"))):
-            summary = read_summary(path)
-            if summary is not None:
-                summaries[path.name] = summary
-            elif path.exists():
-                raise UsageError(f"{printable(path)}: is damaged; repeat the command of the run, which writes it again")
+        paths = [path for path in (folder / "summary.json",) if os.path.lexists(path)]
+        # Without the first summary it is being trained further, or evaluated for the first time.
+        paths += sorted(folder.glob("summary_k*.json")) if paths else []
+        records = [Record(folder, identity, read_summary(path, identity)) for path in paths]
+    except Damaged as error:
+        raise UsageError(f"{error}; repeat the command of the run, which writes it again") from None
+    except Foreign as error:
+        raise UsageError(str(error)) from None
     except OSError as error:
         raise UsageError(f"{printable(error.filename or folder)}: {error.strerror}") from None
-    if "summary.json" not in summaries:  # it is being trained further, or evaluated for the first time
-        return [Record(folder, config, {})]
-    return [Record(folder, config, summary) for summary in summaries.values()]
+    return records or [Record(folder, identity, {})]
 
 
-def _read(path: Path, most: int = -1) -> bytes | None:
-    """The content of a file, or None where there is none.
+def read_identity(folder: Path) -> Identity | None:
+    """What the run in a folder is, or None where there is none.
 
     Raises:
-        OSError: it is no regular file, or cannot be read.
-    """
-    if not path.is_file():
-        if os.path.lexists(path):
-            raise OSError(errno.EINVAL, "is not a regular file", str(path))
-        return None
-    with open(path, "rb") as file:
-        return file.read(most)
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a JSON file, or None where there is no such file or it is damaged.
-
-    Raises:
-        OSError: it is no regular file, or cannot be read.
-    """
-    try:
-        found = json.loads(_read(path, _BYTES) or b"")
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def read_config(folder: Path) -> Config | None:
-    """The configuration of the run in a folder, or None where there is none.
-
-    Raises:
-        UsageError: it cannot be understood.
+        Damaged: its `config.json` is torn or edited.
+        Foreign: it is that of another run, or the folder is a copy under another name.
         OSError: it is no regular file, or cannot be read.
     """
     path = folder / "config.json"
+    if not os.path.lexists(path):
+        return None
+    values, stamp = stamped.read_with_stamp(path)
     try:
-        content = _read(path, _BYTES)
-        return None if content is None else from_json(content.decode())
-    except (UsageError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"{printable(path)}: {error}; correct the file, or give --overwrite to move this run aside and train again"
-        ) from None
+        data = values.pop("data", None)
+        identity = Identity(from_values(values), data)
+        expected = identity.stamp
+    except (UsageError, AssertionError, AttributeError, KeyError, TypeError) as error:
+        reason = str(error) if isinstance(error, UsageError) else "it does not say which data it is on"
+        raise Damaged(f"{printable(path)}: {reason}") from None
+    if stamp is None and expected is not None:
+        raise Damaged(f"{printable(path)}: is damaged (it does not say which run it belongs to)")
+    if stamp != expected or not identity.is_named_by(folder):
+        raise Foreign(
+            f"{printable(path)}: is of another run than the folder's name says "
+            f"({told({'seed': identity.config.rs, 'hash': identity.hash})}): it is a copy or was edited"
+        )
+    return identity
 
 
-def read_summary(path: Path) -> dict[str, Any] | None:
-    """The result in a `summary.json`, or None where there is none or it is damaged.
+def read_summary(path: Path, identity: Identity) -> dict[str, Any]:
+    """The result in a `summary.json`.
 
     Raises:
+        Damaged: there is none, or it is torn or edited.
+        Foreign: it is of another run.
         OSError: it is no regular file, or cannot be read.
     """
-    found = read_json(path) or {}
+    found = stamped.read(path, identity.stamp)
     test = found.get("test", ())
     whole = (
         isinstance(found.get("status"), str)
@@ -198,7 +202,9 @@ def read_summary(path: Path) -> dict[str, Any] | None:
         and _is_count(found.get("best_epoch"))
         and (test is None or (isinstance(test, dict) and _is_count(test.get("k"))))
     )
-    return found if whole else None
+    if not whole:
+        raise Damaged(f"{printable(path)}: is damaged (it lacks what every result has)")
+    return found
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -208,7 +214,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         OSError: it is no regular file, or cannot be read.
     """
     lines = []
-    for text in (_read(path) or b"").splitlines():
+    for text in path.read_bytes().splitlines() if is_there(path) else ():
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):
@@ -236,15 +242,6 @@ def _is_number(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and 0 <= value < 2**63
-
-
-def finite(value: Any) -> Any:
-    """The same nested value with None in place of every number that JSON cannot hold."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def values_of(summary: Mapping[str, Any]) -> dict[str, Value]:

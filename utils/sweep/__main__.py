@@ -10,10 +10,12 @@ from pathlib import Path
 from utils.config.command_line import parse_options
 from utils.config.config import Config
 from utils.config.flags import UsageError, flag, flags_of
+from utils.load_data import DataError
 from utils.results import TableOptions, print_comparison
 from utils.run.failures import explain, flush_output
 from utils.run.interrupts import Interrupted, StopRequest
 from utils.run.records import read_runs
+from utils.run.stamped import RunFileError
 from utils.sweep.display import build_display
 from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
 from utils.sweep.engines import ENGINES, Ended, Request, build_engine
@@ -89,7 +91,7 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         flush_output()
         return FAILED
-    except OSError as error:
+    except (OSError, DataError, RunFileError) as error:
         print(f"utils.sweep: {explain(error)}", file=sys.stderr)
         return FAILED
     except Interrupted as interrupted:

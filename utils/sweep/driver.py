@@ -13,6 +13,7 @@ from signal import Signals
 
 from utils.config.flags import UsageError
 from utils.run.lock import FolderLock
+from utils.run.stamped import RunFileError
 from utils.sweep.display import Display
 from utils.sweep.engines import Ended, Engine, Job
 from utils.sweep.units import Unit
@@ -112,7 +113,7 @@ def _choose(
         pending.remove(item)
         try:
             complete = unit.run.result() is not None
-        except UsageError as error:
+        except (UsageError, RunFileError) as error:
             failures.append(Failure(unit, str(error)))
             display.ended(unit, str(error))
             continue
@@ -129,7 +130,7 @@ def _choose(
 def _is_complete(unit: Unit) -> bool:
     try:
         return unit.run.result() is not None
-    except UsageError:
+    except (UsageError, RunFileError):
         return False
 
 

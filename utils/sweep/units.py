@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,14 @@ from typing import Any
 from utils.config.command_line import parse_run, read_grid
 from utils.config.config import Config
 from utils.config.flags import UsageError
+from utils.load_data import load_data
 from utils.run.folder import RunDir
+from utils.run.identity import Identity
 from utils.run.records import read_metrics
 from utils.sweep.decompositions import expand
+
+# The settings that the content of a data set depends on.
+OF_DATA = ("dataset", "data_dir", "image_size", "grey", "allow_unverified", "loss_function")
 
 # What a batch file may hold besides commands of run_models.py; the sweep sees to all of it.
 _HARMLESS = {"set", "cd", "wait", "echo", ".", "source", "exit"}
@@ -28,16 +33,16 @@ class Unit:
     Attributes:
         words: of the command line of run_models.py.
         label: the words in which it differs from the others of the sweep.
-        config: what they describe.
+        run: what they describe.
     """
 
     words: tuple[str, ...]
     label: str
-    config: Config
+    run: RunDir
 
     @property
-    def run(self) -> RunDir:
-        return RunDir(self.config)
+    def config(self) -> Config:
+        return self.run.config
 
     @property
     def command(self) -> str:
@@ -47,7 +52,7 @@ class Unit:
     @property
     def log(self) -> Path:
         """Where its output goes: beside the runs, for a run that is refused makes no folder."""
-        return Path(self.config.log_dir) / "logs" / self.config.dataset / f"{self.run.path.name}.log"
+        return Path(self.config.log_dir) / "logs" / str(self.config.data_name) / f"{self.run.path.name}.log"
 
     @property
     def state(self) -> str:
@@ -79,6 +84,7 @@ def build_units(words: Sequence[str], files: Sequence[Path], pairs: bool) -> lis
     lines = [line for file in files for line in read_batch_file(file)] if files else [("", ())]
     units: dict[tuple[Any, ...], Unit] = {}
     epochs: dict[Path, Unit] = {}
+    contents: dict[tuple[Any, ...], Mapping[str, Any]] = {}
     for (place, line), (point, label) in itertools.product(lines, points):
         command = (*line, *point)
         try:
@@ -91,7 +97,8 @@ def build_units(words: Sequence[str], files: Sequence[Path], pairs: bool) -> lis
             raise UsageError(f"--seeds {config.seeds}: a sweep takes each seed as a run; give -rs 1 2 3 and so on")
         if config.overwrite:
             raise UsageError("--overwrite: a sweep goes on with what is there; to begin anew choose another -ld")
-        unit = Unit(command, " ".join([*(line if files else ()), *label]) or "run", config)
+        run = RunDir(Identity(config, _content_of(config, contents)))
+        unit = Unit(command, " ".join([*(line if files else ()), *label]) or "run", run)
         path = unit.run.path
         first = epochs.setdefault(path, unit)
         if first.config.epochs != config.epochs:
@@ -101,6 +108,16 @@ def build_units(words: Sequence[str], files: Sequence[Path], pairs: bool) -> lis
             )
         units.setdefault((path, config.ll_sample), unit)
     return list(units.values())
+
+
+def _content_of(config: Config, known: dict[tuple[Any, ...], Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What names a run on data of unknown content besides its settings; each data set is loaded once."""
+    if config.has_known_data:
+        return None
+    settings = tuple(getattr(config, name) for name in OF_DATA)
+    if settings not in known:
+        known[settings] = load_data(config).contents
+    return known[settings]
 
 
 def _points(words: Sequence[str], pairs: bool) -> Iterator[tuple[list[str], list[str]]]:

@@ -9,17 +9,20 @@ from typing import Any
 
 from utils.config.config import PRODUCT, Config, identity_fields
 from utils.config.flags import UsageError, nearest
+from utils.run.identity import MARK
 from utils.run.records import Record
 
 FIRST = ("dataset", "name", "space")
-HEADINGS = {"dataset": "data", "name": "model", "k": "K"}
+# What a row never averages over.
+APART = ("dataset", "format")
+HEADINGS = {"dataset": "data", "name": "model", "k": "K", "format": "version"}
 # What is averaged over, of no interest as a column, or implied by the latent space.
 _NO_COLUMNS = {"rs", "device", "allow_unverified", "z", "z_dims", *FIRST}
 
 
 def default_columns(records: Sequence[Record]) -> tuple[str, ...]:
     """Data set, model, latent space, and every setting in which the runs differ, but for the seed."""
-    names = [f.name for f in identity_fields() if f.name not in _NO_COLUMNS] + ["epochs", "k"]
+    names = [f.name for f in identity_fields() if f.name not in _NO_COLUMNS] + ["format", "epochs", "k"]
     values = {name: {setting(record, name) for record in records if has(record, name)} for name in names}
     return (*FIRST, *(name for name in names if len(values[name]) > 1))
 
@@ -40,7 +43,9 @@ def setting(record: Record, name: str) -> Any:
     """The value of a column for a run; None where its kind of model has no such setting."""
     if not has(record, name):
         return None
-    return record.k if name == "k" else getattr(record.config, name)
+    if name == "format":
+        return MARK if record.identity.is_first else ""
+    return {"k": record.k, "dataset": record.data}.get(name) or getattr(record.config, name)
 
 
 def has(record: Record, name: str) -> bool:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from utils.config.flags import UsageError, nearest, printable
+from utils.run.identity import MARK
 from utils.run.metrics import METRICS
 from utils.run.records import Record, mean_of
-from utils.tables.columns import check_columns, default_columns, natural_order, say, setting
+from utils.tables.columns import APART, check_columns, default_columns, natural_order, say, setting
 from utils.tables.published import protocol_notes, published_for
 from utils.tables.welch import welch
 
@@ -30,7 +31,7 @@ class Cell:
         difference: from the mean of the baseline.
         p: of Welch's t-test against the baseline.
         better: whether the mean beats the baseline's with p below 0.05.
-        published: the number that the literature reports.
+        published, published_std: what the literature reports, and its standard deviation over runs where that is known.
     """
 
     count: int
@@ -41,6 +42,7 @@ class Cell:
     p: float | None = None
     better: bool = False
     published: float | None = None
+    published_std: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def finished(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     found: dict[tuple[str, int, int], Record] = {}
     done = [record for record in records if record.summary]
     for record in done:
-        found.setdefault((record.config.hash, record.config.epochs, record.k), record)
+        found.setdefault((record.identity.hash, record.config.epochs, record.k), record)
     notes = []
     if len(done) < len(records):
         notes.append(f"{_runs(len(records) - len(done))} not finished and left out")
@@ -115,6 +117,7 @@ def compare(
     metrics = _metrics(records, metrics)
     columns = tuple(by) or default_columns(records)
     check_columns(columns)
+    columns = (*columns, *(name for name in APART if name not in columns and _differ(records, name)))
     if "k" not in columns:
         records, counted = _one_of_each(records)
         notes = [*notes, *counted]
@@ -130,11 +133,16 @@ def compare(
         for metric in metrics:
             cells[metric] = _cell(metric, group, base)
             if published := published_for(group, metric):
-                cells[metric] = dataclasses.replace(cells[metric], published=published.values[metric])
+                reported, spread = published.values[metric], published.stds.get(metric)
+                cells[metric] = dataclasses.replace(cells[metric], published=reported, published_std=spread)
                 beside += [(published.protocol, record) for record in group]
         rows.append(Row(key, len(group), sum(record.diverged for record in group), cells))
     all_notes = (*notes, *_notes(records, metrics), *_mixed(groups, columns), *protocol_notes(beside))
     return Comparison(columns, tuple(metrics), tuple(rows), baseline, all_notes)
+
+
+def _differ(records: Sequence[Record], name: str) -> bool:
+    return len({setting(record, name) for record in records}) > 1
 
 
 def _metrics(records: Sequence[Record], asked: Sequence[str]) -> Sequence[str]:
@@ -150,7 +158,7 @@ def _one_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """Each run once, where some were evaluated with several K: with the largest that all have, else its own largest."""
     runs: dict[tuple[str, int], dict[int, Record]] = {}
     for record in records:
-        runs.setdefault((record.config.hash, record.config.epochs), {})[record.k] = record
+        runs.setdefault((record.identity.hash, record.config.epochs), {})[record.k] = record
     several = sum(len(found) > 1 for found in runs.values())
     if not several:
         return list(records), []
@@ -226,6 +234,11 @@ def _notes(records: Sequence[Record], metrics: Sequence[str]) -> list[str]:
     notes = []
     if early := sum(record.values.get("warm_up", 1) != 1 for record in records):
         notes.append(f"warning: the best epoch of {early} of {len(records)} runs lies within the KL warm-up")
+    if first := sum(record.identity.is_first for record in records):
+        notes.append(
+            f"{first} of {len(records)} runs {MARK}, averaged apart: their binarized test images differ from seed to "
+            "seed, their ELBO has one sample per image, and their models were compared from the first epoch on"
+        )
     ks = {record.k for record in records}
     if "log_px" in metrics and len(ks) == 1:
         notes.append(f"log p(x) is estimated with K = {min(ks)} importance samples; nats per image")

@@ -57,17 +57,24 @@ def _against(cell: Cell, metric: Metric) -> str:
 
 
 def _published(cell: Cell, metric: Metric) -> str:
-    """`-93.16 (+0.12)`: the published number, and how much higher ours is."""
+    """`-93.16 ± 0.31 (+0.12, within s.d.)`: the published number, and how much higher ours is.
+
+    Where that is more than the published standard deviation, it also says how many of them: `(-1.24, 4.0 s.d.)`.
+    """
     if cell.published is None:
         return ""
-    ours = "" if cell.mean is None else f" ({metric.text(cell.mean - cell.published, sign='+')})"
-    return metric.text(cell.published) + ours
+    text, std = metric.text(cell.published, cell.published_std), cell.published_std
+    if cell.mean is None:
+        return text
+    difference = cell.mean - cell.published
+    spreads = "" if not std else ", within s.d." if abs(difference) <= std else f", {abs(difference) / std:.1f} s.d."
+    return f"{text} ({metric.text(difference, sign='+')}{spreads})"
 
 
 def in_numbers(comparison: Comparison) -> Table:
     """For each metric mean, standard deviation, count and the rest in full precision; empty where there is none."""
     parts = {"": "mean", "_std": "std", "_count": "count", "_not_finite": "not_finite"}
-    parts |= {f"_{name}": name for name in ("difference", "p", "published")}
+    parts |= {f"_{name}": name for name in ("difference", "p", "published", "published_std")}
     heads = [metric + part for metric in comparison.metrics for part in parts]
     rows = [[*comparison.by, "runs", "diverged", *heads]]
     for row in comparison.rows:

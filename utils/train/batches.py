@@ -39,19 +39,20 @@ class Preparation:
         """Whether grey images have to be made binary."""
         return self.binary and self.levels > 1
 
-    def fixed(self, split: Split, purpose: str) -> Tensor:
+    def fixed(self, split: Split, purpose: str, seed: int | str | None = None) -> Tensor:
         """The images of a split as floats, (N, C, H, W), binarized once if need be.
 
-        The noise is drawn on the CPU and fixed by the seed alone, so that every model of that seed, on every device, is
-        validated and tested on the same images.
+        The noise is drawn on the CPU and fixed by the seed alone, so that it is the same on every device.
 
         Args:
             split: images as bytes.
             purpose: keeps the noise of two splits apart.
+            seed: of the noise; by default that of the run.
         """
         images = split.images.float() / self.levels
         if self.binarizes:
-            generator = torch.Generator().manual_seed(derive_seed(self.seed, "binarize", purpose))
+            seed = self.seed if seed is None else seed
+            generator = torch.Generator().manual_seed(derive_seed(seed, "binarize", purpose))
             images = torch.bernoulli(images, generator=generator)
         return images.to(self.device)
 

@@ -109,12 +109,13 @@ class FirstWrites:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._run, name) if self._group.rank == 0 else lambda *_: None
 
-    def save_stopped(self, state: dict[str, Any]) -> None:
-        """Write nothing."""
+    def save(self, name: str, state: dict[str, Any]) -> None:
+        if self._group.rank == 0 and name != "stopped":
+            self._run.save(name, state)
 
-    def load_last(self) -> dict[str, Any]:
+    def load(self, name: str) -> dict[str, Any]:
         self._group.wait()
-        state = self._run.load_last()
+        state = self._run.load(name)
         self._group.wait()
         return state
 

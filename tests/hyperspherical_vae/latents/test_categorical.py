@@ -41,6 +41,8 @@ def test_log_px_and_elbo_are_the_sums_over_all_codes():
     # 30 images, 4.5 standard errors: fails once in 5,000 seeds.
     assert ((found.values - exact).abs() < 4.5 / found.ess.sqrt()).all()
     assert (elbo < exact).all()
+    reached = found.log_px_z - found.kl_factors.sum(-1)
+    assert ((reached - elbo).abs() < 4.5 * (found.elbo_variance / 20_000).sqrt() + 1e-12).all()
     drawn = torch.stack([evaluate_elbo(model, images, Conditions(seed)).log_px_z for seed in range(300)])
     expected = (weights * log_px_z).sum(0)
     assert ((drawn.mean(0) - expected).abs() < 4.5 * drawn.std(0) / math.sqrt(300) + 1e-12).all()

@@ -214,6 +214,14 @@ def test_fixed_concentration_has_a_constant_kl() -> None:
     assert latent.head.out_features == 5
 
 
+@pytest.mark.parametrize(("start", "kappa"), [("dim", 5.0), (1.69, 1.69), (1.0001, 1.0001), (50, 50.0), (2e5, 2e5)])
+@pytest.mark.parametrize("count", [None, 3])
+def test_learned_concentration_starts_where_it_is_told_to(start, kappa, count):
+    latent = SphericalLatent(FEATURES, 4, start=start, count=count)
+    found = latent.statistics(latent.posterior(torch.zeros(2, FEATURES)))["kappa"]
+    assert torch.allclose(found, torch.full_like(found, kappa), rtol=1e-5)
+
+
 def test_mixed_products_keep_their_order() -> None:
     kinds = "s4,e2,s2,s4,e2,p4"
     latent = mixed(kinds)

@@ -3,9 +3,9 @@
 import pytest
 
 from utils.config.config import Config
-from utils.config.flags import flag_of, nearest
+from utils.config.flags import flags_of, nearest
 
-FLAGS = [name for item in Config.__dataclass_fields__.values() for name in flag_of(item).names]
+FLAGS = [name for flag in flags_of(Config).values() for name in flag.names]
 
 
 @pytest.mark.parametrize(

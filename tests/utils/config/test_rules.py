@@ -2,9 +2,10 @@
 
 import pytest
 
+from tests.utils.fake_runs import in_json
 from utils.config.command_line import parse
 from utils.config.flags import UsageError
-from utils.config.stored import from_json
+from utils.config.stored import from_values
 
 
 @pytest.mark.parametrize(
@@ -64,18 +65,4 @@ def test_what_is_accepted_and_survives_json(line, space, factors):
     config = parse(line.split())
     assert config.space == space
     assert config.factors == factors
-    assert from_json(config.to_json()) == config
-
-
-def test_probe_is_the_same_run_and_the_rest_is_another():
-    base = parse(["-n", "vq"])
-    assert parse(["-n", "vq", "--probe"]).hash == base.hash
-    for words in (
-        "--codes 8",
-        "--positions 4",
-        "--commitment 1",
-        "--vq_prior independent",
-        "--classifier",
-        "--no_bias",
-    ):
-        assert parse(["-n", "vq", *words.split()]).hash != base.hash, words
+    assert from_values(in_json(config)) == config

@@ -3,10 +3,11 @@
 import pytest
 
 from hyperspherical_vae.kinds import KINDS, LIKELIHOODS, Kind
+from tests.utils.fake_runs import in_json
 from utils.config.command_line import parse, parse_run
 from utils.config.flags import UsageError
 from utils.config.networks import NETWORKS, Network
-from utils.config.stored import from_json
+from utils.config.stored import from_values
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_registered_kind_is_named_by_its_symbol(line, space, factors):
     config = parse_run(line.split())
     assert config.space == space
     assert config.factors == factors
-    assert from_json(config.to_json()) == config
+    assert from_values(in_json(config)) == config
 
 
 @pytest.mark.usefixtures("registered")

@@ -1,5 +1,6 @@
 """The estimates of log p(x) against exact answers, and how they are put together."""
 
+import dataclasses
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from hyperspherical_vae.likelihoods import Bernoulli, Likelihood
 from models import VAE
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import evaluate_elbo
-from utils.measure.log_px import BLOCK, estimate_log_px, log_px_blocks
+from utils.measure.log_px import BLOCK, LogPx, estimate_log_px, joined, log_px_blocks
 
 SHAPE = (1, 2, 3)
 
@@ -93,15 +94,79 @@ def test_log_px_on_a_product_is_the_quadrature_over_both_factors():
     assert ((found.values - exact).abs() < 4.5 / found.ess.sqrt()).all()
 
 
-def test_log_px_is_above_the_elbo():
-    model = make(lambda f: SphericalLatent(f, 2), Bernoulli())
+@pytest.mark.parametrize(("dim", "rule"), [(1, circle), (2, sphere)])
+def test_elbo_is_the_quadrature_and_its_error_is_what_it_says(dim, rule):
+    model = make(lambda f: SphericalLatent(f, dim), Bernoulli())
+    images = torch.bernoulli(torch.full((30, *SHAPE), 0.5, dtype=torch.float64))
+    points, weights = rule(64)
+    with torch.no_grad():
+        q = model.posterior(images)
+        log_q = q.log_prob(points.unsqueeze(1))
+        log_p = model.latent.prior().log_prob(points).unsqueeze(1)
+        mass = log_q.exp() * weights.unsqueeze(-1) / log_p.exp()
+        terms = model.likelihood.log_prob(model.decoder(points).unsqueeze(1), images.flatten(1)) - (log_q - log_p)
+        exact = (mass * terms).sum(0)
+        assert torch.allclose(mass.sum(0), torch.ones(30, dtype=torch.float64))
+    found = [estimate_log_px(model, images, 50, Conditions(seed)).elbo_summary() for seed in range(100)]
+    distances = torch.tensor([(each["elbo"] - exact.mean().item()) / each["elbo_mc_se"] for each in found])
+    # Standard normal: its mean and its standard deviation over 100 estimates, four standard errors each.
+    assert abs(distances.mean()) < 0.4
+    assert abs(distances.std() - 1) < 0.3
+    assert found[0]["elbo_se"] == pytest.approx(exact.std().item() / math.sqrt(30), rel=0.2)
+
+
+class WithoutClosedForm(NormalLatent):
+    """A latent for whose KL nobody registered a closed form."""
+
+    def divergence(self, q):
+        raise NotImplementedError
+
+
+def test_elbo_without_a_closed_form_of_the_kl_is_the_mean_of_the_log_weights(monkeypatch):
+    def build(factor, count):
+        return WithoutClosedForm(8, 2, count=count) if factor == "e" else SphericalLatent(8, 1, count=count)
+
+    images = torch.bernoulli(torch.full((20, *SHAPE), 0.5, dtype=torch.float64))
+    for latent_of, factors in (
+        (lambda f: WithoutClosedForm(f, 2), 1),
+        (lambda f: ProductLatent(["e", "e"], build), 2),
+        (lambda f: ProductLatent(["e", "s", "e"], build), 3),
+    ):
+        model = make(latent_of, Bernoulli())
+        seen = []
+        original = model.log_weights
+        monkeypatch.setattr(model, "log_weights", lambda *a, o=original, s=seen: s.append(o(*a)) or s[-1])
+        found = estimate_log_px(model, images, 100, Conditions(2))
+        assert found.kl_factors.shape == (20, factors)
+        elbo = found.log_px_z - found.kl_factors.sum(-1)
+        if factors < 3:
+            assert torch.allclose(elbo, torch.cat([part[0] for part in seen]).mean(0), rtol=1e-12)
+        else:  # that of the sphere has a closed form, which the log weights estimate
+            exact = SphericalLatent.divergence(model.latent.members[1], model.posterior(images).groups[1][0])
+            assert torch.allclose(found.kl_factors[:, 1:2], exact, rtol=1e-12)
+        assert found.elbo_summary()["elbo"] == pytest.approx(elbo.mean().item())
+        assert (elbo < found.values).all()
+
+
+@pytest.mark.parametrize("latent_of", [lambda f: SphericalLatent(f, 2), lambda f: NormalLatent(f, 2)])
+def test_log_px_is_above_the_elbo(latent_of):
+    model = make(latent_of, Bernoulli())
     images = torch.bernoulli(torch.full((500, *SHAPE), 0.5, dtype=torch.float64))
-    found = estimate_log_px(model, images, 200, Conditions(1)).summary()
-    assert 1 <= found["ess"] <= 200
-    terms = evaluate_elbo(model, images, Conditions(1))
-    # The bound holds on average; the spread of one-sample ELBOs gives the margin (5 standard errors).
-    elbo = terms.log_px_z - terms.kl_factors.sum(-1)
-    assert found["log_px"] > elbo.mean() - 5 * elbo.std() / math.sqrt(500)
+    found = estimate_log_px(model, images, 200, Conditions(1))
+    summary, elbo = found.summary(), found.elbo_summary()
+    assert 1 <= summary["ess"] <= 200
+    assert summary["log_px"] > elbo["elbo"] - 4 * elbo["elbo_mc_se"]
+    # One sample per image estimates the same, with 500 spreads of its own: five standard errors.
+    terms = evaluate_elbo(model, images, Conditions(1)).summary()
+    assert abs(terms["elbo"] - elbo["elbo"]) < 5 * (found.elbo_variance.sum() / 500**2).sqrt()
+    assert terms["kl"] == pytest.approx(elbo["kl"], rel=1e-12)
+
+
+def test_one_sample_has_no_error_over_samples():
+    model = make(lambda f: NormalLatent(f, 2), UnitGaussian())
+    found = estimate_log_px(model, torch.randn(5, *SHAPE, dtype=torch.float64), 1, Conditions(2)).elbo_summary()
+    assert math.isnan(found["elbo_mc_se"])
+    assert found["elbo"] == pytest.approx(found["log_px_z"] - found["kl"])
 
 
 def test_images_count_equally_whatever_the_blocks():
@@ -116,9 +181,10 @@ def test_images_count_equally_whatever_the_blocks():
 def test_interrupted_estimate_continues_with_the_same_numbers():
     model = make(lambda f: SphericalLatent(f, 2), Bernoulli())
     images = torch.bernoulli(torch.full((350, *SHAPE), 0.3, dtype=torch.float64))
-    whole = torch.cat([values for values, _ in log_px_blocks(model, images, 7, Conditions(2))])
-    rest = torch.cat([values for values, _ in log_px_blocks(model, images, 7, Conditions(2), start=2)])
-    assert torch.equal(whole[200:], rest)
+    whole = joined(list(log_px_blocks(model, images, 7, Conditions(2))))
+    rest = joined(list(log_px_blocks(model, images, 7, Conditions(2), start=2)))
+    assert rest.keys() == {field.name for field in dataclasses.fields(LogPx)} - {"k"}
+    assert all(torch.equal(whole[name][200:], rest[name]) for name in rest)
 
 
 class Kept:
@@ -150,8 +216,7 @@ def test_estimate_keeps_what_it_has_and_goes_on_from_there(monkeypatch):
     blocks = []
     rest = estimate_log_px(model, images, 7, Conditions(2), lambda done, total: blocks.append(done), kept)
     assert blocks == [300, 350]
-    assert torch.equal(rest.values, whole.values)
-    assert torch.equal(rest.ess, whole.ess)
+    assert all(torch.equal(value, getattr(whole, name)) for name, value in vars(rest).items() if name != "k")
     assert kept.saves == 1
 
     # A killed process says nothing, so a long estimate is kept on the way: here, "long" is any time at all.
@@ -172,11 +237,14 @@ def test_chunks_over_k_change_nothing_but_memory(monkeypatch):
     monkeypatch.setattr(model, "log_weights", lambda x, q, k: seen.append(original(x, q, k)) or seen[-1])
     found = estimate_log_px(model, images, 100, Conditions(2))
     assert len(seen) > 1
-    everything = torch.cat(seen)
+    everything, log_px_z = (torch.cat(parts) for parts in list(zip(*seen, strict=True))[:2])
     assert everything.shape == (100, 50)
     assert torch.allclose(found.values, everything.logsumexp(0) - math.log(100), rtol=1e-12)
     weights = everything.softmax(0)
     assert torch.allclose(found.ess, 1 / weights.square().sum(0), rtol=1e-9)
+    assert torch.allclose(found.log_px_z, log_px_z.mean(0), rtol=1e-12)
+    assert torch.allclose(found.kl_factors, seen[0][2], rtol=1e-12)
+    assert torch.allclose(found.elbo_variance, log_px_z.var(0), rtol=1e-9)
 
 
 def test_value_that_is_not_finite_is_counted_and_not_dropped():

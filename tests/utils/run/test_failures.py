@@ -12,8 +12,8 @@ from torch._dynamo.exc import BackendCompilerFailed
 from tests.utils.fake_runs import finished
 from utils.config.flags import UsageError
 from utils.load_data import DataError
-from utils.run.checkpoints import CheckpointError
 from utils.run.failures import explain, guarded
+from utils.run.stamped import Damaged
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[3]
             ["GPU's memory", "Tried to allocate 20.00 GiB", "--device cpu"],
         ),
         (ModuleNotFoundError("No module named 'sklearn'", name="sklearn"), ["'sklearn'", "pip install"]),
-        (CheckpointError("last.pt: is damaged"), ["last.pt: is damaged", "--overwrite"]),
+        (Damaged("last.pt: is damaged"), ["last.pt: is damaged", "--overwrite"]),
         (DataError("mnist: 4 files missing"), ["mnist: 4 files missing"]),
     ],
 )

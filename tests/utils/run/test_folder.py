@@ -8,11 +8,12 @@ import torch
 from utils.config.command_line import parse
 from utils.config.flags import UsageError
 from utils.run.folder import RunDir
+from utils.run.identity import Identity
 
 
 @pytest.fixture
 def run(tmp_path):
-    return RunDir(parse(["-ld", str(tmp_path), "-d", "digits"]))
+    return RunDir(Identity(parse(["-ld", str(tmp_path), "-d", "digits"])))
 
 
 def state(epoch, step=0, restarts=0):
@@ -30,10 +31,10 @@ def state(epoch, step=0, restarts=0):
 )
 def test_resuming_starts_from_the_state_that_came_furthest(run, last, stopped, found):
     with run:
-        run.save_last(last)
-        run.save_stopped(stopped)
+        run.save("last", last)
+        run.save("stopped", stopped)
         assert run.load_furthest()["progress"] == found["progress"]
-        assert run.load_last()["progress"] == last["progress"]
+        assert run.load("last")["progress"] == last["progress"]
 
 
 def test_other_library_of_products_is_noted(run, monkeypatch):
@@ -47,17 +48,17 @@ def test_other_library_of_products_is_noted(run, monkeypatch):
 
 def test_state_within_an_epoch_is_gone_after_it(run):
     with run:
-        run.save_last(state(3))
-        run.save_stopped(state(3, 2))
-        run.save_last(state(4))
-        assert not run.stopped.exists()
+        run.save("last", state(3))
+        run.save("stopped", state(3, 2))
+        run.save("last", state(4))
+        assert not run.checkpoint("stopped").exists()
 
 
 def test_damaged_state_within_an_epoch_costs_that_epoch_only(run, capsys):
     with run:
-        run.save_last(state(3))
-        run.save_stopped(state(3, 2))
-        run.stopped.write_bytes(b"torn")
+        run.save("last", state(3))
+        run.save("stopped", state(3, 2))
+        run.checkpoint("stopped").write_bytes(b"torn")
         assert run.load_furthest()["progress"]["step"] == 0
     error = capsys.readouterr().err
     assert "stopped.pt: is damaged" in error
@@ -66,17 +67,17 @@ def test_damaged_state_within_an_epoch_costs_that_epoch_only(run, capsys):
 
 def test_one_before_is_not_lost_to_the_damaged_one(run, capsys):
     with run:
-        run.save_last(state(3))
-        run.save_last(state(4))
-        run.last.write_bytes(b"torn")
-        assert run.load_last()["progress"]["epoch"] == 3
+        run.save("last", state(3))
+        run.save("last", state(4))
+        run.checkpoint("last").write_bytes(b"torn")
+        assert run.load("last")["progress"]["epoch"] == 3
         # From here on the sound one stands under the name itself, and would be the one to be kept.
-        assert run.load_last()["progress"]["epoch"] == 3
+        assert run.load("last")["progress"]["epoch"] == 3
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_leftovers_of_a_killed_process_are_cleared_away(run):
-    for place in (run.path, run.last.parent, run.figures):
+    for place in (run.path, run.checkpoint("last").parent, run.figures):
         place.mkdir(parents=True, exist_ok=True)
         (place / ".x.pt.123.tmp").write_text("half")
     with run:
@@ -85,14 +86,14 @@ def test_leftovers_of_a_killed_process_are_cleared_away(run):
 
 def test_holder_is_named_while_it_lives(run, tmp_path):
     with run:
-        with pytest.raises(UsageError, match=rf"process \d+ on {socket.gethostname()}"), RunDir(run.config):
+        with pytest.raises(UsageError, match=rf"process \d+ on {socket.gethostname()}"), RunDir(run.identity):
             pass
         run._lock._note.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # no process has such a number
-        with pytest.raises(UsageError, match="another process"), RunDir(run.config):
+        with pytest.raises(UsageError, match="another process"), RunDir(run.identity):
             pass
         run._lock._note.write_text("process 7 on elsewhere\n")
-        with pytest.raises(UsageError, match="process 7 on elsewhere"), RunDir(run.config):
+        with pytest.raises(UsageError, match="process 7 on elsewhere"), RunDir(run.identity):
             pass
     assert not run._lock._note.exists()
-    with RunDir(run.config):
+    with RunDir(run.identity):
         pass

@@ -1,16 +1,16 @@
 """What a run wrote is read back, and what a crash tore is not."""
 
 import json
-import math
 import os
 import random
 import shutil
 
 import pytest
 
+from tests.utils import fake_runs
 from tests.utils.fake_runs import finished
 from utils import report, results
-from utils.run.records import find_runs, finite, read_json, read_metrics, read_run, values_of
+from utils.run.records import find_runs, read_metrics, read_run, values_of
 
 
 def test_metrics_skip_what_is_torn(tmp_path):
@@ -21,21 +21,6 @@ def test_metrics_skip_what_is_torn(tmp_path):
     lines = "\n".join(map(json.dumps, [whole, *wrong]))
     path.write_bytes(lines.encode() + b'\n\xff\x00\n7\n{"epoch": 2}\n{"epoch": 3, "kl_')
     assert read_metrics(path) == [whole]
-
-
-def test_json_that_is_torn_or_absent_is_none(tmp_path):
-    for content in (None, b"", b"\xff", b"[1]", b'{"a": '):
-        if content is not None:
-            (tmp_path / "x.json").write_bytes(content)
-        assert read_json(tmp_path / "x.json") is None
-
-
-def test_numbers_that_json_cannot_hold_become_null():
-    assert finite({"a": [1.0, math.nan], "b": (math.inf, 2), "c": "nan"}) == {
-        "a": [1.0, None],
-        "b": [None, 2],
-        "c": "nan",
-    }
 
 
 def test_metrics_have_a_path_and_those_that_a_run_lacks_are_left_out():
@@ -84,11 +69,8 @@ def make_broken_link(path):
 
 
 def edit(**changes):
-    def damage(path):
-        found = json.loads(path.read_text())
-        path.write_text(json.dumps({**found, **changes}))
-
-    return damage
+    """A summary with other content that is as whole as before."""
+    return lambda path: fake_runs.edit(path, **changes)
 
 
 DAMAGES = [
@@ -154,7 +136,7 @@ def test_random_damage_is_never_a_traceback(tmp_path, capsys):
     good = finished(tmp_path / "good", "-n vmf -z 2 -d digits")
     (good / "metrics.jsonl").write_text('{"epoch": 1, "kl_weight": 1, "train": {"elbo": 1}, "val": null}\n' * 3)
     for number in range(100):
-        run = shutil.copytree(good, tmp_path / "bad" / "run", dirs_exist_ok=True)
+        run = shutil.copytree(good, tmp_path / "bad" / good.name, dirs_exist_ok=True)
         path = run / generator.choice(["config.json", "summary.json", "metrics.jsonl"])
         content = bytearray(path.read_bytes())
         place = generator.randrange(len(content))

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 from utils.config.command_line import parse_run
 from utils.config.flags import UsageError
 from utils.run.folder import RunDir
+from utils.run.identity import Identity
 from utils.run.interrupts import STOPPING
 from utils.run.records import read_metrics
 
@@ -19,7 +20,7 @@ FAILS, KILLS_ITSELF, DIVERGES = 666, 777, 888
 
 def main():
     config = parse_run(sys.argv[1:])
-    run = RunDir(config)
+    run = RunDir(Identity(config))
     for number in STOPPING:
         signal.signal(number, lambda signum, frame: sys.exit(128 + signum))
     if run.result() is not None:
@@ -30,8 +31,8 @@ def main():
         return 1
     diverged = config.rs == DIVERGES
     with run:
-        (run.path / "config.json").write_text(config.to_json())
-        run.last.touch()
+        run.write_start("cpu", {})
+        run.checkpoint("last").touch()
         done = len(read_metrics(run.metrics_path))
         with open(run.path / "starts.txt", "a") as starts:
             cores, card = os.environ["OMP_NUM_THREADS"], os.environ.get("CUDA_VISIBLE_DEVICES", "-")
@@ -39,7 +40,7 @@ def main():
         for epoch in range(done + 1, config.epochs + 1):
             time.sleep(float(os.environ.get("NAP", "0")))
             run.log({"epoch": epoch, "train": {}, "val": {"elbo": -float(epoch)}, "kl_weight": 1.0})
-            run.last.touch()
+            run.checkpoint("last").touch()
             if config.rs == KILLS_ITSELF and done == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
         test = {"n": 1, "elbo": -2.0, "log_px_z": -1.0, "kl": 1.0, "log_px": -1.5 - config.rs, "k": config.ll_sample}

@@ -115,7 +115,6 @@ def test_state_tells_how_far_a_run_is(tmp_path):
     run = finished(tmp_path, "-d digits -z 3")
     assert unit.state == "complete"
     (run / "summary.json").unlink()
-    (run / "checkpoints").mkdir()
     (run / "checkpoints" / "last.pt").touch()
     (run / "metrics.jsonl").write_text('{"epoch": 7, "train": {}, "val": null, "kl_weight": 1.0}\n')
     assert unit.state == "at epoch 7 of 200"

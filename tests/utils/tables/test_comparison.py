@@ -1,16 +1,18 @@
 """Runs side by side: what is grouped, averaged, tested and held against the literature."""
 
-import json
+import dataclasses
 import math
 
 import pytest
 import scipy.stats
 
-from tests.utils.fake_runs import comparable, finished
+from tests.utils.fake_runs import comparable, edit, finished
 from utils.config.flags import UsageError
+from utils.run.identity import Identity
 from utils.run.records import read_run
 from utils.tables.columns import default_columns
 from utils.tables.comparison import compare
+from utils.tables.comparison_table import in_words
 from utils.tables.published import PUBLISHED, published_for
 from utils.tables.welch import welch
 
@@ -165,8 +167,7 @@ def test_log_px_of_different_k_is_not_held_against_each_other(tmp_path):
 
 def test_run_that_ended_in_its_warm_up_is_pointed_out(tmp_path):
     folder = finished(tmp_path, "-n vmf -z 5 -d digits")
-    path = folder / "summary.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "warm_up": 0.0}))
+    edit(folder / "summary.json", warm_up=0.0)
     found = compare(comparable(tmp_path)[0])
     assert "warning: the best epoch of 1 of 1 runs lies within the KL warm-up" in found.notes
 
@@ -199,13 +200,16 @@ def test_mistakes_are_named(two_models, options, parts):
 
 def test_published_numbers_stand_beside_ours_with_the_differences_of_protocol(tmp_path):
     exact = "-klw 100 -e 500 -bs 64 -lls 500 -d mnist"
-    finished(tmp_path, f"-n vmf -z 10 {exact}", log_px=-94.0)
+    finished(tmp_path, f"-n vmf -z 10 {exact} --kappa_start 1.7", log_px=-94.0)
     records, _ = comparable(tmp_path)
-    found = compare(records, ["log_px"])
-    assert found.rows[0].cells["log_px"].published == -93.16
+    found = compare(records, ["log_px", "elbo", "kl"])
+    cells = found.rows[0].cells
+    assert (cells["log_px"].published, cells["log_px"].published_std) == (-93.16, 0.31)
+    assert (cells["elbo"].published, cells["elbo"].published_std) == (-97.7, None)
     assert not any("differs" in note for note in found.notes)
     assert any("Table 1, mean of 10 runs" in note for note in found.notes)
-    finished(tmp_path, f"-n normal -z 10 {exact} -bs 100 -e 60 -lls 5 -bnz")
+    finished(tmp_path, f"-n normal -z 10 {exact} -bs 100 -e 60 -lls 5 -bnz -klf 3")
+    finished(tmp_path, f"-n vmf -z 5 {exact}")
     records, _ = comparable(tmp_path)
     (warning,) = (note for note in compare(records, ["log_px"]).notes if "differs" in note)
     for part in (
@@ -213,9 +217,38 @@ def test_published_numbers_stand_beside_ours_with_the_differences_of_protocol(tm
         "batch size 100 (published 64)",
         "epochs at most 60 (published 500)",
         "binarization once (published in every batch)",
+        "start of the concentration dim (published 1.69)",
+        "epochs without KL 3 (published 0)",
     ):
         assert part in warning
     assert "KL warm-up" not in warning
+
+
+@pytest.mark.parametrize(
+    ("log_px", "text"),
+    [
+        (-93.0, "-93.16 ± 0.31 (+0.16, within s.d.)"),
+        (-93.46, "-93.16 ± 0.31 (-0.30, within s.d.)"),
+        (-94.40, "-93.16 ± 0.31 (-1.24, 4.0 s.d.)"),
+        (-92.54, "-93.16 ± 0.31 (+0.62, 2.0 s.d.)"),
+    ],
+)
+def test_difference_from_the_literature_is_given_in_its_standard_deviations(tmp_path, log_px, text):
+    finished(tmp_path, "-n vmf -z 10 -d mnist", log_px=log_px, elbo=-97.0)
+    table = in_words(compare(comparable(tmp_path)[0], ["log_px", "elbo"]))
+    assert text in table.rows[1]
+    assert "-97.70 (+0.70)" in table.rows[1]  # the spread of its ELBO is not known
+
+
+def test_runs_of_different_formats_are_never_averaged(tmp_path):
+    for seed in (1, 2):
+        finished(tmp_path, f"-n vmf -z 10 -d mnist -rs {seed}", elbo=-float(seed))
+    new, old = comparable(tmp_path)[0]
+    old = dataclasses.replace(old, identity=Identity(dataclasses.replace(old.config, format=1)))
+    for by in ((), ("name",)):
+        found = compare([new, old], ["elbo"], by)
+        assert sorted(row.cells["elbo"].mean for row in found.rows) == [-2.0, -1.0]
+        assert any("1 of 2 runs made by version 1.0" in note for note in found.notes)
 
 
 def test_published_numbers_add_up():

@@ -30,7 +30,7 @@ def test_without_the_flag_there_is_nothing(run_models, tmp_path):
 
 
 def test_missing_package_says_what_to_install(run_models, tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.run.tensorboard.find_spec", lambda name: None)
+    monkeypatch.setattr("utils.train.tensorboard.find_spec", lambda name: None)
     done = run_models("-d digits --tensorboard")
     assert done.returncode == 2
     assert "--tensorboard: needs the package tensorboard; install it with pip install" in done.stderr
