@@ -69,7 +69,7 @@ def interpolation(subject: Subject) -> Figure:
     images, pictures = subject.chosen(numbers), subject.pictures(numbers)
     shares = np.linspace(0, 1, STEPS - 2)
     if subject.factors:
-        ends = subject.model.posterior(images).mode.cpu().numpy()
+        ends = subject.model.encode(images).cpu().numpy()
         pairs_of_ends = zip(ends[::2], ends[1::2], strict=True)
         decoded = subject.decode(np.stack([_path(subject.factors, *pair, len(shares)) for pair in pairs_of_ends]))
         kind = "Linear" if subject.is_flat else "Geodesic"
