@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Mapping
@@ -189,7 +190,7 @@ class VAE(nn.Module):
             raise ValueError(
                 f"images have shape {tuple(x.shape)}; the model takes (B, {', '.join(map(str, self.shape))})"
             )
-        return self.posterior(x).mode
+        return point_of(self.posterior(x))
 
     @torch.no_grad()
     def sample_latents(self, n: int, label: int | None = None, like: Tensor | None = None) -> Tensor:
@@ -259,6 +260,20 @@ class VAE(nn.Module):
         numbers = self.likelihood.params_per_pixel * math.prod(self.shape)
         images = in_parts(lambda part: self.likelihood.mean(self.decoder(part)), z.flatten(0, -2), numbers)
         return images.reshape(*z.shape[:-1], *self.shape)
+
+
+def point_of(q: Distribution, *names: str) -> Tensor:
+    """The point of z that stands for a posterior, (B, D): its mode unless told otherwise.
+
+    Args:
+        q: the posterior.
+        names: what to take, in order; a family that lacks all of these gives a sample.
+    """
+    for name in names or ("mode", "mean"):
+        with contextlib.suppress(NotImplementedError):
+            point: Tensor = getattr(q, name)
+            return point
+    return q.sample()
 
 
 def sample_of(q: Distribution, sample_shape: tuple[int, ...] = ()) -> Tensor:

@@ -7,7 +7,17 @@ from math import prod
 import pytest
 import torch
 from torch import nn
-from torch.distributions import Independent, Laplace, Normal, StudentT, kl_divergence
+from torch.distributions import (
+    AffineTransform,
+    Independent,
+    Laplace,
+    Normal,
+    SigmoidTransform,
+    StudentT,
+    TransformedDistribution,
+    Uniform,
+    kl_divergence,
+)
 
 from hyperspherical_vae.kinds import KINDS, LIKELIHOODS, Kind
 from hyperspherical_vae.latents import LATENTS, Latent
@@ -34,6 +44,22 @@ class StudentLatent(Latent):
     def prior(self):
         zeros = self.head.bias.new_zeros(self.event_dim if self.count is None else (self.count, self.event_dim))
         return Independent(Normal(zeros, torch.ones_like(zeros)), 1)
+
+
+class LogisticLatent(StudentLatent):
+    """z in R^dim, prior and posterior logistic: made of transforms, they have no mean, mode or variance."""
+
+    def posterior(self, features):
+        return self._logistic(*self.parameters_of(features).chunk(2, -1))
+
+    def prior(self):
+        zeros = self.head.bias.new_zeros(self.event_dim)
+        return self._logistic(zeros, zeros + 0.5)
+
+    def _logistic(self, loc, raw):
+        ends = (torch.zeros_like(loc), torch.ones_like(loc))
+        transforms = [SigmoidTransform().inv, AffineTransform(loc, nn.functional.softplus(raw) + 1e-3)]
+        return Independent(TransformedDistribution(Uniform(*ends, validate_args=False), transforms), 1)
 
 
 class LaplacePixels(Likelihood):
@@ -69,6 +95,8 @@ def added(monkeypatch):
     here = __name__
     monkeypatch.setitem(KINDS, "student", Kind("Student's t", "R"))
     monkeypatch.setitem(LATENTS, "student", StudentLatent)
+    monkeypatch.setitem(KINDS, "logit", Kind("logistic", "R"))
+    monkeypatch.setitem(LATENTS, "logit", LogisticLatent)
     monkeypatch.setitem(LIKELIHOODS, "laplace", f"{here}:LaplacePixels")
     monkeypatch.setitem(NETWORKS, "linear", Network(f"{here}:LinearEncoder", f"{here}:LinearDecoder", (16,)))
 
@@ -108,6 +136,14 @@ def test_additions_train_are_named_evaluated_and_loaded(run_models, tmp_path):
     assert config.space == "R^3"
     assert model.sample(2).shape == (2, 1, 8, 8)
     assert "complete already" in run_models(LINE).stdout
+
+
+def test_latent_without_mean_mode_and_variance_is_evaluated_and_drawn(run_models, tmp_path):
+    done = run_models("-d digits -n logit -z 2 -e 2 -klw 0 -lls 5 -hd 8 --classifier", every_figure=True)
+    assert done.returncode == 0, done.stderr
+    assert "could not be drawn" not in done.stdout
+    assert "active units" not in done.stdout
+    assert (only_run(tmp_path / "results") / "figures" / "latent.png").exists()
 
 
 def test_added_latent_is_a_factor_of_a_product(run_models, tmp_path):

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from models import VAE
+from models import VAE, point_of
 from utils.config.config import Config
 from utils.config.flags import UsageError
 from utils.load_data import Data
@@ -104,7 +104,7 @@ def classifier_metrics(
     def log_probs(q: Distribution) -> Tensor:
         """Log-probabilities of the classes (B, 2, Y): at the mode, and averaged over samples."""
         sampled = F.log_softmax(classifier(q.sample((samples,))), -1).logsumexp(0) - math.log(samples)
-        return torch.stack([F.log_softmax(classifier(q.mode), -1), sampled], 1)
+        return torch.stack([F.log_softmax(classifier(point_of(q)), -1), sampled], 1)
 
     torch.manual_seed(derive_seed(seed, "classifier"))
     at_mode, sampled = of_posteriors(model, images, log_probs).unbind(1)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hyperspherical_vae.kinds import KINDS
 from hyperspherical_vae.latents.code_priors import CodePrior
-from models import VAE, ELBOTerms, Images, build_model, fill, restore_best
+from models import VAE, ELBOTerms, Images, build_model, fill, point_of, restore_best
 from utils.classifying_utils import (
     check_labels,
     choose_labelled,
@@ -343,7 +343,7 @@ class Experiment:
                 result["test"] |= self._classes_and_codes(best_epoch)
                 subject = self.subject(best_epoch, modes)
                 self.run.check()
-                drawn = registry.draw(subject, self.run.figures, config.figures, config.pdf)
+                drawn = registry.draw(subject, self.run.figures, config.figures, config)
                 for line in (*drawn.warnings, *drawn.refused):
                     self.console.say(line)
                 if config.tensorboard:
@@ -384,19 +384,16 @@ class Experiment:
             if not self.processes.rank:
                 values = log_px.values.double().cpu().numpy()
                 self.run.write(f"log_px_k{k}.npz", {"log_px": values, "best_epoch": best["progress"]["best_epoch"]})
-        variance, terms = latent.prior().variance, self.test_terms
+        terms = self.test_terms
         found = {**terms.summary(), "log_px": None, "log_px_se": None, "k": k, "ess": None}
         if log_px is not None:
             found |= log_px.summary()
             if rules_of(self.config.format).mean_elbo:
                 found |= log_px.elbo_summary()
-        return {
-            "n": len(self.test_images),
-            **found,
-            "kl_is_constant": latent.kl_is_constant,
-            "active_units": active_units(terms.means, variance),
-            "units": len(variance),
-        }
+        with contextlib.suppress(NotImplementedError):  # a prior without a variance has no measure of activity
+            variance = latent.prior().variance
+            found |= {"active_units": active_units(terms.means, variance), "units": len(variance)}
+        return {"n": len(self.test_images), **found, "kl_is_constant": latent.kl_is_constant}
 
     def _classes_and_codes(self, best_epoch: int) -> dict[str, Any]:
         """Test metrics of the classifier and of the prior over codes, which is fitted first."""
@@ -442,7 +439,7 @@ class Experiment:
             chosen = choose_labelled(labels, PROBED, derive_seed(config.rs, "probed"))
             images, labels = images[chosen], labels[chosen]
         images = self.preparation.fixed(Split(images, labels), "probe")
-        embeddings = of_posteriors(self.model, images, lambda q: q.mode)
+        embeddings = of_posteriors(self.model, images, point_of)
         (kind, _), *others = config.factors
         return probe(embeddings, labels, test, test_labels, KINDS[kind].is_sphere and not others, config.rs)
 

@@ -144,7 +144,11 @@ def load_data(config: Config, *, download: bool = True) -> Data:
             from utils.data.downloads import fetch_missing  # imports half the network library, and is rarely needed
 
             fetch_missing(missing, source.folder)
-        return _checked(spec, source)
+        try:
+            return _checked(spec, source)
+        except OSError as error:
+            place = error.filename or source.folder
+            raise DataError(f"{place}: {error.strerror or error}; --data_dir is {source.folder}") from error
     except DataError as error:
         raise type(error)(f"data set '{name}': {error}") from error
 
@@ -156,6 +160,8 @@ def _checked(spec: DataSet, source: Source) -> Data:
     loaded = spec.read(source)
     shape = spec.shape or loaded.train[0].shape[1:]
     levels = spec.levels or loaded.levels
+    if spec.levels and (dtype := loaded.train[0].dtype).kind not in "ui":
+        raise DataError(f"pixels are of type {dtype}; whole numbers from 0 to {spec.levels} are due")
     names = spec.class_names or loaded.class_names
     classes = spec.classes or len(names)
     train, val, test = (_to_split(part, shape, levels, classes) for part in (loaded.train, loaded.val, loaded.test))
@@ -235,7 +241,7 @@ def dataset_table(data_dir: str | Path) -> str:
 def _on_disk(spec: DataSet, data_dir: Path) -> str:
     """Say which files of a data set are there, by name and size; their checksums are verified on loading."""
     if not spec.files:
-        return "bundled" if spec.shape else "yours"
+        return "no download" if spec.shape else "yours"
     stored = [file for file in spec.files if is_stored(file, data_dir)]
     if not stored:
         return "absent"

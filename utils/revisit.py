@@ -205,7 +205,7 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
     data = first.load_data()
     with first.run:
         subjects = [visit.experiment(data).subject(visit.best_epoch) for visit in visits]
-        files = registry.draw_side_by_side(subjects, first.run.figures, bool(request.pdf))
+        files = registry.draw_side_by_side(subjects, first.run.figures, request)
     for file in files:
         first.console.say(str(file))
     return True

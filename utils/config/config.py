@@ -268,6 +268,12 @@ class Config:
         many="either", identity=False,
     )
     pdf: bool = flag("--pdf", bool, RUN, False, "write the figures as PDF files too", identity=False)
+    svg: bool = flag("--svg", bool, RUN, False, "write the figures as SVG files too", identity=False)
+    width: float | None = flag(
+        "--width", float, RUN, None, "width of every figure in inches, such as that of a column: 3.3", low=1, high=30,
+        identity=False,
+    )
+    no_titles: bool = flag("--no_titles", bool, RUN, False, "draw figures without titles and notes", identity=False)
     tensorboard: bool = flag(
         "--tensorboard", bool, RUN, False, "write scalars and figures for TensorBoard too (an extra)", identity=False
     )

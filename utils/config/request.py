@@ -9,7 +9,10 @@ from typing import Any
 from utils.config.config import Config
 from utils.config.flags import UsageError, flag, flags_of
 
-LOOK = "finished runs; with --from go also -lls, --figures, --pdf, --data_dir, -rs, --device and -v"
+LOOK = (
+    "finished runs; with --from go also -lls, --figures, --pdf, --svg, --width, --no_titles, --data_dir, -rs, --device "
+    "and -v"
+)
 
 
 def _as_in_training(name: str) -> Any:
@@ -40,6 +43,9 @@ class Revisit:
     label: str | None = flag("--label", str, LOOK, None, "class of the generated images, its number or name")
     ll_sample: int | None = _as_in_training("ll_sample")
     pdf: bool | None = _as_in_training("pdf")
+    svg: bool | None = _as_in_training("svg")
+    width: float | None = _as_in_training("width")
+    no_titles: bool | None = _as_in_training("no_titles")
     data_dir: str | None = _as_in_training("data_dir")
     rs: int | None = _as_in_training("rs")
     device: str | None = _as_in_training("device")
@@ -48,7 +54,8 @@ class Revisit:
     @property
     def draws(self) -> bool:
         """Whether figures are asked for: by name or by their options, or because nothing else is."""
-        return bool(self.figures or self.kappas or self.pdf) or not (self.generate or self.ll_sample)
+        options = (self.figures, self.kappas, self.pdf, self.svg, self.width, self.no_titles)
+        return any(options) or not (self.generate or self.ll_sample)
 
     @property
     def figure_names(self) -> tuple[str, ...] | None:

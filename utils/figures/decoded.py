@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
-from scipy.stats import norm
 
 from utils.figures.geometry import hammer, inverse_hammer
 from utils.figures.maps import MOST_PANELS, hammer_frame
@@ -44,16 +43,16 @@ def hammer_positions(columns: int, aspect: float = 1.0) -> Array:
     return grid[np.isfinite(inverse_hammer(corner)[:, 0])]
 
 
-def _all_over(factor: Factor, columns: int, aspect: float) -> Array:
+def _all_over(subject: Subject, factor: Factor, columns: int) -> Array:
     """Points (N, d) all over a factor of one or two dimensions, in the order in which `manifold` lays them out."""
     if factor.radius is None:
-        # Equal shares of the prior between neighbours, so that no region of it is left out or shown twice.
-        line = norm.ppf((np.arange(columns) + 0.5) / columns)
+        line = subject.prior_line(factor, columns)  # no region of the prior is left out or shown twice
         return line[:, None] if factor.dim == 1 else np.stack(np.meshgrid(line, line[::-1]), -1).reshape(-1, 2)
     if factor.dim == 1:
         around = np.linspace(0, 2 * np.pi, columns, endpoint=False)
         return factor.radius * np.stack([np.cos(around), np.sin(around)], -1)
-    return factor.radius * inverse_hammer(hammer_positions(columns, aspect))
+    height, width = subject.images.shape[-2:]
+    return factor.radius * inverse_hammer(hammer_positions(columns, height / width))
 
 
 def manifold(subject: Subject) -> Figure:
@@ -73,16 +72,18 @@ def manifold(subject: Subject) -> Figure:
         places = [figure.add_gridspec(1, 1)[0]]
     else:
         figure, places = panel_grid([factor.symbol == "S^2" for factor, _ in shown], title, note)
-    height, width = subject.images.shape[-2:]
     for (factor, heading), place in zip(shown, places, strict=True):
         columns = COLUMNS[factor.symbol][not single]
-        points = _all_over(factor, columns, height / width)
+        points = _all_over(subject, factor, columns)
         z = np.tile(subject.base, (len(points), 1))
         z[:, factor.columns] = points
         axes = figure.add_subplot(place)
         if not single:
             axes.set_title(heading)
-        {"S^1": _ring, "S^2": _hammer}.get(factor.symbol, _grid)(axes, subject.decode(z), columns)
+        if factor.radius is None:
+            _grid(axes, subject.decode(z), subject.prior_line(factor, columns))
+        else:
+            (_ring if factor.dim == 1 else _hammer)(axes, subject.decode(z), columns)
     return figure
 
 
@@ -141,12 +142,12 @@ def _hammer(axes: Any, images: Array, columns: int) -> None:
         axes.text(x, y, text, ha=across, va=up, color="0.25")
 
 
-def _grid(axes: Any, images: Array, columns: int) -> None:
+def _grid(axes: Any, images: Array, values: Array) -> None:
+    """Images at these values of one coordinate, or of each of two."""
+    columns = len(values)
     rows = images.reshape(-1, columns, *images.shape[1:])
     height, width = images.shape[-2] + 2, images.shape[-1] + 2
     show_rows(axes, rows)
-    # Every third column, named by the share of the prior to its left and by its place.
-    values = norm.ppf((np.arange(columns) + 0.5) / columns)
     chosen = np.arange(0, columns, 3)
     texts = [f"{values[place]:.1f}" for place in chosen]
     axes.set_xticks(1 + width * (chosen + 0.5), texts)

@@ -36,7 +36,7 @@ def traversals(subject: Subject) -> Figure:
         _, directions, _ = principal_components(part, min(per_factor, factor.dim))
         for number, direction in enumerate(directions, 1):
             z = np.tile(base, (STEPS, 1))
-            z[:, factor.columns] = _through(factor, own, direction)
+            z[:, factor.columns] = _through(factor, own, direction, factor.unit(subject.prior).std())
             latents.append(z)
             texts.append(f"{subject.names[place]}, direction {number}")
     note = "One factor moves, the others stay with one test image. " if len(subject.factors) > 1 else ""
@@ -51,10 +51,14 @@ def traversals(subject: Subject) -> Figure:
     return image_rows(images, f"Traversals: {subject.title}", texts, first, note, headers)
 
 
-def _through(factor: Factor, own: Array, direction: Array) -> Array:
-    """`STEPS` points (STEPS, d) of a factor through a point (d,) of it along a unit direction (d,)."""
+def _through(factor: Factor, own: Array, direction: Array, deviation: float) -> Array:
+    """`STEPS` points (STEPS, d) of a factor through a point (d,) of it along a unit direction (d,).
+
+    They go once around a sphere; in a Euclidean space they reach three standard deviations of the prior.
+    """
     if factor.radius is None:
-        return own - (own @ direction) * direction + np.linspace(-3, 3, STEPS)[:, None] * direction
+        steps = deviation * np.linspace(-3, 3, STEPS)
+        return own - (own @ direction) * direction + steps[:, None] * direction
     return factor.radius * great_circle(own, direction, np.linspace(-np.pi, np.pi, STEPS))
 
 
@@ -65,7 +69,7 @@ def interpolation(subject: Subject) -> Figure:
     images, pictures = subject.chosen(numbers), subject.pictures(numbers)
     shares = np.linspace(0, 1, STEPS - 2)
     if subject.factors:
-        ends = subject.model.posterior(images).mode.cpu().numpy()
+        ends = subject.model.encode(images).cpu().numpy()
         pairs_of_ends = zip(ends[::2], ends[1::2], strict=True)
         decoded = subject.decode(np.stack([_path(subject.factors, *pair, len(shares)) for pair in pairs_of_ends]))
         kind = "Linear" if subject.is_flat else "Geodesic"

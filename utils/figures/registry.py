@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 
@@ -160,10 +160,21 @@ class Drawn:
     warnings: list[str] = field(default_factory=list)
 
 
+class Look(Protocol):
+    """What is asked of the look of figures: a `Config` has it, and a `Revisit`, where None means no."""
+
+    @property
+    def pdf(self) -> bool | None: ...
+    @property
+    def svg(self) -> bool | None: ...
+    @property
+    def width(self) -> float | None: ...
+    @property
+    def no_titles(self) -> bool | None: ...
+
+
 @torch.no_grad()
-def draw(
-    subject: Subject, folder: Path, names: Sequence[str] | None = None, pdf: bool = False, style: Style | None = None
-) -> Drawn:
+def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, look: Look | None = None) -> Drawn:
     """Draw figures as PNG files, and as others too if asked.
 
     A fault in one figure is reported and does not stop the others, since a run of hours must not fail for a picture.
@@ -172,8 +183,7 @@ def draw(
         subject: the run.
         folder: where to write.
         names: which figures; else all that fit the kind of run.
-        pdf: whether to write PDF files too.
-        style: how they look, and which files else they become.
+        look: kinds of files, width and titles; else PNG files of the width that suits each figure.
 
     Raises:
         OSError: a file could not be written.
@@ -185,7 +195,7 @@ def draw(
     from utils.plotting_utils import render
 
     lacking: dict[str, list[str]] = {}
-    style = _style(style, pdf)
+    style = _style(look)
     if subject.collapse:
         drawn.warnings.append(subject.collapse)
     for name, picture in FIGURES.items():
@@ -206,9 +216,7 @@ def draw(
 
 
 @torch.no_grad()
-def draw_side_by_side(
-    subjects: Sequence[Subject], folder: Path, pdf: bool = False, style: Style | None = None
-) -> list[Path]:
+def draw_side_by_side(subjects: Sequence[Subject], folder: Path, look: Look | None = None) -> list[Path]:
     """Draw the same test images as several runs reconstruct them; returns the files.
 
     Where all runs have spheres, a second figure shows one image at the same concentrations in each.
@@ -216,8 +224,7 @@ def draw_side_by_side(
     Args:
         subjects: runs on one data set.
         folder: where to write.
-        pdf: whether to write a PDF file too.
-        style: how the figure looks, and which files else it becomes.
+        look: as for `draw`.
 
     Raises:
         OSError: a file could not be written.
@@ -230,16 +237,18 @@ def draw_side_by_side(
         figures["side_by_side_concentrations"] = concentrations_side_by_side
     files = []
     for name, function in figures.items():
-        contents = render(functools.partial(function, subjects), _style(style, pdf))
+        contents = render(functools.partial(function, subjects), _style(look))
         files += _write(contents, folder, name)
     return files
 
 
-def _style(style: Style | None, pdf: bool) -> Style:
+def _style(look: Look | None) -> Style:
     from utils.plotting_utils import Style
 
-    style = style or Style()
-    return replace(style, formats=(*style.formats, "pdf")) if pdf else style
+    if look is None:
+        return Style()
+    formats = ("png", *(kind for kind in ("pdf", "svg") if getattr(look, kind)))
+    return Style(look.width, not look.no_titles, formats)
 
 
 def _write(contents: dict[str, bytes], folder: Path, name: str) -> list[Path]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from hyperspherical_vae.kinds import KINDS
+from models import point_of
 from utils.figures.geometry import Array, principal_components
 from utils.seeds import derive_seed
 
@@ -124,10 +125,13 @@ class Subject:
     @functools.cached_property
     def collapse(self) -> str:
         """Why the posterior counts as collapsed, as a sentence; empty if it does not."""
-        means = torch.cat([q.mean for q in self.posteriors]).double().cpu()
+        means = torch.cat([point_of(q, "mean", "mode") for q in self.posteriors]).double().cpu()
         if not means.isfinite().all() or len(means) < 2:
             return ""
-        variances = self.model.latent.prior().variance.double().cpu()
+        try:
+            variances = self.model.latent.prior().variance.double().cpu()
+        except NotImplementedError:
+            return ""
         active = int((means.var(0, correction=0) > ACTIVE * variances).sum())
         if not active:
             return f"The posterior has collapsed: 0 of {len(variances)} units are active; z hardly depends on x."
@@ -191,7 +195,7 @@ class Subject:
             Undrawable: some are not finite.
         """
         if self.embeddings is None:
-            return _finite([q.mode for q in self.posteriors])
+            return _finite([point_of(q) for q in self.posteriors])
         return _finite([self.embeddings[self.embedded.to(self.embeddings.device)]])
 
     @functools.cached_property
@@ -218,6 +222,10 @@ class Subject:
         """Samples of the prior, (`PRIOR_SAMPLES`, D)."""
         torch.manual_seed(derive_seed(self.config.rs, "figures", "prior"))
         return _finite([self.model.latent.prior().sample((PRIOR_SAMPLES,))])
+
+    def prior_line(self, factor: Factor, count: int) -> Array:
+        """Places (count,) on a coordinate of a Euclidean factor, with equal shares of its prior between neighbours."""
+        return np.quantile(factor.unit(self.prior), (np.arange(count) + 0.5) / count)
 
     @property
     def base(self) -> Array:

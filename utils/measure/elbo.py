@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import VAE, sample_of
+from models import VAE, point_of, sample_of
 from utils.measure.conditions import Conditions
 from utils.model_utils import evaluating
 from utils.seeds import derive_seed
@@ -105,7 +105,7 @@ def evaluate_elbo(model: VAE, images: Tensor, conditions: Conditions) -> SplitTe
         z = sample_of(q)
         terms = model.elbo_terms(q, z, batches[number])
         found = {"log_px_z": terms.log_px_z, "kl_factors": terms.kl_factors, "samples": z}
-        found |= {"means": q.mean, "modes": q.mode}
+        found |= {"means": point_of(q, "mean", "mode"), "modes": point_of(q)}
         if latent.code_count:
             found["codes"] = latent.codes(q)
         return found | {f"statistic {name}": values for name, values in latent.statistics(q).items()}

@@ -43,7 +43,8 @@ def test_categories_have_a_row_for_each_variable(monkeypatch):
     figure = rendered(code_usage(found))
     axes = figure.axes[0]
     np.testing.assert_array_equal(axes.get_images()[0].get_array(), [[1, 0, 0], [0.25, 0.5, 0.25]])
-    assert " ".join(axes.get_title().split()) == "67% of the categories are used; perplexity 1.9 of 3 at most, mean over variables"
+    title = "67% of the categories are used; perplexity 1.9 of 3 at most, mean over variables"
+    assert " ".join(axes.get_title().split()) == title
     assert "Even use: a share of 0.333." in figure.get_supxlabel()
 
 

@@ -61,6 +61,16 @@ def test_two_circles_are_decoded_on_a_square(monkeypatch):
     np.testing.assert_allclose(seen[0][-12, :2], [0, 2], atol=1e-12)
 
 
+def test_plane_is_decoded_at_equal_shares_of_the_prior():
+    found = subject(name="normal", z=2)
+    found.prior = np.random.default_rng(0).laplace(size=(200_000, 2))
+    line = found.prior_line(found.factors[0], 16)
+    exact = np.log(2 * (np.arange(8) + 0.5) / 16)
+    np.testing.assert_allclose(line, [*exact, *-exact[::-1]], atol=0.03)
+    (axes,) = rendered(manifold(found)).axes
+    assert axes.get_xticklabels()[0].get_text().replace("\u2212", "-") == f"{line[0]:.1f}"
+
+
 @pytest.mark.parametrize("radius", [1.0, 3.0])
 def test_decoded_points_lie_on_the_sphere_of_the_model(radius, monkeypatch):
     found, seen = subject(name="vmf", z=2, radius=radius), []

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -170,8 +171,9 @@ def test_runs_with_spheres_are_compared_at_several_concentrations(tmp_path):
 
 
 def test_pdf_beside_png(tmp_path):
-    drawn = draw(subject(name="normal", z=2), tmp_path, ["samples"], pdf=True)
-    assert [path.name for path in drawn.files] == ["samples.png", "samples.pdf"]
+    look = SimpleNamespace(pdf=True, svg=True, width=3.3, no_titles=True)
+    drawn = draw(subject(name="normal", z=2), tmp_path, ["samples"], look)
+    assert [path.name for path in drawn.files] == ["samples.png", "samples.pdf", "samples.svg"]
     assert drawn.files[1].read_bytes()[:5] == b"%PDF-"
 
 
