@@ -94,6 +94,7 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
         of_version_1 = [run.of_version_1() for run in runs]
         for run, old in zip(runs, of_version_1, strict=True):
             one, console = run.config, Console(run.config)
+            summary: dict[str, Any] | None
             # Unless all are complete, they would be averaged with new ones.
             if old and old.summary and all(found and found.summary for found in of_version_1):
                 run, summary = old.run, old.summary

@@ -133,7 +133,7 @@ class Visit:
                 self.generate(subject, request.generate)
             if not request.draws:
                 return True
-            drawn = registry.draw(subject, self.run.figures, request.figure_names, bool(request.pdf))
+            drawn = registry.draw(subject, self.run.figures, request.figure_names, request)
         for file in drawn.files:
             self.console.say(str(file))
         for line in drawn.warnings:
