@@ -236,7 +236,7 @@ def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[R
     latents = model.latent.prior().sample((ROWS // 100, 100))
     pixels = test[:100].flatten(1)
     weights = [layer.weight for layer in model.decoder.modules() if isinstance(layer, nn.Linear)]
-    few = latents[:20].flatten(0, 1)  # as many as the cache bears
+    few = latents[:20].flatten(0, 1)  # as many as the cache holds
 
     def least(product: Product) -> Callable[[], None]:
         @torch.no_grad()

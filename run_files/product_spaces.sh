@@ -10,4 +10,4 @@
     -e "${EPOCHS:-500}" -klw "${WARMUP:-100}" -bs 64 -la 50 -lls "${SAMPLES:-500}" ${HIDDEN:+-hd "$HIDDEN"} -pf 10 \
     -d ${DATASETS:-static_mnist omniglot caltech} --data_dir "${DATA_DIR:-data}" \
     -ld "$results" \
-    || stop "not all runs came to an end (see above); repeating the command goes on"
+    || stop "not all runs are complete (see above); repeat the command to continue"

@@ -10,4 +10,4 @@
     -n normal vmf -z ${DIMENSIONS:-2 5 10 20 40} -rs ${SEEDS:-1 2 3 4 5 6 7 8 9 10} -e "${EPOCHS:-500}" \
     -klw "${WARMUP:-100}" -bs 64 -la 50 -lls "${SAMPLES:-500}" ${HIDDEN:+-hd "$HIDDEN"} -pf 10 \
     -d "${DATASET:-mnist}" --data_dir "${DATA_DIR:-data}" -ld "$results" \
-    || stop "not all runs came to an end (see above); repeating the command goes on"
+    || stop "not all runs are complete (see above); repeat the command to continue"

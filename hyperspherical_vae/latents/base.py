@@ -87,7 +87,7 @@ class Latent(nn.Module):
         return {}
 
     def set_epoch(self, epoch: int) -> None:
-        """Told before epoch 1, 2, ... of training, for what changes with it; it must depend on nothing else."""
+        """Called before epoch 1, 2, ... of training, for what changes with the epoch alone."""
 
     def codes(self, q: Distribution) -> Tensor:
         """The symbols that a discrete posterior thinks most probable: (B, positions), int64, below `code_count`.

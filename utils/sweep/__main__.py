@@ -46,7 +46,7 @@ class Options(TableOptions):
         "--gpus", float, "where to run", None, "share of a card per run, where there are cards (1)", above=0, high=1
     )
     retries: int = flag(
-        "--retries", int, "where to run", 2, "times that a killed run is started again, where it goes on",
+        "--retries", int, "where to run", 2, "times that a killed run is started again, to resume",
         low=0, high=100,
     )
     address: str | None = flag(
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
         print(f"utils.sweep: {explain(error)}", file=sys.stderr)
         return FAILED
     except Interrupted as interrupted:
-        print(f"\nstopped by {interrupted}; to go on: {repeat_command(arguments)}", file=sys.stderr)
+        print(f"\nstopped by {interrupted}; to resume: {repeat_command(arguments)}", file=sys.stderr)
         return interrupted.exit_code
 
 

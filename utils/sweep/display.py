@@ -24,7 +24,7 @@ class Display(Protocol):
     """What the driver tells."""
 
     def started(self, unit: Unit) -> None:
-        """A run begins, or goes on."""
+        """A run starts or resumes."""
 
     def ended(self, unit: Unit, failure: str | None) -> None:
         """A run is over."""

@@ -1,4 +1,4 @@
-"""The loop of a sweep: starts what is missing, notes what ended, and goes on when something fails."""
+"""The loop of a sweep: it starts what is missing, notes what ended, and continues when a run fails."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def drive(
         engine: executes them.
         program: the words before those of a run, such as `python run_models.py`.
         retries: how often a run that was lost is started again.
-        display: is told.
+        display: shows how far the sweep is.
         check_stop: raises when the sweep is to end.
 
     Returns:
@@ -175,5 +175,5 @@ def default_program() -> tuple[str, ...]:
 
 
 def repeat_command(words: Sequence[str]) -> str:
-    """The command that goes on with a sweep."""
+    """The command that continues a sweep."""
     return shlex.join(["python", "-m", "utils.sweep", *words])

@@ -15,7 +15,7 @@ from typing import IO, Any
 from utils.config.flags import UsageError
 from utils.sweep.engines import LOST, Ended, Job, Request, available_cores, execute
 
-# Ray reports its use and warns of its own plans unless told before it is imported.
+# These keep Ray from reporting its use and warning of its plans; they count only before it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
@@ -66,7 +66,7 @@ class RayEngine:
         )
 
     def _capacity(self) -> int:
-        # Asked anew each time, for nodes come and go.
+        # Asked each time, since nodes come and go.
         resources = ray.cluster_resources()
         fits = int(resources.get("CPU", 0)) // self.cores
         if self._gpus:

@@ -134,9 +134,9 @@ class SlurmEngine:
 
     def waiting(self) -> dict[int, str]:
         states = self._states or {}
-        told = {True: "queued again", False: "queued"}
+        words = {True: "queued again", False: "queued"}
         queued = {number for number, job in self._jobs.items() if states.get(job.job_id) == "PENDING"}
-        return {number: told[number in self._began] for number in queued}
+        return {number: words[number in self._began] for number in queued}
 
     def stop(self) -> None:
         """Cancel what is not over, and say which jobs could not be cancelled."""

@@ -96,7 +96,7 @@ def build_units(words: Sequence[str], files: Sequence[Path], pairs: bool) -> lis
         if config.seeds > 1:
             raise UsageError(f"--seeds {config.seeds}: a sweep takes each seed as a run; give -rs 1 2 3 and so on")
         if config.overwrite:
-            raise UsageError("--overwrite: a sweep goes on with what is there; to begin anew choose another -ld")
+            raise UsageError("--overwrite: a sweep continues what is there; to train from the start choose another -ld")
         run = RunDir(Identity(config, _content_of(config, contents)))
         unit = Unit(command, " ".join([*(line if files else ()), *label]) or "run", run)
         path = unit.run.path
@@ -130,8 +130,8 @@ def _points(words: Sequence[str], pairs: bool) -> Iterator[tuple[list[str], list
     if pairs:
         lengths = {axis[0][0]: len(axis) for axis in axes.values() if len(axis) > 1}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{word} has {length}" for word, length in lengths.items())
-            raise UsageError(f"--zip: needs equally many values for each flag that has several; {told}")
+            counts = ", ".join(f"{word} has {length}" for word, length in lengths.items())
+            raise UsageError(f"--zip: needs equally many values for each flag that has several; {counts}")
         count = max(lengths.values(), default=1)
         chosen: Iterator[tuple[list[str], ...]] = zip(
             *(axis * count if len(axis) == 1 else axis for axis in axes.values()), strict=True

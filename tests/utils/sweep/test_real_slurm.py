@@ -91,7 +91,7 @@ def test_interrupted_sweep_cancels_its_jobs(sweep, cluster, tmp_path):
     process.send_signal(2)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "to go on:" in err
+    assert "to resume:" in err
     wait_until(lambda: not jobs(cluster, "RUNNING"))
 
 

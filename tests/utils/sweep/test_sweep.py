@@ -168,7 +168,7 @@ def test_driver_that_ends_takes_its_runs_along_and_only_what_is_missing_runs_aga
     assert len(finished) >= 2, out
     assert process.returncode == (-9 if signum == signal.SIGKILL else 128 + signum)
     if signum != signal.SIGKILL:
-        assert "to go on: python -m utils.sweep --workers 2 -- " in err
+        assert "to resume: python -m utils.sweep --workers 2 -- " in err
     pids = [lines[-1][3] for lines in starts(tmp_path).values()]
     wait_until(lambda: all(is_gone(pid) for pid in pids), 10)
     code, out, err = fake_sweep(line)
