@@ -30,7 +30,8 @@ from utils.measure.log_px import estimate_log_px
 from utils.run.checkpoints import Progress
 from utils.run.console import Console
 from utils.run.folder import RunDir
-from utils.run.records import read_summary
+from utils.run.identity import Identity
+from utils.run.records import find_runs
 from utils.train.adam import Adam
 from utils.train.batches import Preparation, TrainingImages
 from utils.training_utils import Trainer, note_nonfinite, objective
@@ -57,9 +58,8 @@ def compare_kinds(device: str) -> None:
             with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
                 words = [*line.split(), "-d", "digits", "-e", "5", "-lls", "20", "-ld", folder, "--device", place]
                 code = run_models.main([*words, "-v", "0"])
-                run = next(Path(folder).rglob("summary.json"), None)
-                summary = read_summary(run) if run and code == 0 else None
-                found.append(summary["test"]["elbo"] if summary else float("nan"))
+                records = find_runs([Path(folder)])[0] if code == 0 else []
+                found.append(records[0].summary["test"]["elbo"] if records else float("nan"))
         print(f"{name}: ELBO {found[0]:.3f} on the CPU, {found[1]:.3f} on {device}", flush=True)
 
 
@@ -120,7 +120,7 @@ def epoch(config: Config, model: VAE, images: TrainingImages, compiled: bool = F
         from utils.train.compiling import compiled_step
 
         step = compiled_step(model, images)
-    trainer = Trainer(model, images, config, RunDir(config), Console(config), dict, step=step)
+    trainer = Trainer(model, images, config, RunDir(Identity(config)), Console(config), dict, step=step)
 
     def train() -> None:  # nothing is written before an epoch ends
         trainer.progress, trainer.sums = Progress(), None

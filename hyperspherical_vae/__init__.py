@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .distributions import (
+        HypersphericalUniform,
+        OneHotCodes,
+        PowerSpherical,
+        ProductDistribution,
+        RelaxedCodes,
+        SphericalCauchy,
+        VonMisesFisher,
+    )
+    from .latents import LATENTS
 
 __version__ = "1.1.0"
 
-# Imported at the first use, since PyTorch takes seconds to import.
-_HOMES = {
-    "HypersphericalUniform": "distributions",
-    "OneHotCodes": "distributions",
-    "PowerSpherical": "distributions",
-    "ProductDistribution": "distributions",
-    "RelaxedCodes": "distributions",
-    "SphericalCauchy": "distributions",
-    "VonMisesFisher": "distributions",
-    "LATENTS": "latents",
-}
-
-__all__ = [*_HOMES]
+__all__ = [
+    "LATENTS",
+    "HypersphericalUniform",
+    "OneHotCodes",
+    "PowerSpherical",
+    "ProductDistribution",
+    "RelaxedCodes",
+    "SphericalCauchy",
+    "VonMisesFisher",
+]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOMES:
+    # Imported at the first use, since PyTorch takes seconds to import.
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    home = "latents" if name == "LATENTS" else "distributions"
+    return getattr(importlib.import_module(f".{home}", __name__), name)

@@ -174,15 +174,16 @@ def execute(job: Job) -> int:
     This is what a worker on another machine does. A predecessor that still saves its state is waited for. A run that
     was asked to stop has left on purpose, for this machine is needed otherwise: it is not started here again.
     """
-    for attempt in range(1 + job.retries):
+    attempt = 0
+    while True:
         while FolderLock(job.folder).is_held():
             time.sleep(0.2)
         run = spawn(job)
-        while (code := run.poll()) is None:
+        while (code := run.poll()) is None:  # in steps, so that a signal finds this process outside of the call
             time.sleep(0.2)
         if code >= 0 or attempt == job.retries:
-            break
-    return code
+            return code
+        attempt += 1
 
 
 def _die_with(parent: int) -> Callable[[], None] | None:

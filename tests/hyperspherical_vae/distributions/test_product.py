@@ -300,7 +300,8 @@ class _Named(VonMisesFisher):
 
 def test_factors_keep_their_own_arguments() -> None:
     axes = torch.eye(3)
-    product = ProductDistribution([_Named(axes[0], 1.0, "a"), _Named(axes[1], 2.0, "b"), _Named(axes[2], 3.0, "a")])
+    factors = [_Named(axis, k, name) for axis, k, name in zip(axes, (1.0, 2.0, 3.0), "aba", strict=True)]
+    product: Any = ProductDistribution(factors)
     assert [(type(group), group.name, where) for group, where in product.groups] == [
         (_Named, "a", (0, 2)),
         (_Named, "b", (1,)),
@@ -327,7 +328,7 @@ def test_validate_args_reaches_the_factors_or_leaves_them_their_own() -> None:
 
 
 def test_covariance_is_zero_between_factors() -> None:
-    factors = [make("vmf2", seed=1), make("normal2", seed=2), make("full2", seed=3), make("vmf2", seed=4)]
+    factors: list[Any] = [make(name, seed=seed) for seed, name in enumerate(("vmf2", "normal2", "full2", "vmf2"), 1)]
     product = ProductDistribution(factors)
     expected = torch.stack(
         [

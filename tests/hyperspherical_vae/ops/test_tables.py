@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hyperspherical_vae.ops.tables import table
 
-made = []
+made: list[int] = []
 
 
 @table
