@@ -85,10 +85,10 @@ def test_product_spaces_end_in_their_table(script):
     ("name", "environment", "found"),
     [
         ("cifar10.sh", {"CHANNELS": "4"}, ["no_bias", "mse", "codes in use %"]),
-        ("classifier.sh", {"DIMENSIONS": "2", "LABELS": "20"}, ["accuracy %", "kNN 100 %"]),
-        ("fixed_concentration.sh", {"KAPPAS": "5", "Z": "2"}, ["kappa", "R^2"]),
+        ("classifier.sh", {"DIMENSIONS": "2", "LABELS": "20"}, ["accuracy %", "kNN, 100 labels %"]),
+        ("fixed_concentration.sh", {"KAPPAS": "5 9", "Z": "2"}, ["kappa", "R^2"]),
         ("gumbel_vq.sh", {}, ["straight_through", "perplexity", "log p(x, codes)"]),
-        ("knn_probe.sh", {"DIMENSIONS": "2"}, ["kNN 100 %", "kNN 1000 %"]),
+        ("knn_probe.sh", {"DIMENSIONS": "2"}, ["kNN, 100 labels %", "kNN, 1000 labels %"]),
     ],
 )
 def test_script_ends_in_its_table(script, name, environment, found):

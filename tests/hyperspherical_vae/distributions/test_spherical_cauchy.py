@@ -115,9 +115,9 @@ def test_derivatives_reach_parameters_at_the_uniform_distribution() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: SphericalCauchy(pole(3), 1.0), "a rho is 1; it has to be below 1 and zero or more"),
-        (lambda: SphericalCauchy(pole(3), -0.1), "a rho is -0.1"),
-        (lambda: SphericalCauchy.from_concentration(pole(3), -1.0), "a concentration is -1; it has to be finite"),
+        (lambda: SphericalCauchy(pole(3), 1.0, validate_args=True), "a rho is 1; it has to be below 1"),
+        (lambda: SphericalCauchy(pole(3), -0.1, validate_args=True), "a rho is -0.1"),
+        (lambda: SphericalCauchy.from_concentration(pole(3), -1.0, validate_args=True), "a concentration is -1"),
         (lambda: SphericalCauchy.from_concentration(pole(3).expand(2, 3), torch.ones(2, 1)), r"it has to be \(2,\)"),
     ],
 )

@@ -115,7 +115,7 @@ def test_runs_of_a_vmf_model_train_and_share_what_was_compiled(run_models, tmp_p
     assert done.stderr == ""
     assert graphs() <= before + 2  # one is that of the trial
     for seed in (1, 2, 3):
-        (run,) = tmp_path.glob(f"results/digits/vmf__s{seed}__*")
+        (run,) = tmp_path.glob(f"results/digits/vmf-z3__s{seed}__*")
         summary = json.loads((run / "summary.json").read_text())
         assert summary["status"] == "complete"
         assert math.isfinite(summary["test"]["log_px"])
