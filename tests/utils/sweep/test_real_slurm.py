@@ -54,8 +54,9 @@ def test_cancelled_runs_are_reported_with_the_word_of_slurm(sweep, cluster):
     process = sweep("-- -rs 1 2 3 4 5 -e 6", nap="1")  # one more than the cluster has cores
     wait_until(lambda: len(jobs(cluster, "RUNNING")) == 4)
     began = time.monotonic()
-    cluster.ask("scancel", jobs(cluster, "RUNNING")[0])
-    cluster.ask("scancel", jobs(cluster, "PENDING")[0])
+    waiting, computing = jobs(cluster, "PENDING")[0], jobs(cluster, "RUNNING")[0]
+    cluster.ask("scancel", waiting)  # first, since it would start in the place of the other
+    cluster.ask("scancel", computing)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 1
     assert out.count("Slurm says CANCELLED; its log: ") == 2, out + err
