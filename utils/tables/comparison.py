@@ -13,7 +13,7 @@ from utils.run.identity import MARK
 from utils.run.metrics import METRICS
 from utils.run.records import Record, mean_of
 from utils.tables.columns import APART, check_columns, default_columns, natural_order, say, setting
-from utils.tables.published import protocol_notes, published_for
+from utils.tables.published import GATE, protocol_notes, published_for, verdict
 from utils.tables.welch import welch
 
 Groups = Mapping[tuple[Any, ...], Sequence[Record]]
@@ -32,6 +32,7 @@ class Cell:
         p: of Welch's t-test against the baseline.
         better: whether the mean beats the baseline's with p below 0.05.
         published, published_std: what the literature reports, and its standard deviation over runs where that is known.
+        verdict: whether that is reproduced; empty where it cannot be said.
     """
 
     count: int
@@ -43,6 +44,7 @@ class Cell:
     better: bool = False
     published: float | None = None
     published_std: float | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,11 +136,16 @@ def compare(
             cells[metric] = _cell(metric, group, base)
             if published := published_for(group, metric):
                 reported, spread = published.values[metric], published.stds.get(metric)
-                cells[metric] = dataclasses.replace(cells[metric], published=reported, published_std=spread)
+                ours = _values(metric, group)[0] if cells[metric].mean is not None else ()
+                told = verdict(metric, ours, reported, spread)
+                found = {"published": reported, "published_std": spread, "verdict": told}
+                cells[metric] = dataclasses.replace(cells[metric], **found)
                 beside += [(published.protocol, record) for record in group]
         rows.append(Row(key, len(group), sum(record.diverged for record in group), cells))
-    all_notes = (*notes, *_notes(records, metrics), *_mixed(groups, columns), *protocol_notes(beside))
-    return Comparison(columns, tuple(metrics), tuple(rows), baseline, all_notes)
+    all_notes = [*notes, *_notes(records, metrics), *_mixed(groups, columns), *protocol_notes(beside)]
+    if any(cell.verdict for row in rows for cell in row.cells.values()):
+        all_notes.append(GATE)
+    return Comparison(columns, tuple(metrics), tuple(rows), baseline, tuple(all_notes))
 
 
 def _differ(records: Sequence[Record], name: str) -> bool:
