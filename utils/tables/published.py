@@ -13,8 +13,8 @@ from utils.tables.columns import natural_order, say, setting
 
 # What `verdict` goes by, as a note.
 GATE = (
-    "reproduced: |difference| <= 2 (published s.d. + our s.d. / sqrt(runs)), with the published s.d. in place of ours for "
-    "one run; all our seeds are tested on the same binarized images, those of published runs may differ"
+    "reproduced: |difference| <= 2 (published s.d. + our s.d. / sqrt(runs)), with the published s.d. in place of ours "
+    "for one run; all our seeds are tested on the same binarized images, those of published runs may differ"
 )
 
 
@@ -63,6 +63,7 @@ WORDS = {
     "look_ahead": "look-ahead",
     "binarize": "binarization",
     "lr": "learning rate",
+    "lr_plateau": "epochs to a lower learning rate",
     "beta": "beta",
     "h_dims": "hidden units",
     "encode_type": "encoder",
@@ -87,6 +88,7 @@ S_VAE = Protocol(
         "look_ahead": 50,
         "binarize": False,
         "lr": 1e-3,
+        "lr_plateau": 0,
         "beta": 1.0,
         "h_dims": (256, 128),
         "encode_type": "mlp",
