@@ -1,6 +1,7 @@
 """The scripts that make published tables: each runs, at tiny sizes, and ends in its table."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -39,6 +40,19 @@ def test_table_1_is_the_published_protocol(script):
     for part in ("-e 500", "-klw 100", "-bs 64", "-lls 500", "-d mnist"):
         assert all(part in command for command in commands)
     assert len(dry_run(script, "table1_svae.sh", SEEDS="1 2", DIMENSIONS="2")) == 4
+
+
+def test_table_1_gives_the_start_of_the_concentration_to_spheres_alone(script):
+    normal, vmf = dry_run(script, "table1_svae.sh", SEEDS="1", DIMENSIONS="40", KAPPA_START="1.7")
+    assert "-n normal" in normal
+    assert "--kappa_start" not in normal
+    assert "-n vmf --kappa_start 1.7" in vmf
+
+
+def test_reproduction_names_scripts_that_are_there():
+    text = (ROOT / "run_files" / "reproduction.sh").read_text()
+    for name in re.findall(r"run_files/(\w+\.sh)", text):
+        assert (ROOT / "run_files" / name).exists()
 
 
 def test_results_are_named_in_full_wherever_the_script_is_called(script):

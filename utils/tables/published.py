@@ -216,10 +216,8 @@ def protocol_notes(compared: Sequence[tuple[Protocol, Record]]) -> list[str]:
             notes.append(f"warning: {protocol.remark}")
         found: dict[str, set[str]] = {}
         for record in (record for other, record in compared if other is protocol):
-            for name, published in protocol.settings.items():
-                here = setting(record, name)
-                if not _is_published(here, published):
-                    found.setdefault(name, set()).add(_say(name, here))
+            for name in differences(protocol, record):
+                found.setdefault(name, set()).add(_say(name, setting(record, name)))
         if found:
             listed = (
                 f"{WORDS[name]} {', '.join(sorted(here, key=natural_order))} "
@@ -228,6 +226,12 @@ def protocol_notes(compared: Sequence[tuple[Protocol, Record]]) -> list[str]:
             )
             notes.append(f"warning: the protocol differs from the published one: {'; '.join(listed)}")
     return notes
+
+
+def differences(protocol: Protocol, record: Record) -> list[str]:
+    """The settings in which a run was made differently."""
+    known = protocol.settings.items()
+    return [name for name, published in known if not _is_published(setting(record, name), published)]
 
 
 def _is_published(here: Any, published: Any) -> bool:
