@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 from utils.config.command_line import parse_options
 from utils.config.config import identity_fields
-from utils.config.flags import UsageError, flag_of, printable
+from utils.config.flags import UsageError, printable
 from utils.files import write_atomically
 from utils.run.failures import guarded
 from utils.run.identity import MARK
 from utils.run.metrics import METRICS
 from utils.run.records import Record, find_runs, mean_of
-from utils.tables.columns import has, say
+from utils.tables.columns import as_flags, has
 from utils.tables.result import described
 
 # They have columns of their own, and so are not among the settings.
@@ -55,12 +55,10 @@ def _model(record: Record) -> str:
 
 def _settings(record: Record) -> str:
     """What differs from the defaults, as flags."""
-    words = []
-    for field in identity_fields():
-        value = getattr(record.config, field.name)
-        if field.name not in IN_COLUMNS and value != field.default and has(record, field.name):
-            words.append(flag_of(field).names[0] + ("" if value is True else f" {say(value)}"))
-    return " ".join(words)
+    names = [field.name for field in identity_fields()]
+    return as_flags(
+        {name: getattr(record.config, name) for name in names if name not in IN_COLUMNS and has(record, name)}
+    )
 
 
 def page(records: Sequence[Record], folder: Path) -> str:
