@@ -179,7 +179,7 @@ def _markdown(text: str) -> str:
 
 
 def as_latex(table: Table) -> str:
-    r"""A `tabular` for the packages booktabs and amssymb, with what all rows have in common and the notes as comments."""
+    r"""A `tabular` for the packages booktabs and amssymb; what all rows share and the notes are comments."""
     head, *rows = table.cells(_latex, r"\textbf{{{}}}")
     notes = [r"needs \usepackage{booktabs,amssymb}", *([f"all: {table.facts}"] if table.facts else []), *table.notes]
     lines = [

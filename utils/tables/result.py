@@ -28,13 +28,16 @@ def result_table(summary: Mapping[str, Any], verbosity: int = 1) -> str:
     return as_text(Table(rows))
 
 
-def described(key: str, values: Mapping[str, Value], factors: Sequence[str] = ()) -> str:
+def described(
+    key: str, values: Mapping[str, Value], factors: Sequence[str] = (), with_detail: bool = True
+) -> str:  # fmt: skip
     """A metric of one run in words, with its error and detail; empty where the run lacks it.
 
     Args:
         key: of the metric.
         values: of the run.
         factors: of its latent space; a metric that has a value for each, or for each sphere, is written with them.
+        with_detail: whether to add what `Metric.detail` says.
     """
     metric, value, error = METRICS[key], values.get(key, ()), values.get(METRICS[key].error)
     if isinstance(value, tuple):
@@ -48,6 +51,8 @@ def described(key: str, values: Mapping[str, Value], factors: Sequence[str] = ()
     if value is None and isinstance(count := values.get(f"{key}_nonfinite"), float):
         return f"not finite for {count:.0f} images"
     text = metric.text(value, None if isinstance(error, tuple) else error)
+    if not with_detail:
+        return text
     try:
         return f"{text} {metric.detail.format_map(values)}".rstrip()
     except (KeyError, TypeError, ValueError):  # the run lacks what would stand there
