@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -391,6 +392,9 @@ class Experiment:
         found = {**terms.summary(), "log_px": None, "log_px_se": None, "k": k, "ess": None}
         if log_px is not None:
             found |= log_px.summary()
+            if self.model.likelihood.of_grey_levels:
+                bits = -found["log_px"] / math.log(2)
+                found["bits_per_dim"] = bits / self.test_images[0].numel()
             if rules_of(self.config.format).mean_elbo:
                 found |= log_px.elbo_summary()
         with contextlib.suppress(NotImplementedError):  # a prior without a variance has no measure of activity
