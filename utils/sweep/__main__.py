@@ -119,12 +119,12 @@ def sweep(units: Sequence[Unit], options: Options, program: Sequence[str]) -> in
         engine = build_engine(options.engine, request_of(options, missing))
         print(engine.summary, flush=True)
         display = build_display(len(units), len(complete))
-        try:
-            with StopRequest() as stop:
+        with StopRequest() as stop:  # which a second signal does not wait for
+            try:
                 failures += drive(missing, engine, program, options.retries, display, stop.check)
-        finally:
-            display.close()
-            engine.stop()
+            finally:
+                display.close()
+                engine.stop()
     report(units, failures, options)
     return FAILED if failures else DONE
 

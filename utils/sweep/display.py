@@ -106,6 +106,7 @@ class Lines:
         self._spoke = time.monotonic()
         self._waits: dict[Unit, str] = {}
         self._began: dict[Unit, float] = {}
+        self._reasons: set[str] = set()  # why runs wait that have not begun, as far as it was told
 
     def _say(self, text: str, counted: bool = False) -> None:
         start = f"[{self._clock.done:{self._width}}/{self._clock.total}]" if counted else " " * (2 * self._width + 3)
@@ -122,10 +123,12 @@ class Lines:
         self._say(f"{verdict}  ({took}; {left})", counted=True)
 
     def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
-        all_wait = not self._waits and any(running.values())
+        reasons = {waits for unit, waits in running.items() if waits and unit not in self._began}
+        is_new = not reasons <= self._reasons
+        self._reasons |= reasons
         for unit, waits in running.items():
             self._note(unit, waits)
-        if time.monotonic() - self._spoke < HEARTBEAT_SECONDS and not all_wait:
+        if time.monotonic() - self._spoke < HEARTBEAT_SECONDS and not is_new:
             return
         if waiting:
             self._say("waiting for runs that another process has in hand", counted=True)

@@ -120,7 +120,8 @@ class SlurmEngine:
             with redirect_stderr(io.StringIO()):  # what sbatch says there is in the error, too
                 return executor.map_array(Task(), list(jobs))
         except submitit.core.utils.FailedJobError as error:
-            reason = str(error).strip().splitlines()[-1]
+            said = re.findall(r"^sbatch: (?:error: )?(.+)$", str(error), flags=re.MULTILINE)
+            reason = "; ".join(said) or str(error).strip().splitlines()[-1]
             raise UsageError(f"--engine slurm: the jobs were not accepted: {reason}") from None
 
     def ended(self) -> dict[int, Ended]:

@@ -69,7 +69,8 @@ class Queue:
 def ask_slurm(*command: str) -> tuple[str, str]:
     """What a command of Slurm prints, and why it failed: empty if it did not."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        # A session of its own: Ctrl-C in the terminal, or a second one, does not keep scancel from its work.
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
     except subprocess.TimeoutExpired:
         return "", f"{command[0]}: no answer within a minute"
     except OSError as error:
