@@ -212,8 +212,8 @@ def _reason(text: str, log: str) -> str:
     """Why submitit gave up a job, in words of a user."""
     if "checkpoint function returned None" in text:
         return (
-            "nothing was saved between two time limits: a step or the evaluation takes longer than the limit; give a "
-            f"longer --slurm timeout_min; {log}"
+            "the time limit came before the run had saved anything new: its start, a step or the evaluation takes "
+            f"longer; give a longer --slurm timeout_min; {log}"
         )
     if "timed-out too many times" in text:
         return f"reached the time limit more often than --slurm slurm_max_num_timeout allows; {log}"
