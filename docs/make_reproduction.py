@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -174,9 +174,9 @@ def figure(place: Path) -> Figure:
     title = "Ours beside Davidson et al. 2018, Table 1, in nats"
     found, places = panel_grid((False,) * 3, title, "bars: ± s.d. over runs; that of the published ELBO is not known")
     for spot, metric in zip(places, PANELS, strict=True):
-        panel = found.add_subplot(spot)
+        panel: Any = found.add_subplot(spot)
         for rank, (kind, word) in enumerate((("normal", "Normal"), ("vmf", "vMF"))):
-            style = {"color": COLOURS[rank], "marker": MARKERS[rank], "capsize": 3, "markersize": 5}
+            style: dict[str, Any] = {"color": COLOURS[rank], "marker": MARKERS[rank], "capsize": 3, "markersize": 5}
             entries = [entry for entry in PUBLISHED if entry.protocol is S_VAE and entry.factors[0][0] == kind]
             panel.errorbar(*published_points(entries, metric), label=f"{word}, published", mfc="none", ls=":", **style)
             if ours := our_points([record for record in records if record.config.name == kind], metric):
