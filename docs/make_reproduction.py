@@ -30,7 +30,7 @@ from utils.run import stamped  # noqa: E402
 from utils.run.failures import guarded  # noqa: E402
 from utils.run.identity import Identity  # noqa: E402
 from utils.run.metrics import Value  # noqa: E402
-from utils.run.records import Record, find_runs, mean_of, values_of  # noqa: E402
+from utils.run.records import Record, find_runs, mean_of  # noqa: E402
 from utils.tables.columns import say  # noqa: E402
 from utils.tables.comparison import compare, finished  # noqa: E402
 from utils.tables.comparison_table import write  # noqa: E402
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS, PAGE, FIGURE = ROOT / "docs" / "reproduction", ROOT / "docs" / "reproduction.md", "log_px.png"
-COURSE = ("status", "epochs", "best_epoch", "seconds", "warm_up")  # of the summary, beside its test metrics
+COURSE = ("status", "epochs", "best_epoch", "seconds", "warm_up", "restarts")  # of the summary, beside its metrics
 VERSIONS = ("version", "commit", "python", "torch", "numpy", "scipy", "device", "threads")  # of env.json
 KEY = ("hash", "max_epochs", "k")  # what makes two rows results of one run
 HEAD = ("flags", "seed", *KEY, *COURSE, *VERSIONS)
@@ -60,14 +60,14 @@ def row_of(record: Record) -> dict[str, str]:
     """
     env = stamped.read(record.folder / "env.json", record.identity.stamp)
     course = {name: record.summary[name] for name in COURSE if name in record.summary}
-    test = values_of({"test": record.summary["test"]})
+    metrics = {name: value for name, value in record.values.items() if not name.startswith("run.")}
     return {
         "flags": flags_of_run(record.config),
         "seed": str(record.config.rs),
         "hash": record.identity.hash,
         "max_epochs": str(record.config.epochs),
         **{name: str(env.get(name, "")) for name in VERSIONS},
-        **{name: json.dumps(value) for name, value in (course | test).items()},
+        **{name: json.dumps(value) for name, value in (metrics | course).items()},
         "k": str(record.k),
     }
 
