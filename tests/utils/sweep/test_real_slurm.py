@@ -68,7 +68,7 @@ def test_lost_runs_are_reported_with_the_word_of_slurm(sweep, cluster):
     assert len(re.findall(r"FAILED .* Slurm says CANCELLED; its log: \S+\.err", out)) == 1, out + err
     assert len(re.findall(r"FAILED .* Slurm says NODE_FAIL; its log: \S+\.err", out)) == 2, out + err
     assert "[5/5]" in out
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 90  # on a loaded machine; some 10 seconds of it are waiting
 
 
 def test_run_resumes_after_its_time_limit_and_when_it_is_queued_again(sweep, cluster, tmp_path):
