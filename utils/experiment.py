@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,8 @@ from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, nearest
 from utils.config.formats import rules_of
 from utils.config.schedule import note_on_selection, warm_up
+from utils.data.splits import SPLITS
+from utils.export.run import export
 from utils.figures import registry
 from utils.figures.subject import Subject
 from utils.load_data import Data, Split, load_data
@@ -171,17 +173,21 @@ class Experiment:
     @functools.cached_property
     def val_images(self) -> Tensor:
         """The validation images as the model sees them, (M, C, H, W)."""
-        return self._held_out(self.data.val, "val")
+        return torch.cat(list(self.blocks("val")))
 
     @functools.cached_property
     def test_images(self) -> Tensor:
         """The test images as the model sees them, (N, C, H, W)."""
-        return self._held_out(self.data.test, "test")
+        return torch.cat(list(self.blocks("test")))
 
-    def _held_out(self, split: Split, name: str) -> Tensor:
-        """Images that are not trained on: the same, with the same noise, for all runs on this data set."""
-        of_data = rules_of(self.config.format).noise_of_data
-        return self.preparation.fixed(split, name, self.data.digest if of_data else self.config.rs)
+    def blocks(self, split: str) -> Iterator[Tensor]:
+        """The images of `train`, `val` or `test` as the model sees them, block by block, (n, C, H, W).
+
+        Those that are not trained on are the same, with the same noise, for all runs on this data set. Binarized
+        training images are those that `-bnz` trains on.
+        """
+        of_data = split != "train" and rules_of(self.config.format).noise_of_data
+        return self.preparation.blocks(self.data.split(split), split, self.data.digest if of_data else None)
 
     @functools.cached_property
     def test_terms(self) -> SplitTerms:
@@ -352,7 +358,15 @@ class Experiment:
             return result
         if config.probe:
             result["probe"] = self._probe(modes)
+        if config.export:
+            self.export(self.subject(best_epoch, modes))
         return self.write(result, best)
+
+    def export(self, subject: Subject) -> None:
+        """Write what other programs may want of the run, see `utils.export.run`, and say what was written."""
+        blocks = {name: self.blocks(name) for name in SPLITS}
+        for line in export(subject, self.data, blocks, self.run):
+            self.console.say(line)
 
     def write(self, result: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
         """Write the result of the best model, of which no partial one is needed any more; returns what was written."""

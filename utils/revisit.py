@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from models import load_best
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.experiment import Experiment, check_figures, choose_device
+from utils.export.arrays import writing_arrays
+from utils.export.run import facts_of
 from utils.figures import registry
 from utils.figures.subject import Subject, Undrawable
 from utils.files import write_atomically
 from utils.load_data import Data, load_data
+from utils.model_utils import at_once
 from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.identity import changes
@@ -129,8 +135,10 @@ class Visit:
                 print(result_table(self.evaluate(experiment), self.config.verbosity))
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
             self.run.check()
+            if request.export:
+                experiment.export(subject)
             if request.generate is not None:
-                self.generate(subject, request.generate)
+                self.generate(subject, request.generate, experiment.data)
             if not request.draws:
                 return True
             drawn = registry.draw(subject, self.run.figures, request.figure_names, request)
@@ -152,29 +160,55 @@ class Visit:
         test = {**self.summary["test"], **experiment.evaluate(best)}
         return experiment.write({**self.summary, "test": test}, best)
 
-    def generate(self, subject: Subject, count: int) -> None:
-        """Write new images, in place of earlier ones."""
-        if not subject.has_pictures:
-            raise UsageError(f"--generate {count}: vectors make no pictures ({self.path})")
+    def generate(self, subject: Subject, count: int, data: Data) -> None:
+        """Write new images as PNG files, in place of earlier ones, and as an array where --export asks for it.
+
+        Raises:
+            UsageError: vectors make no pictures, or the model draws none of this class.
+            FolderLost, OSError: a file could not be written.
+        """
         request, label = self.request, self.label
-        seed = self.config.rs if request.rs is None else request.rs
-        torch.manual_seed(derive_seed(seed, "generate", request.label or ""))
-        with torch.no_grad():
-            try:
-                prior = self.model.latent.prior()
-                z = prior.sample((count,)) if label is None else subject.class_latents(label, count)
-            except Undrawable as reason:
-                raise UsageError(f"--label {request.label}: {reason} ({self.path})") from None
-            images = subject.decode(z)
+        if not (subject.has_pictures or request.export):
+            raise UsageError(
+                f"--generate {count}: vectors make no pictures ({self.path}); add --export, which writes them as an array"
+            )
         from utils.plotting_utils import png  # only here, since it imports matplotlib
 
+        latents = self._latents(subject, count)
         stem = self.run.figures / ("generated" if label is None else f"generated_label{label}")
         for old in stem.parent.glob(f"{stem.name}_[0-9]*.png"):
             old.unlink()
-        width = max(len(str(count)), 4)
-        for number, image in enumerate(images, 1):
-            write_atomically(stem.with_name(f"{stem.name}_{number:0{width}d}.png"), png(image))
-        self.console.say(f"{count} images: {stem}_*.png")
+        width, number = max(len(str(count)), 4), 0
+        with contextlib.ExitStack() as opened:
+            if request.export:
+                facts = facts_of(self.run, subject)
+                add = opened.enter_context(writing_arrays(stem.with_suffix(".npz"), count, facts))
+            for z in latents.split(at_once(latents.device, self.model.likelihood.params_per_pixel * prod(data.shape))):
+                images = self.model.decode(z)
+                if request.export:
+                    add({"x": data.in_units(images).cpu().numpy(), "z": z.cpu().numpy()})
+                for image in subject.shown(images.cpu().numpy()) if subject.has_pictures else ():
+                    number += 1
+                    write_atomically(stem.with_name(f"{stem.name}_{number:0{width}d}.png"), png(image))
+        if request.export:
+            self.console.say(f"{count} examples: {stem}.npz")
+        if subject.has_pictures:
+            self.console.say(f"{count} images: {stem}_*.png")
+
+    def _latents(self, subject: Subject, count: int) -> Tensor:
+        """New latents (count, D) of the prior, or of the class that is asked for.
+
+        Raises:
+            UsageError: the model draws none of this class.
+        """
+        seed = self.config.rs if self.request.rs is None else self.request.rs
+        torch.manual_seed(derive_seed(seed, "generate", self.request.label or ""))
+        try:
+            if self.label is None:
+                return self.model.latent.prior().sample((count,))
+            return subject.class_latents(self.label, count)
+        except Undrawable as reason:
+            raise UsageError(f"--label {self.request.label}: {reason} ({self.path})") from None
 
 
 def _finished(path: Path) -> Record:

@@ -244,6 +244,13 @@ class Config:
         identity=False,
     )
 
+    export: bool = flag(
+        "--export", bool, EMBEDDINGS, False,
+        "write the embeddings of all splits, their coordinates in the figure `latent` and the learning curves to "
+        "export/ in the folder of the run, as .npz and .csv",
+        identity=False,
+    )
+
     rs: int = flag("-rs --rs", int, RUN, 1, "random seed", low=0, high=2**31 - 1)
     seeds: int = flag(
         "--seeds", int, RUN, 1,

@@ -103,6 +103,8 @@ def read_image_folder(source: Source) -> Loaded:
         DataError: No folder, too few images, or an arrangement that could be read in two ways.
         DataUsageError: A size that no image can have.
     """
+    import numpy as np
+
     root, size, grey = source.folder, source.settings.image_size or DEFAULT_SIZE, source.settings.grey
     if not all(1 <= length <= 4096 for length in size):
         raise DataUsageError(f"--image_size {size[0]},{size[1]}: height and width must lie between 1 and 4096")
@@ -120,9 +122,12 @@ def read_image_folder(source: Source) -> Loaded:
     rows, labels = _split(kept, class_names)
     size_text = f"{size[0]}x{size[1]}{', grey' * grey}"
     source.notes.append(f"read {len(kept):,} images at {size_text} from {root}{skipped}")
+    keys = np.array([found.key for found in kept])
+    train, val, test = (keys[rows[split]] for split in SPLITS)
     return Loaded(
         *((images[rows[split]], labels[rows[split]] if class_names else None) for split in SPLITS),
         class_names=class_names,
+        index=(train, val, test),
     )
 
 
