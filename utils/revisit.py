@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import load_best
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.experiment import Experiment, check_figures, choose_device
@@ -21,14 +20,12 @@ from utils.export.run import facts_of
 from utils.figures import registry
 from utils.figures.subject import Subject, Undrawable
 from utils.files import write_atomically
-from utils.load_data import Data, load_data
+from utils.load_data import Data
 from utils.model_utils import at_once
+from utils.python.runs import load_run
 from utils.run.console import Console
 from utils.run.folder import RunDir
-from utils.run.identity import changes
 from utils.run.interrupts import StopRequest
-from utils.run.records import Record, read_run
-from utils.run.stamped import Damaged
 from utils.seeds import derive_seed
 from utils.tables.result import result_table
 
@@ -68,22 +65,19 @@ class Visit:
 
     def __init__(self, request: Revisit, path: Path, stop: StopRequest) -> None:
         self.request, self.path, self.stop = request, path, stop
-        record = _finished(path)
-        self.summary = dict(record.summary)
-        self.model, self.best_epoch = load_best(RunDir(record.identity, path))
-        if self.best_epoch != self.summary["best_epoch"]:
-            raise Damaged(
-                f"{path}: the model of epoch {self.summary['best_epoch']}, which summary.json is of, is lost; the one "
-                f"of epoch {self.best_epoch} is left"
-            )
-        config = record.config
-        asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
+        try:
+            self.finished = load_run(path, request.data_dir)
+        except UsageError as error:
+            raise UsageError(f"--from {error}") from None
+        self.model, self.best_epoch = self.finished.model, self.finished.best_epoch
+        config = self.finished.config
+        asked = {name: getattr(request, name) for name in ("ll_sample", "verbosity")}
         config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
         check_figures(request.figures or (), config, f" ({path})")
         if request.kappas and (misfit := registry.missing(("sphere",), config)):
             raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")
         self.config, self.console = config, Console(config)
-        self.run = RunDir(dataclasses.replace(record.identity, config=config), path)
+        self.run = RunDir(dataclasses.replace(self.finished.identity, config=config), path)
         self.label = None if request.label is None else self._class(request.label)
         self.model.to(choose_device(request.device or "auto"))
 
@@ -107,21 +101,6 @@ class Visit:
             + nearest(text, names)
         )
 
-    def load_data(self) -> Data:
-        """The data set of the run.
-
-        Raises:
-            UsageError: its content is not what the run was trained on.
-            DataError: it cannot be had.
-        """
-        data, known = load_data(self.config), self.run.identity.data
-        if known and known != data.contents:
-            raise UsageError(
-                f"--from {self.path}: the data changed since the run was made: {changes(known, data.contents)}; give "
-                "--data_dir with those that it was trained on, or train a new run"
-            )
-        return data
-
     def experiment(self, data: Data) -> Experiment:
         """The run with its data."""
         return Experiment(self.config, data, self.model, self.run, self.console, self.stop)
@@ -130,7 +109,7 @@ class Visit:
         """Evaluate, draw and generate, as asked; returns whether all could be done."""
         request = self.request
         with self.run:
-            experiment = self.experiment(self.load_data())
+            experiment = self.experiment(self.finished.data)
             if request.ll_sample is not None:
                 print(result_table(self.evaluate(experiment), self.config.verbosity))
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
@@ -157,9 +136,10 @@ class Visit:
         self.run.refuse_foreign_files()
         best = self.run.load("best")
         # What does not depend on K, such as the accuracy of a classifier, is taken over.
-        test = {**self.summary["test"], **experiment.evaluate(best)}
-        return experiment.write({**self.summary, "test": test}, best)
+        test = {**self.finished.summary["test"], **experiment.evaluate(best)}
+        return experiment.write({**self.finished.summary, "test": test}, best)
 
+    @torch.no_grad()
     def generate(self, subject: Subject, count: int, data: Data) -> None:
         """Write new images as PNG files, in place of earlier ones, and as an array where --export asks for it.
 
@@ -170,7 +150,7 @@ class Visit:
         request, label = self.request, self.label
         if not (subject.has_pictures or request.export):
             raise UsageError(
-                f"--generate {count}: vectors make no pictures ({self.path}); add --export, which writes them as an array"
+                f"--generate {count}: vectors make no pictures ({self.path}); add --export, which writes an array"
             )
         from utils.plotting_utils import png  # only here, since it imports matplotlib
 
@@ -211,24 +191,6 @@ class Visit:
             raise UsageError(f"--label {self.request.label}: {reason} ({self.path})") from None
 
 
-def _finished(path: Path) -> Record:
-    """The first result of a finished run that saved a model.
-
-    Raises:
-        UsageError: the folder holds no such run.
-    """
-    if not path.is_dir():
-        absolute = "" if path.is_absolute() else f" ({path.absolute()})"
-        what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
-        raise UsageError(f"--from {path}{absolute}: {what}")
-    record = read_run(path)[0]
-    if not record.summary:
-        raise UsageError(f"--from {path}: is not finished; repeat its command to resume it")
-    if not record.summary["best_epoch"]:
-        raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
-    return record
-
-
 def _compare(request: Revisit, visits: list[Visit]) -> bool:
     """Draw the reconstructions of several runs below each other."""
     data_sets = {visit.run.identity.data_set for visit in visits}
@@ -236,7 +198,7 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
         names = ", ".join(sorted(name for name, _ in data_sets))
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
     first = visits[0]
-    data = first.load_data()
+    data = first.finished.data
     with first.run:
         subjects = [visit.experiment(data).subject(visit.best_epoch) for visit in visits]
         files = registry.draw_side_by_side(subjects, first.run.figures, request)

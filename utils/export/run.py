@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models import VAE, point_of
+from utils.config.config import Config
 from utils.export.arrays import writing_arrays
 from utils.figures.geometry import CHARTS, IN_MANY_DIMENSIONS
 from utils.figures.registry import FIGURES
@@ -36,12 +36,14 @@ NAMES = {"kappa": "concentration"}
 
 
 @torch.no_grad()
-def arrays_of(model: VAE, split: Split, blocks: Iterable[Tensor], full: bool) -> Iterator[dict[str, NDArray[Any]]]:
+def arrays_of(
+    model: VAE, split: Split, blocks: Iterable[Tensor], config: Config
+) -> Iterator[dict[str, NDArray[Any]]]:
     """Where the examples of a split lie in the latent space, block by block.
 
     `mode` (n, D) is what `VAE.encode` gives, `mean` and `scale` (n, D) are mean and standard deviation of each
-    coordinate of q(z|x), `covariance` (n, D, D) their covariance where that is asked for, `concentration` (n, spheres)
-    is kappa on each sphere, `codes` (n, positions) are those of a discrete latent. `label` (n,) is there where the
+    coordinate of q(z|x), `covariance` (n, D, D) their covariance under `-cvm full`, `concentration` (n, spheres) is
+    kappa on each sphere, `codes` (n, positions) are those of a discrete latent. `label` (n,) is there where the
     examples have labels. `index` (n,) says which example each is: its row in the user's array, its path in the user's
     folder, or its number in the split of a known data set.
 
@@ -49,7 +51,7 @@ def arrays_of(model: VAE, split: Split, blocks: Iterable[Tensor], full: bool) ->
         model: in evaluation mode.
         split: the examples.
         blocks: its images as the model sees them, in order, (n, C, H, W).
-        full: whether coordinates are correlated and their covariance is wanted.
+        config: the run.
     """
     start = 0
     for images in blocks:
@@ -59,7 +61,7 @@ def arrays_of(model: VAE, split: Split, blocks: Iterable[Tensor], full: bool) ->
         found = {"mode": point_of(q), "mean": point_of(q, "mean", "mode")}
         with contextlib.suppress(NotImplementedError):  # of a family without a variance
             found["scale"] = q.variance.sqrt()
-        if full:
+        if config.covariance_matrix == "full":
             found["covariance"] = q.covariance_matrix
         found |= {NAMES.get(name, name): values for name, values in model.latent.statistics(q).items()}
         if model.latent.code_count:
@@ -96,14 +98,13 @@ def export(subject: Subject, data: Data, blocks: Mapping[str, Iterable[Tensor]],
         yield _write_table(run, "latent", latent_coordinates(subject, _index(data.test)))
     except Undrawable as reason:
         yield f"latent.csv is not written: {reason}"
-    full = subject.config.has("covariance_matrix") and subject.config.covariance_matrix == "full"
     for name, images in blocks.items():
         split, path, facts = data.split(name), run.exported[name], facts_of(run, subject)
         log_px = {}
         if name == "test" and subject.log_px is not None:
             facts["log_px_k"], log_px["log_px"] = subject.log_px
         with run.writing(), writing_arrays(path, len(split), facts | log_px) as add:
-            for block in arrays_of(subject.model, split, images, full):
+            for block in arrays_of(subject.model, split, images, subject.config):
                 add(block)
         yield str(path)
 
@@ -136,6 +137,7 @@ def curves(metrics: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     return [columns, *([_number(cells.get(name)) for name in columns] for cells in lines)]
 
 
+@torch.no_grad()
 def latent_coordinates(subject: Subject, index: NDArray[Any]) -> list[list[str]]:
     """The coordinates behind the figure `latent`: a row for each image with its index, class and places on the maps.
 
@@ -155,7 +157,8 @@ def latent_coordinates(subject: Subject, index: NDArray[Any]) -> list[list[str]]
     for number, factor in enumerate(subject.factors, 1):
         axes, chart = CHARTS.get(factor.symbol, IN_MANY_DIMENSIONS)
         before = f"factor {number} " if len(subject.factors) > 1 else ""
-        for axis, values in zip(axes, chart(factor.unit(subject.modes)).T, strict=False):  # one point spans no second component
+        places = chart(factor.unit(subject.modes))
+        for axis, values in zip(axes, places.T, strict=False):  # one point spans no second component
             columns[f"{before}{axis}"] = [_number(value) for value in values]
     return [list(columns), *map(list, zip(*columns.values(), strict=True))]
 
