@@ -88,6 +88,11 @@ class Data:
     moments: tuple[torch.Tensor, torch.Tensor] | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_vectors(self) -> bool:
+        """Whether the examples are vectors, which make no pictures."""
+        return self.shape[:2] == (1, 1)
+
     def split(self, name: str) -> Split:
         """The split of that name: `train`, `val` or `test`."""
         split: Split = getattr(self, name)

@@ -199,6 +199,11 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
     first = visits[0]
     data = first.finished.data
+    if data.is_vectors:
+        raise UsageError(
+            f"--from: {first.config.data_name} holds vectors, which make no pictures to compare; `python -m "
+            "utils.results` compares the numbers of runs"
+        )
     with first.run:
         subjects = [visit.experiment(data).subject(visit.best_epoch) for visit in visits]
         files = registry.draw_side_by_side(subjects, first.run.figures, request)

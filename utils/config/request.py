@@ -10,8 +10,8 @@ from utils.config.config import Config
 from utils.config.flags import UsageError, flag, flags_of
 
 LOOK = (
-    "finished runs; with --from go also -lls, --export, --figures, --pdf, --svg, --width, --no_titles, --data_dir, -rs, "
-    "--device and -v"
+    "finished runs; with --from go also -lls, --export, --figures, --pdf, --svg, --width, --no_titles, --data_dir, "
+    "-rs, --device and -v"
 )
 
 

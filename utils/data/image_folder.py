@@ -134,7 +134,8 @@ def read_image_folder(source: Source) -> Loaded:
 def _find(root: Path) -> _Search:
     """List the image files under `root` with their split and class, in an order that does not depend on the machine."""
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder; give the folder of your images with --data_dir")
+        arrays = "; -d array reads a file of arrays" if root.is_file() and root.suffix in (".npz", ".npy") else ""
+        raise DataError(f"{root} is not a folder; give the folder of your images with --data_dir{arrays}")
     search = _Search(root)
     try:
         for top, split in _split_folders(root):

@@ -157,8 +157,9 @@ def test_generated_examples_are_an_array_in_the_units_of_the_data(run_models, tm
 
 
 def test_generated_pictures_are_those_of_the_array(run_models, tmp_path):
-    import run_models as program
     from PIL import Image
+
+    import run_models as program
 
     assert run_models(f"{SMALL} -n vmf -z 2").returncode == 0
     run = load_run(only(tmp_path))
@@ -198,9 +199,14 @@ def test_equal_arrays_make_equal_files_that_are_whole_or_not_there(tmp_path):
     with np.load(files[0], allow_pickle=False) as stored:
         assert stored["x"].tolist() == [[0, 1], [2, 3], [4, 5], [0, 1], [2, 3]]
         assert (stored["name"].tolist(), str(stored["fact"])) == (["a", "bb", "c", "d", "e"], "ü")
-    with pytest.raises(KeyError), writing_arrays(tmp_path / "c.npz", 5, {}) as add:
-        add({"x": np.zeros(2)})
-        raise KeyError
+
+    def broken_off():
+        with writing_arrays(tmp_path / "c.npz", 5, {}) as add:
+            add({"x": np.zeros(2)})
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        broken_off()
     assert sorted(tmp_path.iterdir()) == files
 
 
