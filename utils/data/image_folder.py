@@ -141,14 +141,15 @@ def _find(root: Path) -> _Search:
         for top, split in _split_folders(root):
             inside = _unwrapped(top)
             folders, files = _entries(inside)
+            true = inside.resolve()
             for folder in folders:
                 _refuse_nested(folder)
-                search.collect(folder, split, _printable(folder.name))
+                search.collect(folder, split, _printable(folder.name), (true, *true.parents))
             for path in files if folders else ():
                 if path.suffix.lower() in EXTENSIONS:
                     search.skip(OUTSIDE, path)
             if not folders:
-                search.collect(inside, split, None)
+                search.collect(inside, split, None, tuple(true.parents))
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror or error}") from error
     if len({candidate.class_name is None for candidate in search.found}) > 1:

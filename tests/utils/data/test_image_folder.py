@@ -225,6 +225,18 @@ def test_linked_folders_are_followed(tmp_path):
     assert sum(len(images) for images, _ in found.splits.values()) == 15
 
 
+def test_a_link_to_the_folder_itself_or_to_one_above_is_no_class(tmp_path):
+    root = tmp_path / "root"
+    make_classes(root, cats=5)
+    (root / "self").symlink_to(root)
+    (root / "above").symlink_to(tmp_path)
+    (root / "cats" / "above").symlink_to(tmp_path)
+    found = read(root, (4, 4), grey=False)
+    assert found.class_names == ("cats",)
+    assert sum(len(images) for images, _ in found.splits.values()) == 5
+    assert found.notes[-1].endswith("skipped 3: 3 a link in a circle (above, cats/above, self)")
+
+
 def test_too_many_files_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("utils.data.image_folder.MAX_FILES", 4)
     with pytest.raises(DataError) as error:
