@@ -70,7 +70,7 @@ class Visit:
         except UsageError as error:
             raise UsageError(f"--from {error}") from None
         self.model, self.best_epoch = self.finished.model, self.finished.best_epoch
-        config = self.finished.config
+        config = self.finished.config.to_repeat
         asked = {name: getattr(request, name) for name in ("ll_sample", "verbosity")}
         config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
         check_figures(request.figures or (), config, f" ({path})")

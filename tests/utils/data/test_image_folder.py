@@ -226,7 +226,8 @@ def test_what_pillow_refuses_for_its_size_or_variant_counts_as_that(tmp_path, ca
     assert "Fax4Decode" in capfd.readouterr().err, "libtiff writes to standard error itself"
     found = read(tmp_path, (4, 4), grey=False)
     assert found.notes[-1].endswith(
-        "skipped 2: 1 of a variant of its format that is not read (a/depth.bmp); 1 of more than 64,000,000 pixels (a/bomb.bmp)"
+        "skipped 2: 1 of a variant of its format that is not read (a/depth.bmp); "
+        "1 of more than 64,000,000 pixels (a/bomb.bmp)"
     ), found.notes
     assert capfd.readouterr() == ("", "")
 
