@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ def arrays_of(
         with contextlib.suppress(NotImplementedError):  # of a family without a variance
             found["scale"] = q.variance.sqrt()
         if config.covariance_matrix == "full":
-            found["covariance"] = q.covariance_matrix
+            found["covariance"] = cast(Any, q).covariance_matrix  # which every such posterior has
         found |= {NAMES.get(name, name): values for name, values in model.latent.statistics(q).items()}
         if model.latent.code_count:
             found["codes"] = model.latent.codes(q)
