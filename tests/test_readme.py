@@ -150,6 +150,14 @@ def test_page_of_flags_is_current():
     assert written.stdout == (ROOT / "docs" / "flags.md").read_text(), "run python docs/make_flags.py"
 
 
+def test_page_of_pictures_explains_every_figure():
+    from utils.figures.registry import FIGURES
+
+    page = (ROOT / "docs" / "pictures.md").read_text()
+    rows = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert [name for name in FIGURES if f"`{name}`" not in rows] == []
+
+
 def anchors(page):
     """What a link can name of a page: its headings as GitHub writes them."""
     headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page, flags=re.DOTALL), re.MULTILINE)
