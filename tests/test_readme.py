@@ -123,7 +123,8 @@ def test_table_is_made(words, tmp_path, monkeypatch):
     from utils import report, results
 
     for line in ("-n normal -z 2", "-n vmf -z 2", "-n vmf -z 2 -rs 2"):
-        finished(tmp_path / "results", f"{line} -d mnist", kappa={"mean": 5.0})
+        for dataset in ("mnist", "digits"):
+            finished(tmp_path / "results", f"{line} -d {dataset}", kappa={"mean": 5.0})
     monkeypatch.chdir(tmp_path)
     assert {"utils.results": results, "utils.report": report}[words[2]].main(words[3:]) == 0
 
