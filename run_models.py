@@ -104,6 +104,7 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
             elif (summary := run.result()) is not None:
                 console.say("this run is complete already")
             else:
+                console.say(f"preparing {run.path}")  # at once: what is imported now takes seconds
                 from utils.experiment import Experiment
 
                 if old:

@@ -265,6 +265,24 @@ def test_validation_estimates_log_px_if_asked(run_models, tmp_path):
         assert line["val"]["log_px"] > line["val"]["elbo"]
 
 
+def test_first_line_does_not_wait_for_torch(tmp_path):
+    script = """if True:
+        import sys
+        from utils.run.console import Console
+
+        def say(console, text):
+            print("torch" in sys.modules, text)
+            sys.exit()
+
+        Console.say = say
+        from run_models import main
+
+        main(["-d", "digits", "-ld", sys.argv[1]])
+    """
+    done = subprocess.run([sys.executable, "-c", script, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.startswith(f"False preparing {tmp_path}/digits/vmf-z10__s1__"), done.stderr
+
+
 def test_verbosity_zero_prints_the_table_only(run_models):
     done = run_models(f"{SMALL} -n normal -z 2 -v 0")
     assert done.stdout.startswith("nats per image")
