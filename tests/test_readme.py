@@ -40,7 +40,7 @@ def of(*words):
     return [command for command in COMMANDS if command[: len(words)] == words]
 
 
-LOOKING = of("python", "run_models.py", "--from")
+LOOKING = of("python", "run_models.py", "--from") + of("python", "run_models.py", "--config")
 TRAINING = sorted({*of("python", "run_models.py")} - {*LOOKING})
 SWEEPS = [words for words in of("python", "-m", "utils.sweep") if "--" in words]
 TABLES = of("python", "-m", "utils.results") + of("python", "-m", "utils.report")
@@ -90,7 +90,7 @@ def test_command_runs(words, run_models, tmp_path):
 
 
 def test_what_looks_at_finished_runs_does(run_models, tmp_path, monkeypatch, capfd):
-    """The commands with --from, and the lines of Python that load a run."""
+    """The commands with --from or --config, and the lines of Python that load a run."""
     import run_models as program
     from utils.figures import registry as figures
 
@@ -101,7 +101,7 @@ def test_what_looks_at_finished_runs_does(run_models, tmp_path, monkeypatch, cap
     quick = ("latent", "manifold", "concentration")
     monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in quick})
     for words in LOOKING:
-        line = re.sub(r"results/\S+", folders[1], " ".join(words[2:])).replace("$run", folders[0])
+        line = re.sub(r"results/[^/]+/[^/ ]+", folders[1], " ".join(words[2:])).replace("$run", folders[0])
         assert program.main(line.split()) == 0, (line, capfd.readouterr().err)
     examples = [code for page in PAGES.values() for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
     loading = [code for code in examples if "load_model" in code]

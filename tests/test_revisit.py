@@ -157,12 +157,6 @@ def test_new_k_is_written_beside_the_old_result_and_kept(finished, look, capfd):
     assert (run / "summary_k30.json").stat().st_mtime_ns == written
 
 
-def test_quiet_training_does_not_silence_later_looks(finished, look, capfd):
-    run = finished("-n vmf -z 2 -v 0")
-    assert look(f"{run} --figures samples", capfd)[1] == f"{run / 'figures' / 'samples.png'}\n"
-    assert look(f"{run} --figures samples -v 0", capfd)[1] == ""
-
-
 def test_new_k_equals_that_of_the_training_command(finished, run_models, look, capfd):
     run = finished("-n vmf -z 2")
     assert look(f"{run} -lls 30 -v 0", capfd)[0] == 0

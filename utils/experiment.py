@@ -20,6 +20,7 @@ from utils.classifying_utils import (
     check_labels,
     choose_labelled,
     classifier_metrics,
+    note_on_labels,
     of_posteriors,
     probe,
     training_labels,
@@ -309,6 +310,9 @@ class Experiment:
             notes.append(note)
         if self.preparation.device.type == "cpu" and (note := self.run.note_on_products()):
             notes.append(note)
+        labels = data.train.labels
+        if labels is not None and config.labels is not None and (note := note_on_labels(labels, config.labels)):
+            notes.append(note)
         if config.compile:
             notes.append("the training step is compiled first, which takes some ten seconds for each size of a batch")
         self.console.head(
@@ -316,7 +320,6 @@ class Experiment:
                 "data": f"{config.data_name}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
                 "validate / test",
                 **{f"note {number}": note for number, note in enumerate(notes, 1)},
-                "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
                 "parameters": f"{count_parameters(self.model):,}",
                 "device": self._device,
                 "seed": str(config.rs),

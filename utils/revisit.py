@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from models import load_best
-from utils.config.config import Config
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.experiment import Experiment, check_figures, choose_device
@@ -71,11 +70,9 @@ class Visit:
                 f"{path}: the model of epoch {self.summary['best_epoch']}, which summary.json is of, is lost; the one "
                 f"of epoch {self.best_epoch} is left"
             )
-        config = record.config
+        config = record.config.to_repeat
         asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
-        given = {name: value for name, value in asked.items() if value is not None}
-        # How much was printed in training is no wish for now.
-        config = dataclasses.replace(config, **{"verbosity": Config.verbosity, **given})
+        config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
         check_figures(request.figures or (), config, f" ({path})")
         if request.kappas and (misfit := registry.missing(("sphere",), config)):
             raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")

@@ -123,3 +123,5 @@ def test_table_names_the_factors_and_an_unfinished_warm_up():
     assert "S^2: 0.70, R^2: 0.30" in told
     assert "KL weight at the best epoch %" in told
     assert next(line.split()[-1] for line in told.splitlines() if line.startswith("KL weight")) == "20"
+    constant = {**summary, "warm_up": 0.2, "test": {**summary["test"], "kl_is_constant": True}}
+    assert "KL weight" not in result_table(constant)

@@ -307,6 +307,11 @@ class Config:
         return tuple(dataclasses.replace(self, rs=self.rs + number, seeds=1) for number in range(self.seeds))
 
     @property
+    def to_repeat(self) -> Config:
+        """The same without what is meant for one call only: to move a run aside, and how much to print."""
+        return dataclasses.replace(self, overwrite=Config.overwrite, verbosity=Config.verbosity)
+
+    @property
     def space(self) -> str:
         """The latent space in symbols, such as `S^4 x S^4 x R^2` or `S^10 in R^11`, or its codes in words.
 
@@ -317,6 +322,11 @@ class Config:
         alike = [(name, len(list(group))) for name, group in itertools.groupby(factors)]
         parts = [f"{name} x{count}" if count > 2 else " x ".join([name] * count) for name, count in alike]
         return " x ".join(parts) + (f" in R^{dim + 1}" if len(factors) == 1 and KINDS[kind].is_sphere else "")
+
+    @property
+    def model(self) -> str:
+        """The model in words."""
+        return f"{self.name} on {self.space}, {self.encode_type} encoder, {self.decode_type} decoder"
 
     @property
     def has_own_data(self) -> bool:

@@ -48,9 +48,8 @@ class Console:
 
     def head(self, facts: dict[str, str]) -> None:
         """What is about to run, a line each."""
-        width = max(len(name) for name in facts)
         for name, value in facts.items():
-            self.say(f"{name.ljust(width)}  {value}")
+            self.say(f"{name.ljust(10)}  {value}")
 
     def begin(self, first_epoch: int) -> None:
         """Training starts after `first_epoch` epochs."""
