@@ -136,6 +136,12 @@ class Config:
         low=1, high=10**7, identity=False,
     )
     lr: float = flag("-lr --lr", float, TRAINING, 1e-3, "learning rate of Adam", above=0, high=1e3)
+    lr_plateau: int = flag(
+        "--lr_plateau", int, TRAINING, 0,
+        "epochs without a better validation ELBO after which the learning rate is halved, counted while the KL has its "
+        "full weight (0: it stays)",
+        low=0, high=10**7,
+    )
     batch_size: int = flag("-bs --batch_size", int, TRAINING, 100, "images in a batch", low=1, high=10**6)
     burn_in: int | None = flag(
         "-bi --burn_in", int, TRAINING, None,
