@@ -251,6 +251,13 @@ class Config:
         identity=False,
     )
 
+    export: bool = flag(
+        "--export", bool, EMBEDDINGS, False,
+        "write the embeddings of all splits, their coordinates in the figure `latent` and the learning curves to "
+        "export/ in the folder of the run, as .npz and .csv",
+        identity=False,
+    )
+
     rs: int = flag("-rs --rs", int, RUN, 1, "random seed", low=0, high=2**31 - 1)
     seeds: int = flag(
         "--seeds", int, RUN, 1,
@@ -314,8 +321,9 @@ class Config:
 
     @property
     def to_repeat(self) -> Config:
-        """The same without what is meant for one call only: to move a run aside, and how much to print."""
-        return dataclasses.replace(self, overwrite=Config.overwrite, verbosity=Config.verbosity)
+        """The same without what is meant for one call only: to move a run aside, to export it, how much to print."""
+        once = {name: getattr(Config, name) for name in ("overwrite", "export", "verbosity")}
+        return dataclasses.replace(self, **once)
 
     @property
     def space(self) -> str:
