@@ -33,9 +33,9 @@ from utils.load_data import Data, Split, load_data
 from utils.measure.code_prior import code_prior_metrics, fit_by_gradient
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import SplitTerms, active_units, evaluate_elbo
-from utils.measure.log_px import estimate_log_px
+from utils.measure.log_px import PartialResult, estimate_log_px
 from utils.model_utils import count_parameters
-from utils.run.checkpoints import PartialResult, Progress
+from utils.run.checkpoints import Progress
 from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.identity import Identity
@@ -306,8 +306,8 @@ class Experiment:
             )
         if note := note_on_selection(config):
             notes.append(note)
-        if self.preparation.device.type == "cpu" and (note := self.run.note_on_products()):
-            notes.append(note)
+        if self.preparation.device.type == "cpu":
+            notes += self.run.notes_on_machine()
         if config.compile:
             notes.append("the training step is compiled first, which takes some ten seconds for each size of a batch")
         self.console.head(

@@ -129,10 +129,7 @@ def explain(error: Exception, resumes: bool = True) -> str | None:
 
 
 def _of_memory() -> str:
-    return (
-        f"the memory is full{_free_memory()}; give a smaller -bs, -hd or -z, end what else runs here, or raise a limit "
-        "that was set (ulimit -v)"
-    )
+    return f"the memory is full ({_memory_left()}); give a smaller -bs, -hd or -z, or end what else runs here"
 
 
 def _of_threads() -> str:
@@ -204,11 +201,16 @@ def _free_bytes(place: str) -> str:
         return ""
 
 
-def _free_memory() -> str:
+def _memory_left() -> str:
     try:
-        return f" ({os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'):,} bytes are free)"
-    except (AttributeError, ValueError, OSError):  # not on every system
-        return ""
+        import resource  # not on every system
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if limit != resource.RLIM_INFINITY:
+            return f"a limit allows {limit:,} bytes; ulimit -v raises it"
+        return f"{os.sysconf('SC_AVPHYS_PAGES') * os.sysconf('SC_PAGE_SIZE'):,} bytes are free"
+    except (ImportError, AttributeError, ValueError, OSError):
+        return "how much is free is not known"
 
 
 def _sentence(error: Exception) -> str:

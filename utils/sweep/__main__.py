@@ -9,7 +9,7 @@ from pathlib import Path
 
 from utils.config.command_line import parse_options
 from utils.config.config import Config
-from utils.config.flags import UsageError, flag, flags_of
+from utils.config.flags import UsageError, flag, flags_of, printable
 from utils.results import TableOptions, print_comparison
 from utils.run.failures import DONE, FAILED, guarded
 from utils.run.interrupts import StopRequest
@@ -152,7 +152,8 @@ def report(units: Sequence[Unit], failures: Sequence[Failure], options: TableOpt
     if failures:
         print(f"\n{len(failures)} of {len(units)} runs failed:", file=sys.stderr)
         for failure in failures:
-            print(f"  {failure.unit.command}\n    {failure.reason}\n    log: {failure.unit.log}", file=sys.stderr)
+            lines = (f"  {failure.unit.command}", f"    {failure.reason}", f"    log: {failure.unit.log}")
+            print(*map(printable, lines), sep="\n", file=sys.stderr)
     for line in left_out:
         print(f"utils.sweep: left out: {line}", file=sys.stderr)
     if records:

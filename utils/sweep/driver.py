@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
-from utils.config.flags import UsageError
+from utils.config.flags import UsageError, printable
 from utils.run.lock import FolderLock
 from utils.run.stamped import RunFileError
 from utils.sweep.display import Display
@@ -164,7 +164,7 @@ def message_of(log: Path) -> str:
         text = log.read_text(errors="replace")
     except OSError:
         return f"there is no log {log}"
-    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    lines = [printable(line.strip()) for line in text.replace("\r", "\n").splitlines() if line.strip()]
     named = (line for line in reversed(lines) if re.match(r"\w+\.py: ", line))
     return next(named, lines[-1] if lines else "it is empty")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from utils.sweep.decompositions import expand
 
 # The settings that the content of a data set depends on.
 OF_DATA = ("dataset", "data_dir", "image_size", "grey", "allow_unverified", "loss_function")
+
+MOST = 10_000  # runs of a sweep
 
 # What a batch file may hold besides commands of run_models.py; the sweep sees to all of it.
 _HARMLESS = {"set", "cd", "wait", "echo", ".", "source", "exit"}
@@ -80,8 +83,8 @@ def build_units(words: Sequence[str], files: Sequence[Path], pairs: bool) -> lis
     Raises:
         UsageError: a command is not valid, or two of them would train one run for different numbers of epochs.
     """
-    points = list(_points(words, pairs))
     lines = [line for file in files for line in read_batch_file(file)] if files else [("", ())]
+    points = list(_points(words, pairs, MOST // len(lines)))
     units: dict[tuple[Any, ...], Unit] = {}
     epochs: dict[Path, Unit] = {}
     contents: dict[tuple[Any, ...], Mapping[str, Any]] = {}
@@ -120,7 +123,7 @@ def _content_of(config: Config, known: dict[tuple[Any, ...], Mapping[str, Any]])
     return known[settings]
 
 
-def _points(words: Sequence[str], pairs: bool) -> Iterator[tuple[list[str], list[str]]]:
+def _points(words: Sequence[str], pairs: bool, most: int) -> Iterator[tuple[list[str], list[str]]]:
     """(all words, those that vary) of each point of the grid."""
     axes: dict[str, list[list[str]]] = {}
     for word, texts in read_grid(words).items():
@@ -138,6 +141,9 @@ def _points(words: Sequence[str], pairs: bool) -> Iterator[tuple[list[str], list
         )
     else:
         chosen = itertools.product(*axes.values())
+    count = max(map(len, axes.values()), default=1) if pairs else math.prod(map(len, axes.values()))
+    if count > most:
+        raise UsageError(f"a grid of {count:,}: a sweep has up to {MOST:,} runs; give fewer values, or several sweeps")
     varying = [len(axis) > 1 for axis in axes.values()]
     for point in chosen if axes else [()]:
         label = [word for part, varies in zip(point, varying, strict=True) if varies for word in part]

@@ -39,11 +39,11 @@ ROOT = Path(__file__).parents[3]
         (OSError(errno.ENAMETOOLONG, "File name too long", "xx"), ["xx: File name too long", "-ld"]),
         (OSError(errno.EIO, "Input/output error"), ["input or output: Input/output error"]),
         (OSError(errno.ENOLCK, "No locks available", "/nfs/.lock"), ["/nfs/.lock: No locks", "mounted", "-ld"]),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), ["memory is full", "ulimit -v"]),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), ["memory is full", "bytes are free"]),
         (OSError(errno.EMFILE, "Too many open files", "/x"), ["/x: Too many", "ulimit -n"]),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), ["ulimit -u"]),
         (RuntimeError("can't start new thread"), ["ulimit -u"]),
-        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), ["memory is full", "ulimit -v"]),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), ["memory is full", "-bs"]),
         (MemoryError(), ["memory is full", "bytes are free", "-bs"]),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), ["memory is full", "-bs"]),
         (
@@ -135,6 +135,22 @@ def test_programs_that_resume_nothing_are_not_told_of_folders_of_runs():
         assert text.startswith("/x/report.html: ")
         assert "-ld" not in text
         assert "resume" not in text
+
+
+def test_limit_of_memory_is_named(monkeypatch):
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (10**9, 10**9))
+    assert "a limit allows 1,000,000,000 bytes; ulimit -v raises it" in explain(MemoryError())
+
+
+@pytest.mark.parametrize(
+    "words", ["run_models.py --help", "run_models.py --version", "-m utils.sweep --help", "-m utils.report --help"]
+)
+def test_help_on_a_full_output_is_one_line(words):
+    command = f"{sys.executable} {words} > /dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{words.split()[-2]}: standard input or output: No space left on device; make")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("redirect", [">&-", "2>&-", ">&- 2>&-", "> /dev/full", "> /dev/full 2> /dev/full"])

@@ -37,13 +37,16 @@ def test_resuming_starts_from_the_state_that_came_furthest(run, last, stopped, f
         assert run.load("last")["progress"] == last["progress"]
 
 
-def test_other_library_of_products_is_noted(run, monkeypatch):
+def test_other_library_of_products_and_other_number_of_threads_are_noted(run, monkeypatch):
     with run:
-        assert run.note_on_products() is None
+        assert run.notes_on_machine() == []
         run.write_start("cpu", {})
-        assert run.note_on_products() is None
+        assert run.notes_on_machine() == []
         monkeypatch.setattr("hyperspherical_vae.dense.product_library", lambda: "another")
-        assert "takes them from another on this machine" in run.note_on_products()
+        monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+        library, threads = run.notes_on_machine()
+        assert "takes them from another on this machine" in library
+        assert "and uses 77 (OMP_NUM_THREADS) on this machine: its numbers may be rounded differently" in threads
 
 
 def test_state_within_an_epoch_is_gone_after_it(run):

@@ -29,7 +29,10 @@ def test_words_stand_for_decompositions(text, expected):
 def test_many_factors_neither_recurse_nor_hang():
     assert expand("auto:5001:1") == [",".join(["1"] * 5001)]
     with pytest.raises(UsageError, match="more than 1,000 decompositions"):
-        expand("auto:99999:2,3")
+        expand("auto:9999:2,3")
+    for text in ("auto:99999:2,3", f"auto:9999:{','.join(map(str, range(2001, 4001)))}"):
+        with pytest.raises(UsageError, match="up to 10,000, of up to 50 dimensions"):
+            expand(text)
 
 
 @given(st.integers(1, 300), st.booleans())
