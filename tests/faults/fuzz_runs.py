@@ -325,7 +325,8 @@ def repacked(generator, content):
                 continue
             archive.writestr(name, bytes(1 << 24) if kind == 0 and "/data/" in name else part)
         if kind == 3:
-            with warnings.catch_warnings(action="ignore"):  # the name is there already
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the name is there already
                 archive.writestr(next(name for name in parts if name.endswith("data.pkl")), generator.choice(PICKLES))
     data = bytearray(packed.getvalue())
     if kind == 4:

@@ -25,4 +25,4 @@ TIMES = int(os.environ.get("HSVAE_FUZZ", "1"))
 def test_nonsense_ends_as_promised(fuzz, count, tmp_path):
     tally = fuzz(count * TIMES, seed=0, folder=tmp_path / "fuzz")
     print(tally)
-    assert not tally.broken
+    assert not tally.broken, "\n".join(map(str, tally.broken))

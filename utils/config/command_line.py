@@ -10,7 +10,7 @@ import argparse
 import itertools
 import re
 from collections.abc import Sequence
-from typing import IO, Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from hyperspherical_vae import __version__
 from utils.config.config import Config, owners
@@ -114,7 +114,7 @@ class CommandLine(argparse.ArgumentParser):
         meant = f" (did you mean {takers[0]} {name.lower()}?)" if takers else nearest(name, self.known)
         raise UsageError(f"{bare(name)}: {what}{meant}; --help lists all")
 
-    def print_help(self, file: IO[str] | None = None) -> None:
+    def print_help(self, file: Any = None) -> None:
         """Print the help; see `_PrintAndStop`."""
         print(self.format_help(), end="", file=file)
 
@@ -141,7 +141,7 @@ def parse(arguments: Sequence[str]) -> Config | Revisit:
     )
     parser.add(_VERSION, action=_PrintAndStop, nargs=0, const=f"run_models.py {__version__}")
     values, _ = parser.read(arguments)
-    settings: type[Config | Revisit] = Revisit if "runs" in values else Config
+    settings: type = Revisit if "runs" in values else Config
     extra = [flag.names[0] for name, flag in parser.flags.items() if name in values.keys() - flags_of(settings)]
     if "runs" not in values:
         if extra:

@@ -206,7 +206,7 @@ class RunDir:
         state = stamped.read(path, self.identity.stamp, device)
         if path.stem.split(".")[0] in _WITH_PROGRESS:
             with fitting(path):
-                Progress(**state["progress"])
+                state["progress"] = dataclasses.asdict(Progress(**state["progress"]))
         return state
 
     def load_furthest(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from signal import Signals
 
 from utils.config.flags import UsageError, printable
+from utils.run.failures import explain
 from utils.run.lock import FolderLock
 from utils.run.stamped import RunFileError
 from utils.sweep.display import Display
@@ -113,9 +114,10 @@ def _choose(
         pending.remove(item)
         try:
             complete = unit.run.result() is not None
-        except (UsageError, RunFileError) as error:
-            failures.append(Failure(unit, str(error)))
-            display.ended(unit, str(error))
+        except (UsageError, RunFileError, OSError) as error:
+            reason = str(error) if isinstance(error, UsageError) else explain(error) or str(error)
+            failures.append(Failure(unit, reason))
+            display.ended(unit, reason)
             continue
         if complete:  # another sweep did it
             failure = judge(unit, Ended(0))
@@ -130,7 +132,7 @@ def _choose(
 def _is_complete(unit: Unit) -> bool:
     try:
         return unit.run.result() is not None
-    except (UsageError, RunFileError):
+    except (UsageError, RunFileError, OSError):
         return False
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from utils.config.command_line import parse_run, read_grid
 from utils.config.config import Config
-from utils.config.flags import UsageError
+from utils.config.flags import UsageError, shown
 from utils.load_data import load_data
 from utils.run.folder import RunDir
 from utils.run.identity import Identity
@@ -23,6 +23,7 @@ from utils.sweep.decompositions import expand
 OF_DATA = ("dataset", "data_dir", "image_size", "grey", "allow_unverified", "loss_function")
 
 MOST = 10_000  # runs of a sweep
+LONGEST = 1 << 22  # characters of a batch file
 
 # What a batch file may hold besides commands of run_models.py; the sweep sees to all of it.
 _HARMLESS = {"set", "cd", "wait", "echo", ".", "source", "exit"}
@@ -157,10 +158,13 @@ def read_batch_file(path: Path) -> list[tuple[str, tuple[str, ...]]]:
         UsageError: it cannot be read, holds no command, or something that only a shell understands.
     """
     try:
-        text = path.read_text()
+        with open(path) as file:
+            text = file.read(LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"{path}: the batch file cannot be read ({reason})") from None
+    if len(text) > LONGEST:
+        raise UsageError(f"{path}: is longer than the {LONGEST:,} characters that a batch file may have")
     found = []
     joined = ""
     for number, line in enumerate(text.splitlines(), 1):
@@ -181,7 +185,7 @@ def read_batch_file(path: Path) -> list[tuple[str, tuple[str, ...]]]:
         command = _command(words)
         if command is None or any(_SHELL & set(word) for word in command):
             raise UsageError(
-                f"{place}: {whole.strip()!r} is not understood; a batch file holds plain lines of the form "
+                f"{place}: {shown(whole.strip())} is not understood; a batch file holds plain lines of the form "
                 "python run_models.py FLAGS"
             )
         found.append((place, command))

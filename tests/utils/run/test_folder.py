@@ -1,12 +1,14 @@
 """The folder of a run: its lock, its files, and what is read from damaged ones."""
 
 import socket
+from dataclasses import asdict
 
 import pytest
 import torch
 
 from utils.config.command_line import parse
 from utils.config.flags import UsageError
+from utils.run.checkpoints import Progress
 from utils.run.folder import RunDir
 from utils.run.identity import Identity
 
@@ -17,7 +19,7 @@ def run(tmp_path):
 
 
 def state(epoch, step=0, restarts=0):
-    return {"progress": {"epoch": epoch, "step": step, "restarts": restarts}, "weights": torch.zeros(2)}
+    return {"progress": asdict(Progress(epoch, step, restarts)), "weights": torch.zeros(2)}
 
 
 @pytest.mark.parametrize(

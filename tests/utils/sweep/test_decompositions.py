@@ -1,7 +1,7 @@
 """What `-zd auto:...` stands for."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.config.command_line import parse_run
@@ -35,6 +35,7 @@ def test_many_factors_neither_recurse_nor_hang():
             expand(text)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.booleans())
 def test_parts_add_up_to_the_total_and_a_run_takes_them(total, ambient):
     if total == 1 and ambient:
