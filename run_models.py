@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def work(stop: StopRequest) -> int:
         if not is_first():
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        asked = parse(words)
+        asked = parse(words, say=warn if is_first() else None)
         if isinstance(asked, Revisit):
             from utils.revisit import revisit
 
@@ -48,6 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return run_as_described(asked, stop, runs)
 
     return guarded("run_models.py", work, again)
+
+
+def warn(line: str) -> None:
+    """A line on standard error."""
+    print(f"run_models.py: {line}", file=sys.stderr)
 
 
 def load_own_data(config: Config, peers: Alone) -> Data | None:
@@ -75,6 +80,7 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
         print(dataset_table(config.data_dir))
         return DONE
     summaries: dict[int, dict[str, Any]] = {}
+    Console(config).head({"model": config.model})  # at once: to import torch and to load the data takes longer
     with join() as peers:
         data = load_own_data(config, peers)
         contents = None if data is None else data.contents
@@ -83,6 +89,7 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
         for run, old in zip(runs, of_version_1, strict=True):
             one, console = run.config, Console(run.config)
             summary: dict[str, Any] | None
+            is_new = False
             # Unless all are complete, they would be averaged with new ones.
             if old and old.summary and all(found and found.summary for found in of_version_1):
                 run, summary = old.run, old.summary
@@ -100,9 +107,9 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
                 if note := run.note_on_data():
                     console.say(note)
                 experiment = Experiment.prepare(one, stop, peers, data)
-                data, summary = experiment.data, experiment.execute()
+                data, summary, is_new = experiment.data, experiment.execute(), True
             summaries[one.rs] = summary
-            if config.seeds == 1 or config.verbosity:
+            if config.seeds == 1 or (config.verbosity and is_new):
                 print(result_table(summary, config.verbosity), flush=True)
             console.say(f"figures: {run.figures}")
     if config.seeds > 1:

@@ -70,7 +70,7 @@ class Visit:
                 f"{path}: the model of epoch {self.summary['best_epoch']}, which summary.json is of, is lost; the one "
                 f"of epoch {self.best_epoch} is left"
             )
-        config = record.config
+        config = record.config.to_repeat
         asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
         config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
         check_figures(request.figures or (), config, f" ({path})")

@@ -23,9 +23,10 @@ from utils.run.records import read_identity
 from utils.run.stamped import RunFileError
 from utils.sweep import __main__ as sweep
 
-HELP = ("-h", "--help", "--version")
+# Not drawn: what prints much, and what makes a sweep fetch the data whose content names its runs.
+LEFT_OUT = ("-h", "--help", "--version", "--allow_unverified")
 ODD = (
-    "", "\n", "\x1b[31m", "../x", "/", ".", "a" * 9000, "é", "\udcff", "nan", "inf", "-inf", "1e999", "0x10", "1_000",
+    "", "\n", "\x1b[31m", "../x", "/x", ".", "a" * 9000, "é", "\udcff", "nan", "inf", "-inf", "1e999", "0x10", "1_000",
     "٣", "9" * 5000, "-0", "+1", "1e3", ".5", "-", "--", "=", "=1", ",", ",,", "s0", "auto:9:1,2", "auto:99999:2,3",
     "auto:5001:1", "%s%n", "{}", "$HOME", "`id`", "=cmd()", r"\input{x}", "<b>", "|",
 )  # fmt: skip
@@ -82,7 +83,7 @@ class Lines:
         parts = [self.part(random, suited) for _ in range(random.randrange(1, 4 if suited else 6))]
         if self.loose and random.randrange(3):
             parts.insert(0, [random.choice(self.loose)])
-        return [word for part in parts for word in part if word not in HELP]
+        return [word for part in parts for word in part if word not in LEFT_OUT]
 
 
 def text(random):

@@ -1,4 +1,4 @@
-"""The metrics of a run, each defined once: what tables, results, report and README know of it.
+"""The metrics of a run, each defined once: what tables, results, report and docs/metrics.md know of it.
 
 Adding a metric is computing it (under its key in the summary) and adding one entry to `METRICS`.
 """
@@ -18,13 +18,14 @@ class Metric:
 
     Attributes:
         heading: its name in tables.
-        meaning: for the README; metrics that follow each other and mean the same share a line there.
+        meaning: for docs/metrics.md; metrics that follow each other and mean the same share a line there.
         better: 1 if more is better, -1 if less is, 0 if neither.
         digits: after the decimal point.
         scale: factor between the summary and the tables, such as 100 for a share in per cent.
         error: key of its standard error or deviation.
         detail: what the table of one run adds, a template of other numbers such as `of {units:.0f}`.
         compared: whether tables of several runs show it unless other metrics are asked for.
+        depends_on_k: whether only runs with equally many importance samples can be compared by it.
         optional: whether None in a summary means that this run has no such number, rather than that it is not finite.
     """
 
@@ -36,6 +37,7 @@ class Metric:
     error: str = ""
     detail: str = ""
     compared: bool = True
+    depends_on_k: bool = False
     optional: bool = False
 
     def text(self, value: float | None, error: float | None = None, sign: str = "") -> str:
@@ -67,7 +69,15 @@ METRICS: dict[str, Metric] = {
         better=1,
         error="log_px_se",
         detail="(K={k:.0f})",
+        depends_on_k=True,
         optional=True,
+    ),
+    "bits_per_dim": Metric(
+        "bits/dim",
+        "-log p(x) in bits for each pixel and channel, where the likelihood is one of grey levels (`-lf logistic`)",
+        better=-1,
+        digits=3,
+        depends_on_k=True,
     ),
     "elbo": Metric(
         "ELBO",
@@ -92,6 +102,7 @@ METRICS: dict[str, Metric] = {
         digits=1,
         detail="of {k:.0f}",
         compared=False,
+        depends_on_k=True,
         optional=True,
     ),
     "active_units": Metric(

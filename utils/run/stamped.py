@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
+from utils.config import sealed
 from utils.config.flags import bare, printable, shown
 from utils.files import write_atomically
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 Stamp = Mapping[str, Any]
 
 LAYOUT = 1  # of the files of states
-_BYTES = 2**22  # no JSON file has as many
 # All that the pickle of a state names; whatever else one could name, such as codecs and byte arrays, can take minutes
 # or gigabytes.
 _NAMED = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch [A-Z][A-Za-z0-9]{2,12}Storage")
@@ -138,22 +138,15 @@ def previous(path: Path) -> Path:
 
 def _pack_json(content: Mapping[str, Any]) -> bytes:
     plain = finite(content)
-    if "run" in plain:
-        plain["sha256"] = _digest_of_json(plain)
+    plain = sealed.sealed(plain) if "run" in plain else plain
     return (json.dumps(plain, indent=2) + "\n").encode()
 
 
 def _unpack_json(path: Path, device: Any) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        content = json.loads(file.read(_BYTES))
-    if not isinstance(content, dict):
-        raise Damaged("is damaged (it holds no object)")
-    _check("sha256" in content or "run" in content, content.pop("sha256", None), lambda: _digest_of_json(content))
-    return content
-
-
-def _digest_of_json(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    try:
+        return sealed.read(path)
+    except sealed.Unsound as error:
+        raise Damaged(str(error)) from None
 
 
 def finite(value: Any) -> Any:
@@ -247,11 +240,12 @@ def _check_size(path: Path) -> int:
 def _check_names(path: Path) -> None:
     """Refuse a state whose pickle names anything but tensors; see `_NAMED`."""
     with zipfile.ZipFile(path) as archive:
-        pickles = [name for name in archive.namelist() if name.endswith("data.pkl")]
-        for operation, argument, _ in pickletools.genops(archive.read(pickles[0])):
-            named = operation.name == "GLOBAL" and not _NAMED.fullmatch(str(argument))
-            if named or operation.name in _NAMING:
-                raise Damaged(f"is no file of a run (it names {bare(str(argument))})")
+        pickles = [part for part in archive.infolist() if part.filename.endswith(".pkl")]  # also of one name
+        for part in pickles:
+            for operation, argument, _ in pickletools.genops(archive.read(part)):
+                named = operation.name == "GLOBAL" and not _NAMED.fullmatch(str(argument))
+                if named or operation.name in _NAMING:
+                    raise Damaged(f"is no file of a run (it names {bare(str(argument))})")
 
 
 # How each kind of file is made of its content, and read.

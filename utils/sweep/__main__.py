@@ -40,7 +40,8 @@ class Options(TableOptions):
         "--cores", int, "where to run", None, "cores per run; local divides all, the others give 1", low=1, high=1000
     )
     gpus: float | None = flag(
-        "--gpus", float, "where to run", None, "share of a card per run, where there are cards (1)", above=0, high=1
+        "--gpus", float, "where to run", None,
+        "share of a card per run, where there are cards (1); Slurm gives a card only with --gpus 1", above=0, high=1,
     )
     retries: int = flag(
         "--retries", int, "where to run", 2, "times that a killed run is started again, to resume",
