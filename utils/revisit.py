@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from models import load_best, stored_images
+from models import stored_images
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.experiment import Experiment, check_figures, choose_device
+from utils.export.arrays import writing_arrays
+from utils.export.run import facts_of
 from utils.figures import registry
 from utils.figures.subject import Subject, Undrawable
 from utils.files import write_atomically
-from utils.load_data import Data, load_data
+from utils.load_data import Data
+from utils.model_utils import at_once
+from utils.python.runs import load_run
 from utils.run.console import Console
 from utils.run.folder import RunDir
-from utils.run.identity import changes
 from utils.run.interrupts import StopRequest
-from utils.run.records import Record, read_run
-from utils.run.stamped import Damaged
 from utils.seeds import derive_seed
 from utils.tables.result import result_table
 
@@ -62,22 +66,19 @@ class Visit:
 
     def __init__(self, request: Revisit, path: Path, stop: StopRequest) -> None:
         self.request, self.path, self.stop = request, path, stop
-        record = _finished(path)
-        self.summary = dict(record.summary)
-        self.model, self.best_epoch = load_best(RunDir(record.identity, path))
-        if self.best_epoch != self.summary["best_epoch"]:
-            raise Damaged(
-                f"{path}: the model of epoch {self.summary['best_epoch']}, which summary.json is of, is lost; the one "
-                f"of epoch {self.best_epoch} is left"
-            )
-        config = record.config.to_repeat
-        asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
+        try:
+            self.finished = load_run(path, request.data_dir)
+        except UsageError as error:
+            raise UsageError(f"--from {error}") from None
+        self.model, self.best_epoch = self.finished.model, self.finished.best_epoch
+        config = self.finished.config.to_repeat
+        asked = {name: getattr(request, name) for name in ("ll_sample", "verbosity")}
         config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
         check_figures(request.figures or (), config, f" ({path})")
         if request.kappas and (misfit := registry.missing(("sphere",), config)):
             raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")
         self.config, self.console = config, Console(config)
-        self.run = RunDir(dataclasses.replace(record.identity, config=config), path)
+        self.run = RunDir(dataclasses.replace(self.finished.identity, config=config), path)
         self.label = None if request.label is None else self._class(request.label)
         self.model.to(choose_device(request.device or "auto"))
 
@@ -101,21 +102,6 @@ class Visit:
             + nearest(text, names)
         )
 
-    def load_data(self) -> Data:
-        """The data set of the run.
-
-        Raises:
-            UsageError: its content is not what the run was trained on.
-            DataError: it cannot be had.
-        """
-        data, known = load_data(self.config), self.run.identity.data
-        if known and known != data.contents:
-            raise UsageError(
-                f"--from {self.path}: the data changed since the run was made: {changes(known, data.contents)}; give "
-                "--data_dir with those that it was trained on, or train a new run"
-            )
-        return data
-
     def experiment(self, data: Data) -> Experiment:
         """The run with its data."""
         return Experiment(self.config, data, self.model, self.run, self.console, self.stop)
@@ -124,13 +110,15 @@ class Visit:
         """Evaluate, draw and generate, as asked; returns whether all could be done."""
         request = self.request
         with self.run:
-            experiment = self.experiment(self.load_data())
+            experiment = self.experiment(self.finished.data)
             if request.ll_sample is not None:
                 print(result_table(self.evaluate(experiment), self.config.verbosity))
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
             self.run.check()
+            if request.export:
+                experiment.export(subject)
             if request.generate is not None:
-                self.generate(subject, request.generate)
+                self.generate(subject, request.generate, experiment.data)
             if not request.draws:
                 return True
             drawn = registry.draw(subject, self.run.figures, request.figure_names, request)
@@ -149,50 +137,59 @@ class Visit:
         self.run.refuse_foreign_files()
         best = self.run.load("best")
         # What does not depend on K, such as the accuracy of a classifier, is taken over.
-        test = {**self.summary["test"], **experiment.evaluate(best)}
-        return experiment.write({**self.summary, "test": test}, best)
+        test = {**self.finished.summary["test"], **experiment.evaluate(best)}
+        return experiment.write({**self.finished.summary, "test": test}, best)
 
-    def generate(self, subject: Subject, count: int) -> None:
-        """Write new images, in place of earlier ones."""
-        if not subject.has_pictures:
-            raise UsageError(f"--generate {count}: vectors make no pictures ({self.path})")
+    @torch.no_grad()
+    def generate(self, subject: Subject, count: int, data: Data) -> None:
+        """Write new images as PNG files, in place of earlier ones, and as an array where --export asks for it.
+
+        Raises:
+            UsageError: vectors make no pictures, or the model draws none of this class.
+            FolderLost, OSError: a file could not be written.
+        """
         request, label = self.request, self.label
-        seed = self.config.rs if request.rs is None else request.rs
-        torch.manual_seed(derive_seed(seed, "generate", request.label or ""))
-        with torch.no_grad():
-            try:
-                prior = self.model.latent.prior()
-                z = prior.sample((count,)) if label is None else subject.class_latents(label, count)
-            except Undrawable as reason:
-                raise UsageError(f"--label {request.label}: {reason} ({self.path})") from None
-            images = subject.decode(z)
+        if not (subject.has_pictures or request.export):
+            raise UsageError(
+                f"--generate {count}: vectors make no pictures ({self.path}); add --export, which writes an array"
+            )
         from utils.plotting_utils import png  # only here, since it imports matplotlib
 
+        latents = self._latents(subject, count)
         stem = self.run.figures / ("generated" if label is None else f"generated_label{label}")
         for old in stem.parent.glob(f"{stem.name}_[0-9]*.png"):
             old.unlink()
-        width = max(len(str(count)), 4)
-        for number, image in enumerate(images, 1):
-            write_atomically(stem.with_name(f"{stem.name}_{number:0{width}d}.png"), png(image))
-        self.console.say(f"{count} images: {stem}_*.png")
+        width, number = max(len(str(count)), 4), 0
+        with contextlib.ExitStack() as opened:
+            if request.export:
+                facts = facts_of(self.run, subject)
+                add = opened.enter_context(writing_arrays(stem.with_suffix(".npz"), count, facts))
+            for z in latents.split(at_once(latents.device, self.model.likelihood.params_per_pixel * prod(data.shape))):
+                images = self.model.decode(z)
+                if request.export:
+                    add({"x": data.in_units(images).cpu().numpy(), "z": z.cpu().numpy()})
+                for image in subject.shown(images.cpu().numpy()) if subject.has_pictures else ():
+                    number += 1
+                    write_atomically(stem.with_name(f"{stem.name}_{number:0{width}d}.png"), png(image))
+        if request.export:
+            self.console.say(f"{count} examples: {stem}.npz")
+        if subject.has_pictures:
+            self.console.say(f"{count} images: {stem}_*.png")
 
+    def _latents(self, subject: Subject, count: int) -> Tensor:
+        """New latents (count, D) of the prior, or of the class that is asked for.
 
-def _finished(path: Path) -> Record:
-    """The first result of a finished run that saved a model.
-
-    Raises:
-        UsageError: the folder holds no such run.
-    """
-    if not path.is_dir():
-        absolute = "" if path.is_absolute() else f" ({path.absolute()})"
-        what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
-        raise UsageError(f"--from {path}{absolute}: {what}")
-    record = read_run(path)[0]
-    if not record.summary:
-        raise UsageError(f"--from {path}: is not finished; repeat its command to resume it")
-    if not record.summary["best_epoch"]:
-        raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
-    return record
+        Raises:
+            UsageError: the model draws none of this class.
+        """
+        seed = self.config.rs if self.request.rs is None else self.request.rs
+        torch.manual_seed(derive_seed(seed, "generate", self.request.label or ""))
+        try:
+            if self.label is None:
+                return self.model.latent.prior().sample((count,))
+            return subject.class_latents(self.label, count)
+        except Undrawable as reason:
+            raise UsageError(f"--label {self.request.label}: {reason} ({self.path})") from None
 
 
 def _compare(request: Revisit, visits: list[Visit]) -> bool:
@@ -202,7 +199,12 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
         names = ", ".join(sorted(name for name, _ in data_sets))
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
     first = visits[0]
-    data = first.load_data()
+    data = first.finished.data
+    if data.is_vectors:
+        raise UsageError(
+            f"--from: {first.config.data_name} holds vectors, which make no pictures to compare; `python -m "
+            "utils.results` compares the numbers of runs"
+        )
     with first.run:
         subjects = [visit.experiment(data).subject(visit.best_epoch) for visit in visits]
         files = registry.draw_side_by_side(subjects, first.run.figures, request)

@@ -67,7 +67,7 @@ def sound_files(folder):
         "idx": (idx(IMAGES), lambda data: read_idx(data, "x", 3)),
         "gz": (gzip.compress(idx(IMAGES)), lambda data: read_idx(gunzip(data, MAX_CONTENT, "x"), "x", 3)),
         "amat": (amat(IMAGES[:, 0] % 2), lambda data: read_amat(data, "x", 10)),
-        "tar": (tar({"a": b"1" * 600, "b": b"2"}), lambda data: read_tar_members(data, ("a", "b"), "x")),
+        "tar": (tar({"a": b"1" * 600, "b": b"2"}), lambda data: read_tar_members(data, "x", ("a", "b"))),
         "pickle": (pickle.dumps(known, 2), lambda data: read_array_pickle(data, "x")),
         "pickle 5": (pickle.dumps([IMAGES], 5), lambda data: read_array_pickle(data, "x")),
         "npz": (archive(**many), arrays),

@@ -114,7 +114,7 @@ def damage(generator, run, other):
     kind = generator.choice(tuple(DAMAGES))
     try:
         DAMAGES[kind](generator, path, other / path.relative_to(run))
-    except (OSError, ValueError, stamped.RunFileError):  # it does not suit what an earlier one left
+    except (OSError, ValueError, TypeError, stamped.RunFileError):  # it does not suit what an earlier one left
         return "nothing"
     return f"{kind}: {path.relative_to(run)}"
 

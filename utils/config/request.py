@@ -10,8 +10,8 @@ from utils.config.config import Config
 from utils.config.flags import UsageError, flag, flags_of
 
 LOOK = (
-    "finished runs; with --from go also -lls, --figures, --pdf, --svg, --width, --no_titles, --data_dir, -rs, --device "
-    "and -v"
+    "finished runs; with --from go also -lls, --export, --figures, --pdf, --svg, --width, --no_titles, --data_dir, "
+    "-rs, --device and -v"
 )
 
 
@@ -42,6 +42,7 @@ class Revisit:
     )
     label: str | None = flag("--label", str, LOOK, None, "class of the generated images, its number or name")
     ll_sample: int | None = _as_in_training("ll_sample")
+    export: bool | None = _as_in_training("export")
     pdf: bool | None = _as_in_training("pdf")
     svg: bool | None = _as_in_training("svg")
     width: float | None = _as_in_training("width")
@@ -55,7 +56,7 @@ class Revisit:
     def draws(self) -> bool:
         """Whether figures are asked for: by name or by their options, or because nothing else is."""
         options = (self.figures, self.kappas, self.pdf, self.svg, self.width, self.no_titles)
-        return any(options) or not (self.generate or self.ll_sample)
+        return any(options) or not (self.generate or self.ll_sample or self.export)
 
     @property
     def figure_names(self) -> tuple[str, ...] | None:
@@ -65,7 +66,8 @@ class Revisit:
     @property
     def compares(self) -> bool:
         """Whether several runs are to be put side by side."""
-        return len(self.runs) > 1 and not (self.figures or self.kappas or self.generate or self.ll_sample)
+        others = (self.figures, self.kappas, self.generate, self.ll_sample, self.export)
+        return len(self.runs) > 1 and not any(others)
 
 
 def resolve_revisit(request: Revisit) -> Revisit:

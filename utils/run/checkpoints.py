@@ -19,6 +19,7 @@ class Progress:
         best_elbo, best_epoch: best unweighted validation ELBO and when; epoch 0 where there is none yet, and -inf while
             the best model is the newest, because none was compared.
         seconds: time spent training and validating.
+        halvings, halved: how often the learning rate was halved, and after which epoch it was last.
     """
 
     epoch: int = 0
@@ -27,6 +28,8 @@ class Progress:
     best_elbo: float = -math.inf
     best_epoch: int = 0
     seconds: float = 0.0
+    halvings: int = 0
+    halved: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what a damaged file may say."""

@@ -11,9 +11,10 @@ results/<data set>/<model>-<size>__s<seed>__<hash>/
     tensorboard/    the same for TensorBoard, where that is asked for
     diverged.pt     what failed, where a run diverged
     log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
+    export/         embeddings and tables for other programs, where they are asked for; see `utils.export.run`
     summary.json    the result; written last, its presence says that the run is complete
 
-All but the metrics, which only curves are drawn of, and the pictures name their run; see `stamped`.
+All but the metrics, which only curves are drawn of, and what is drawn or exported name their run; see `stamped`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
 from utils.config.flags import UsageError, printable
+from utils.data.splits import SPLITS
 from utils.files import naming, write_atomically
 from utils.run import stamped
 from utils.run.checkpoints import Progress
@@ -289,7 +291,25 @@ class RunDir:
         except Damaged:
             return None
         found = self.evaluated()
-        return None if found and found["test"] and self.config.probe and "probe" not in found else found
+        if not found or not found["test"]:
+            return found
+        lacks_export = self.config.export and not self.is_exported(found["best_epoch"])
+        return None if lacks_export or (self.config.probe and "probe" not in found) else found
+
+    @property
+    def exported(self) -> dict[str, Path]:
+        """Where the embeddings of each split are exported to; those of the test split are written last."""
+        return {split: self.path / "export" / f"embeddings_{split}.npz" for split in SPLITS}
+
+    def is_exported(self, best_epoch: int) -> bool:
+        """Whether the model of that epoch was exported."""
+        import numpy
+
+        try:
+            with numpy.load(self.exported["test"], allow_pickle=False) as stored:
+                return int(stored["best_epoch"]) == best_epoch
+        except Exception:  # absent, or damaged: numpy and zipfile raise whatever the bytes lead to
+            return False
 
     def _stored(self) -> Identity | None:
         """The run that `config.json` describes; None where that is absent or damaged, and is to be written again."""
