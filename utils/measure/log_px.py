@@ -21,7 +21,7 @@ from utils.measure.conditions import Conditions
 from utils.measure.elbo import elbo_metrics, standard_error
 from utils.model_utils import evaluating
 from utils.run.folder import RunDir
-from utils.run.stamped import Damaged
+from utils.run.stamped import Damaged, digest
 from utils.seeds import derive_seed
 
 # Images whose posterior is computed at once, and latents that are drawn at once. Both fix the random numbers, so they
@@ -95,7 +95,7 @@ class PartialResult:
             found = self.run.load("log_px")
         except Damaged:
             return None
-        return found.get("part") if found.get("key") == self.key else None
+        return found.get("part") if digest(found.get("key")) == digest(self.key) else None
 
     def save(self, part: dict[str, Any]) -> None:
         """Keep the part that is done.

@@ -242,7 +242,8 @@ class RunDir:
             Foreign: it is of another run.
         """
         fitted = self.load("code_prior")
-        if fitted.get("best_epoch") != best_epoch:
+        of_epoch = fitted.get("best_epoch")
+        if type(of_epoch) is not int or of_epoch != best_epoch:
             raise Damaged(f"{self.checkpoint('code_prior')}: is not of the model of epoch {best_epoch}")
         prior: dict[str, Any] = fitted.get("prior", {})
         return prior

@@ -101,7 +101,8 @@ def read_with_stamp(path: Path, device: torch.device | str = "cpu") -> tuple[dic
         _, unpack = KINDS[path.suffix]
         content = unpack(path, device)
         stamp = content.pop("run", None)
-        if stamp is not None and not isinstance(stamp, dict):
+        plain = isinstance(stamp, dict) and all(type(value) in (str, int) for value in stamp.values())
+        if stamp is not None and not plain:
             raise Damaged("is damaged (it names no run)")
         return content, stamp
     except Damaged as error:
