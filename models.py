@@ -21,17 +21,18 @@ from hyperspherical_vae.kinds import KINDS, LIKELIHOODS
 from hyperspherical_vae.latents import LATENTS, Latent, ProductLatent
 from hyperspherical_vae.likelihoods import Likelihood
 from utils.config.config import Config
-from utils.config.flags import printable
 from utils.config.networks import NETWORKS
 from utils.model_utils import at_once, build_classifier, in_parts
 from utils.run.folder import RunDir
-from utils.run.stamped import Damaged
+from utils.run.stamped import fitting
 
 # Most draws of the prior that sampling of a class makes for each latent that it finds.
 PATIENCE = 10_000
 
 # How earlier versions called likelihoods in `env.json`.
 OLD_SPELLINGS = {"bernoulli": "bce", "gaussian": "mse"}
+
+MOST_VALUES = 1 << 26  # of an image, more than any has
 
 
 @dataclass(frozen=True)
@@ -358,18 +359,32 @@ def load_best(run: RunDir) -> tuple[VAE, int]:
     Raises:
         Damaged, Foreign, OSError: as `load_model`.
     """
-    try:
-        facts = run.read("env.json")["images"]
-        likelihood = OLD_SPELLINGS.get(facts["likelihood"], facts["likelihood"])
-        images = Images(**{**facts, "shape": tuple(facts["shape"]), "likelihood": likelihood})
+    images = stored_images(run)
+    with fitting(run.path / "env.json"):
         model = build_model(run.config, images)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(f"{run.path / 'env.json'}: does not say what the images of the run are ({error!r})") from None
     best_epoch = restore_best(run, model)["progress"]["best_epoch"]
     if run.config.vq_prior is not None:
         prior = model.latent.add_code_prior(run.config.vq_prior, images.classes)
         fill(prior, run.code_prior(best_epoch), run.checkpoint("code_prior"))
     return model.eval(), best_epoch
+
+
+def stored_images(run: RunDir) -> Images:
+    """What a run says of its images.
+
+    Raises:
+        Damaged, Foreign, OSError: as `load_model`.
+    """
+    with fitting(run.path / "env.json"):
+        facts = run.read("env.json")["images"]
+        likelihood = OLD_SPELLINGS.get(facts["likelihood"], facts["likelihood"])
+        lists = {name: tuple(facts.get(name, ())) for name in ("shape", "class_names")}
+        images = Images(**{**facts, **lists, "likelihood": likelihood})
+        counts = (*images.shape, images.levels, images.classes)
+        sound = len(images.shape) == 3 and all(type(count) is int and count >= 0 for count in counts)
+        if not sound or math.prod(images.shape) > MOST_VALUES or {*map(type, images.class_names)} - {str}:
+            raise ValueError("it does not say what the images of the run are")
+    return images
 
 
 def restore_best(run: RunDir, model: VAE) -> dict[str, Any]:
@@ -378,10 +393,8 @@ def restore_best(run: RunDir, model: VAE) -> dict[str, Any]:
     Raises:
         Damaged, Foreign: as `load_model`.
     """
-    best, place = run.load("best"), run.checkpoint("best")
-    fill(model, best.get("model"), place)
-    if not isinstance(best.get("progress"), dict) or not isinstance(best["progress"].get("best_epoch"), int):
-        raise Damaged(f"{printable(place)}: does not say which epoch it is of")
+    best = run.load("best")
+    fill(model, best.get("model"), run.checkpoint("best"))
     return best
 
 
@@ -391,8 +404,5 @@ def fill(module: nn.Module, state: Any, place: Path) -> None:
     Raises:
         Damaged: they are not those of such a module.
     """
-    try:
+    with fitting(place):
         module.load_state_dict(state)
-    except Exception as error:  # torch raises what the entries lead to
-        reason = printable(" ".join(str(error).split())[:120])
-        raise Damaged(f"{printable(place)}: does not fit the model of the run ({reason})") from None

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from utils.config.command_line import parse
 from utils.config.config import Config
-from utils.config.flags import UsageError
 from utils.config.request import Revisit
-from utils.load_data import DataUsageError, dataset_table
+from utils.load_data import dataset_table
 from utils.run.console import Console
-from utils.run.failures import explain, flush_output
+from utils.run.failures import DIVERGED, DONE, FAILED, guarded
 from utils.run.folder import RunDir
 from utils.run.identity import MARK, Identity
-from utils.run.interrupts import Interrupted, StopRequest
+from utils.run.interrupts import StopRequest
 from utils.run.processes import is_first, processes, program
 from utils.tables.result import result_table, seeds_table
 from utils.train import join
@@ -27,39 +26,28 @@ if TYPE_CHECKING:
     from utils.load_data import Data
     from utils.train.peers import Alone
 
-DONE, FAILED, USAGE, DIVERGED = 0, 1, 2, 3
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the command line describes and return the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if not is_first():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    asked: Config | Revisit | None = None
     runs: list[RunDir] = []
-    try:
-        with StopRequest() as stop:
-            asked = parse(words, say=warn if is_first() else None)
-            if isinstance(asked, Revisit):
-                from utils.revisit import revisit
 
-                return DONE if revisit(asked, stop) else FAILED
-            return run_as_described(asked, stop, runs)
-    except (UsageError, DataUsageError) as error:
-        code, line = USAGE, str(error)
-    except Interrupted as stopped:
-        again = shlex.join([*program(), *(word for word in words if word != "--overwrite")])
-        begun = isinstance(asked, Revisit) or any(run.started for run in runs)
-        code, line = stopped.exit_code, f"stopped by {stopped}; to {'resume' if begun else 'start again'}: {again}"
-    except Exception as error:
-        explained = explain(error)
-        if explained is None:
-            raise
-        code, line = FAILED, explained
-    if is_first() or code == FAILED:  # a mistake or a signal concerns every process; a failure may be of one alone
-        warn(line)
-    flush_output()
-    return code
+    def again() -> str:
+        begun = "--from" in words or any(run.started for run in runs)
+        command = shlex.join([*program(), *(word for word in words if word != "--overwrite")])
+        return f"to {'resume' if begun else 'start again'}: {command}"
+
+    def work(stop: StopRequest) -> int:
+        if not is_first():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        asked = parse(words, say=warn if is_first() else None)
+        if isinstance(asked, Revisit):
+            from utils.revisit import revisit
+
+            return DONE if revisit(asked, stop) else FAILED
+        return run_as_described(asked, stop, runs)
+
+    return guarded("run_models.py", work, again)
 
 
 def warn(line: str) -> None:
@@ -130,10 +118,8 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a terminal may lack characters
     code = main()
     if processes():
         # Threads of gloo can outlive the process group, and abort a process that has done its work as it is torn down.
-        flush_output()
         os._exit(code)
     sys.exit(code)

@@ -34,6 +34,7 @@ from utils.experiment import Experiment
 from utils.measure.conditions import Conditions
 from utils.measure.log_px import ROWS, estimate_log_px
 from utils.run.checkpoints import Progress
+from utils.run.failures import guarded
 from utils.run.interrupts import StopRequest
 from utils.tables.layout import Table, as_text
 from utils.train.batches import TrainingImages
@@ -443,19 +444,19 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the table and write its numbers; returns the exit code."""
-    try:
-        given, names = parse_options(
-            arguments, Options,
-            usage="python -m benchmarks.bench [NAME...] [FLAGS]",
-            description="Measure the speed of training, of log p(x) and of the start.",
-            epilog=f"Names, all unless given: {', '.join(BENCHMARKS)}\nExit codes: 0 done, 2 usage.",
-        )
-        for name in names:
-            if name not in BENCHMARKS:
-                raise UsageError(f"{name!r} is not one of {', '.join(BENCHMARKS)}{nearest(name, BENCHMARKS)}")
-    except UsageError as error:
-        print(f"benchmarks.bench: {error}", file=sys.stderr)
-        return 2
+    return guarded("benchmarks.bench", lambda stop: _measure(arguments))
+
+
+def _measure(arguments: Sequence[str]) -> int:
+    given, names = parse_options(
+        arguments, Options,
+        usage="python -m benchmarks.bench [NAME...] [FLAGS]",
+        description="Measure the speed of training, of log p(x) and of the start.",
+        epilog=f"Names, all unless given: {', '.join(BENCHMARKS)}\nExit codes: 0 done, 1 failed, 2 usage.",
+    )
+    for name in names:
+        if name not in BENCHMARKS:
+            raise UsageError(f"{name!r} is not one of {', '.join(BENCHMARKS)}{nearest(name, BENCHMARKS)}")
     torch.set_num_threads(given.threads)
     setting = Setting(given.repetitions, given.threads, given.data_dir)
     rows = [row for name in names or BENCHMARKS for row in BENCHMARKS[name](setting)]

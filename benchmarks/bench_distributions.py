@@ -36,7 +36,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 from hyperspherical_vae.distributions.base import LocatedOnSphere
 from utils.config.command_line import parse_options
-from utils.config.flags import UsageError, flag
+from utils.config.flags import flag
+from utils.run.failures import guarded
 
 SAMPLING_SHAPES = [(100, 11), (10_000, 3), (10_000, 11), (50_000, 41), (1000, 513)]
 KL_SHAPES = [(100, 11), (100_000, 11), (100_000, 41)]
@@ -166,16 +167,16 @@ class Options:
 
 def main(arguments: Sequence[str]) -> int:
     """Measure and print the table; returns the exit code."""
-    try:
-        options, _ = parse_options(
-            arguments, Options, takes_words=False,
-            usage="python benchmarks/bench_distributions.py [FLAGS]",
-            description=(__doc__ or "").split("\n")[0],
-            epilog="Exit codes: 0 done, 2 usage.",
-        )
-    except UsageError as error:
-        print(f"benchmarks.bench_distributions: {error}", file=sys.stderr)
-        return 2
+    return guarded("benchmarks.bench_distributions", lambda stop: _measure(arguments))
+
+
+def _measure(arguments: Sequence[str]) -> int:
+    options, _ = parse_options(
+        arguments, Options, takes_words=False,
+        usage="python benchmarks/bench_distributions.py [FLAGS]",
+        description=(__doc__ or "").split("\n")[0],
+        epilog="Exit codes: 0 done, 1 failed, 2 usage.",
+    )
     keep_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)

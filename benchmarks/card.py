@@ -25,10 +25,12 @@ import run_models
 from models import VAE, build_model
 from utils.config.command_line import parse_run
 from utils.config.config import Config
+from utils.config.flags import UsageError
 from utils.measure.conditions import Conditions
 from utils.measure.log_px import estimate_log_px
 from utils.run.checkpoints import Progress
 from utils.run.console import Console
+from utils.run.failures import guarded
 from utils.run.folder import RunDir
 from utils.run.identity import Identity
 from utils.run.records import find_runs
@@ -149,9 +151,14 @@ def time_steps(device: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Do all of it on the device of the first word."""
+    return guarded("benchmarks.card", lambda stop: _measure(arguments))
+
+
+def _measure(arguments: list[str]) -> int:
     if arguments not in (["cuda"], ["cpu"]):
-        print("benchmarks.card: say `cuda` or `cpu`", file=sys.stderr)
-        return 2
+        raise UsageError("say `cuda` or `cpu`")
+    if arguments == ["cuda"] and not torch.cuda.is_available():
+        raise UsageError("cuda: this machine has no CUDA device that torch can use; allowed here: cpu")
     name = torch.cuda.get_device_name() if arguments[0] == "cuda" else "no card, a rehearsal"
     print(f"torch {torch.__version__}, {name}")
     time_steps(arguments[0])

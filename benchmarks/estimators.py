@@ -203,7 +203,7 @@ def of_run(folder: Path, options: Options) -> Table:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the table of each run, or that without a model; returns the exit code."""
-    return guarded("benchmarks.estimators", lambda: _measure(arguments))
+    return guarded("benchmarks.estimators", lambda stop: _measure(arguments))
 
 
 def _measure(arguments: Sequence[str]) -> int:

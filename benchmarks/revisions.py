@@ -20,6 +20,7 @@ import torch
 
 from utils.config.command_line import parse_options
 from utils.config.flags import UsageError, flag
+from utils.run.failures import guarded
 
 ROOT = Path(__file__).resolve().parents[1]
 JOBS = {"Normal": "ms a step", "vMF": "ms a step", "log p(x)": "us a latent"}
@@ -117,24 +118,24 @@ def check_out(revision: str, folder: Path) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Compare, and print the lines; returns the exit code."""
-    try:
-        given, names = parse_options(
-            arguments, Options,
-            usage="python -m benchmarks.revisions [REVISION] [FLAGS]",
-            description="Measure steps and log p(x) of an earlier revision against those of this one.",
-            epilog="REVISION is 502e484 unless given.\nExit codes: 0 done, 2 usage.",
-        )
-        with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-            check_out(names[0] if names else "502e484", Path(folder))
-            workers = []
-            for place in (Path(folder), ROOT):
-                workers.append(Worker(place, given))
-                stack.callback(workers[-1].end)
-            lines = compare(workers, given.repetitions)
-        print(f"torch {torch.__version__}, {given.threads} threads", *lines, sep="\n")
-    except UsageError as error:
-        print(f"benchmarks.revisions: {error}", file=sys.stderr)
-        return 2
+    return guarded("benchmarks.revisions", lambda stop: _compare(arguments))
+
+
+def _compare(arguments: Sequence[str]) -> int:
+    given, names = parse_options(
+        arguments, Options,
+        usage="python -m benchmarks.revisions [REVISION] [FLAGS]",
+        description="Measure steps and log p(x) of an earlier revision against those of this one.",
+        epilog="REVISION is 502e484 unless given.\nExit codes: 0 done, 1 failed, 2 usage.",
+    )
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        check_out(names[0] if names else "502e484", Path(folder))
+        workers = []
+        for place in (Path(folder), ROOT):
+            workers.append(Worker(place, given))
+            stack.callback(workers[-1].end)
+        lines = compare(workers, given.repetitions)
+    print(f"torch {torch.__version__}, {given.threads} threads", *lines, sep="\n")
     return 0
 
 

@@ -221,7 +221,7 @@ def our_points(records: Sequence[Record], metric: str) -> list[tuple[int, float,
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page and its figure; returns the exit code."""
-    return guarded("reproduction", lambda: _make([Path(folder) for folder in arguments]))
+    return guarded("reproduction", lambda stop: _make([Path(folder) for folder in arguments]))
 
 
 def _make(folders: Sequence[Path]) -> int:

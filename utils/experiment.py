@@ -39,9 +39,9 @@ from utils.load_data import DATASETS, Data, Split, load_data
 from utils.measure.code_prior import code_prior_metrics, fit_by_gradient
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import SplitTerms, active_units, evaluate_elbo
-from utils.measure.log_px import estimate_log_px
+from utils.measure.log_px import PartialResult, estimate_log_px
 from utils.model_utils import count_parameters
-from utils.run.checkpoints import PartialResult, Progress
+from utils.run.checkpoints import Progress
 from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.identity import Identity
@@ -341,8 +341,8 @@ class Experiment:
             )
         if note := note_on_selection(config):
             notes.append(note)
-        if self.preparation.device.type == "cpu" and (note := self.run.note_on_products()):
-            notes.append(note)
+        if self.preparation.device.type == "cpu":
+            notes += self.run.notes_on_machine()
         labels = data.train.labels
         if labels is not None and config.labels is not None and (note := note_on_labels(labels, config.labels)):
             notes.append(note)

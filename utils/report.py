@@ -192,7 +192,7 @@ class NoOptions:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page of the folder that is given; returns the exit code."""
-    return guarded("utils.report", lambda: _report(arguments))
+    return guarded("utils.report", lambda stop: _report(arguments))
 
 
 def _report(arguments: Sequence[str]) -> int:

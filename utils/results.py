@@ -49,7 +49,7 @@ class TableOptions:
 
 def main(arguments: Sequence[str]) -> int:
     """Print the comparison of the runs in the folders that are given; returns the exit code."""
-    return guarded("utils.results", lambda: _compare(arguments))
+    return guarded("utils.results", lambda stop: _compare(arguments))
 
 
 def _compare(arguments: Sequence[str]) -> int:

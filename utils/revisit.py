@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from models import stored_images
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.experiment import Experiment, check_figures, choose_device
@@ -87,8 +88,8 @@ class Visit:
         Raises:
             UsageError: there is none.
         """
-        images = self.run.read("env.json")["images"]
-        names, classes, dataset = images["class_names"], images["classes"], self.config.data_name
+        images = stored_images(self.run)
+        names, classes, dataset = images.class_names, images.classes, self.config.data_name
         if text in names:
             return int(names.index(text))
         if not classes:

@@ -19,6 +19,7 @@ from utils.config.schedule import compared_after, kl_weight, lr_falls
 from utils.run.checkpoints import Progress
 from utils.run.console import Console
 from utils.run.folder import RunDir
+from utils.run.stamped import fitting
 from utils.seeds import derive_seed
 from utils.train.adam import Adam
 from utils.train.batches import TrainingImages
@@ -176,12 +177,17 @@ class Trainer:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"].cpu())
-        if state["rng_cuda"] is not None:
-            torch.cuda.set_rng_state(state["rng_cuda"].cpu())
-        self.progress, self.sums = Progress(**state["progress"]), state["sums"]
+        sums = state.get("sums")
+        columns = 2 + len(self.config.factors) + len(self.losses)
+        with fitting(self.store.checkpoint("last")):
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            torch.set_rng_state(state["rng"].cpu())
+            if state["rng_cuda"] is not None:
+                torch.cuda.set_rng_state(state["rng_cuda"].cpu())
+            if sums is not None and (sums.dtype, sums.shape) != (torch.float64, (columns,)):
+                raise ValueError("the sums over the epoch are of another model")
+        self.progress, self.sums = Progress(**state["progress"]), sums
 
     def train_epoch(self) -> None:
         """One pass over the training images, or the rest of one that was interrupted.

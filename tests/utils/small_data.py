@@ -1,23 +1,20 @@
 """Small files in the formats of the real data sets, for the tests of what reads them."""
 
-import contextlib
 import dataclasses
 import gzip
 import io
 import os
 import pickle
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import strategies as st
 from scipy import io as scipy_io
 
 from utils.config.config import Config
-from utils.data.files import DataError, checksum
+from utils.data.files import checksum
 from utils.data.sets import DATASETS
 from utils.load_data import Data, load_data
 
@@ -120,22 +117,3 @@ def one_line(error: pytest.ExceptionInfo[Exception], *expected: str) -> str:
     for part in expected:
         assert part in text
     return text
-
-
-@st.composite
-def damaged(draw: st.DrawFn, valid: bytes) -> bytes:
-    """A sound file with a few bytes changed, and often cut short."""
-    data = bytearray(valid)
-    for position, value in draw(st.lists(st.tuples(st.integers(0, len(valid) - 1), st.integers(0, 255)), max_size=4)):
-        data[position] = value
-    return bytes(data[: draw(st.integers(0, len(valid)))] if draw(st.booleans()) else data)
-
-
-def reads_or_refuses(read: Callable[[bytes], object], data: bytes) -> None:
-    """Assert that a reader returns something, or says in one line why it does not."""
-    with contextlib.suppress(DataError):
-        read(data)
-        return
-    with pytest.raises(DataError) as error:
-        read(data)
-    one_line(error)

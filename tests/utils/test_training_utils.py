@@ -1,6 +1,7 @@
 """The loop: schedule, early stopping, resume, and what happens when numbers stop being finite."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,6 +33,9 @@ class Memory:
         setattr(self, name, copied(state))
         if name == "last":
             self.stopped = None
+
+    def checkpoint(self, name):
+        return Path(f"{name}.pt")
 
     def load(self, name):
         return copied(getattr(self, name))

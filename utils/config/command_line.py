@@ -25,7 +25,8 @@ _HELP = Flag(("-h", "--help"), bool, "help", "print this help and stop")
 _VERSION = Flag(("--version",), bool, "help", "print the version and stop")
 _EPILOG = """\
 Repeating a command prints the table of a finished run and resumes an unfinished one.
-Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 or 143 interrupted.
+Exit codes: 0 done, 1 failed, 2 usage, 3 diverged, 130 or 143 interrupted (128 + the signal).
+torchrun itself ends with 1 unless all of its processes end with 0.
 
 examples:
   python run_models.py -n vmf -z 10 -d mnist
@@ -33,6 +34,14 @@ examples:
   python run_models.py --from results/mnist/RUN --figures latent samples --pdf"""
 
 Settings = TypeVar("Settings")
+
+
+class _PrintAndStop(argparse.Action):
+    """Print `const`; argparse's own `version` hides from its caller that the output is full."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(self.const)
+        parser.exit()
 
 
 class CommandLine(argparse.ArgumentParser):
@@ -107,6 +116,10 @@ class CommandLine(argparse.ArgumentParser):
         meant = f" (did you mean {takers[0]} {name.lower()}?)" if takers else nearest(name, self.known)
         raise UsageError(f"{bare(name)}: {what}{meant}; --help lists all")
 
+    def print_help(self, file: Any = None) -> None:
+        """Print the help; see `_PrintAndStop`."""
+        print(self.format_help(), end="", file=file)
+
     def error(self, message: str) -> NoReturn:
         """Raise what argparse found wrong, instead of printing a usage and ending the program."""
         raise UsageError(message.removeprefix("argument "))
@@ -132,9 +145,9 @@ def parse(arguments: Sequence[str], say: Callable[[str], None] | None = None) ->
         description="Train, evaluate and picture a variational auto-encoder.\n"
         "Its latent space is a sphere, a Euclidean space, a product of these, or discrete codes.",
     )
-    parser.add(_VERSION, action="version", version=f"run_models.py {__version__}")
+    parser.add(_VERSION, action=_PrintAndStop, nargs=0, const=f"run_models.py {__version__}")
     values, _ = parser.read(arguments)
-    settings: type[Config | Revisit] = Revisit if "runs" in values else Config
+    settings: type = Revisit if "runs" in values else Config
     note = ""
     if settings is Config and "config" in values:
         stored, note = settings_in(values.pop("config"))

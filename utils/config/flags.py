@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -123,6 +124,7 @@ def flag_of(item: dataclasses.Field[Any]) -> Flag:
     return found
 
 
+@functools.cache
 def flags_of(settings: type) -> dict[str, Flag]:
     """The flag of each field of a dataclass that `flag` made."""
     return {item.name: flag_of(item) for item in dataclasses.fields(settings) if "flag" in item.metadata}

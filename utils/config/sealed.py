@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_BYTES = 2**24  # no file of a run has as many
+_BYTES = 2**22  # no file of a run has as many
 
 
 class Unsound(Exception):

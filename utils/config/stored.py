@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ def settings_in(file: str) -> tuple[dict[str, Any], str]:
         UsageError: there is no such file, or it is damaged or not of a run, or says what is not allowed.
     """
     path, given = Path(file), f"--config {printable(file)}"
-    if not path.is_file():
-        what = "is no file; give the config.json of a run" if path.exists() else "there is no such file"
+    if not os.path.isfile(path):
+        what = "is no file; give the config.json of a run" if os.path.exists(path) else "there is no such file"
         raise UsageError(f"{given}: {what}")
     try:
         values = sealed.read(path)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 IMAGE_WORDS = ("x", "images", "data", "features", "arr_0")
 LABEL_WORDS = ("y", "labels", "label", "targets", "target")
 WANTED = "x and, if there are labels, y, or x_train, x_val, x_test with y_train, y_val, y_test"
+MAX_INFLATED, MAX_RATIO = 256 << 20, 100  # an archive may unpack to more bytes, or to more times its size, not to both
 BLOCK = 1 << 22  # bytes of an array that are looked at together
 MAX_CLASSES = 1000
 MAX_DEVIATION = 1e6  # standard deviations, beyond which float32 cannot compute
@@ -124,6 +125,11 @@ def _open(path: Path, source: Source) -> dict[tuple[str, str], np.ndarray]:
             if size > (memory := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
                 raise DataError(
                     f"{path}: its arrays take {size:,} bytes, but this machine has {memory:,}; a .npy file is mapped"
+                )
+            if size > MAX_INFLATED and size > MAX_RATIO * (stored := path.stat().st_size):
+                raise DataError(
+                    f"{path}: {stored:,} bytes that unpack to {size:,} hold hardly any data; write them with np.savez, "
+                    "which packs nothing, if that is meant"
                 )
             return {meaning: np.asanyarray(archive[key]) for key, meaning in meanings.items()}
     except DataError:

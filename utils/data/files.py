@@ -15,7 +15,7 @@ from typing import Any
 
 MAX_FILE = 1 << 30  # bytes; no file of a data set is nearly as large
 GZIP = b"\x1f\x8b"  # how a gzip file begins (RFC 1952)
-MAX_CONTENT = 512 << 20  # bytes that a file of a data set may hold when decompressed; the largest holds 216 MB
+MAX_CONTENT = 256 << 20  # bytes that a file of a data set may hold when decompressed; the largest holds 216 MB
 
 
 class DataError(ValueError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from utils.data.splits import SPLIT_WORDS, SPLITS, order_by_hash, take_held_out
 
 if TYPE_CHECKING:
     import numpy as np
+    from PIL import Image
 
 DEFAULT_SIZE = (64, 64)
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
@@ -25,7 +27,9 @@ EXTENSIONS = tuple(".png .jpg .jpeg .jfif .bmp .webp .tif .tiff .pbm .pgm .ppm .
 MAX_PIXELS = 64_000_000  # of one image, before it is decoded
 TOO_LARGE = f"of more than {MAX_PIXELS:,} pixels"
 MAX_FILES = 1_000_000
-WORKERS = 8  # images decoded at the same time, each of up to MAX_PIXELS
+LARGE = 4_000_000  # pixels; of larger images only one is decoded at a time, lest they fill the memory together
+WORKERS = 8  # images decoded at the same time
+DEEPEST = 50  # folders in each other
 OUTSIDE, OTHER_KIND = "outside the class folders", "of another kind"
 
 
@@ -63,6 +67,8 @@ class _Search:
         try:
             if (true := folder.resolve()) in above:
                 return self.skip("a link in a circle", folder)
+            if len(above) >= DEEPEST:
+                return self.skip(f"more than {DEEPEST} folders deep", folder)
             folders, files = _entries(folder)
         except OSError as error:
             return self.skip(_reason(error), folder)
@@ -232,7 +238,8 @@ def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[np.nd
         # What Pillow warns of and logs is skipped for a reason, or does not show.
         warnings.simplefilter("ignore")
         logging.getLogger("PIL").addHandler(logging.NullHandler())
-        decoded = pool.map(lambda candidate: _read_image(candidate.path, size, grey), search.found)
+        large = threading.Lock()
+        decoded = pool.map(lambda candidate: _read_image(candidate.path, size, grey, large), search.found)
         for candidate, image in zip(search.found, decoded, strict=True):
             if isinstance(image, str):
                 search.skip(image, candidate.path)
@@ -259,10 +266,9 @@ def _silent_libraries() -> Iterator[None]:
         os.close(kept)
 
 
-def _read_image(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray | str:
-    """Decode one image to (C, H, W), or say why it cannot be used."""
-    import numpy as np
-    from PIL import Image, ImageOps
+def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.Lock) -> np.ndarray | str:
+    """Decode one image to (C, H, W), or say why it cannot be used; only one that is large is decoded at a time."""
+    from PIL import Image
 
     try:
         if not path.stat().st_size:
@@ -272,17 +278,26 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray | s
                 return TOO_LARGE
             if source.mode == "F":
                 return "of real numbers, whose range no format states"
-            # Lets a JPEG decoder skip detail that scaling down would throw away.
-            source.draft(None, (2 * max(size), 2 * max(size)))
-            image = ImageOps.exif_transpose(source)
-            if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
-                image = Image.fromarray((np.asarray(image, np.float64) / 257).round().clip(0, 255).astype(np.uint8))
-            if "A" in image.getbands() or "transparency" in image.info:
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-            image = ImageOps.fit(image.convert("L" if grey else "RGB"), size[::-1], Image.Resampling.BICUBIC)
+            with large if source.width * source.height > LARGE else contextlib.nullcontext():
+                # Lets a JPEG decoder skip detail that scaling down would throw away.
+                source.draft(None, (2 * max(size), 2 * max(size)))
+                return _fit(source, size, grey)
     except Exception as error:  # Damaged images lead Pillow's decoders to errors of a dozen kinds.
         return _reason(error)
+
+
+def _fit(source: Image.Image, size: tuple[int, int], grey: bool) -> np.ndarray:
+    """An image turned, laid on white, scaled and cropped, (C, H, W)."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    image: Image.Image = ImageOps.exif_transpose(source)
+    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
+        image = Image.fromarray((np.asarray(image, np.float64) / 257).round().clip(0, 255).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = ImageOps.fit(image.convert("L" if grey else "RGB"), size[::-1], Image.Resampling.BICUBIC)
     return np.asarray(image).reshape(*size, -1).transpose(2, 0, 1)
 
 

@@ -6,11 +6,12 @@ Shapes: N images of the split, B of a block, K importance samples.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ from models import VAE
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import elbo_metrics, standard_error
 from utils.model_utils import evaluating
-from utils.run.checkpoints import PartialResult
+from utils.run.folder import RunDir
+from utils.run.stamped import Damaged, digest
 from utils.seeds import derive_seed
 
 # Images whose posterior is computed at once, and latents that are drawn at once. Both fix the random numbers, so they
@@ -69,6 +71,43 @@ class LogPx:
         """The ELBO and its terms, see `elbo_metrics`; `elbo_mc_se` is that part of the error that K makes small."""
         mc_se = (self.elbo_variance.sum() / self.k).sqrt().item() / len(self.values)
         return {**elbo_metrics(self.log_px_z, self.kl_factors), "elbo_mc_se": mc_se}
+
+
+class PartialResult:
+    """A small file with what an estimate has so far, for the process that continues it.
+
+    Args:
+        run: the run.
+        key: what the result depends on; a file with another key is of no use and is ignored.
+    """
+
+    def __init__(self, run: RunDir, key: dict[str, Any]) -> None:
+        self.run = run
+        self.key = key
+
+    def load(self) -> dict[str, Any] | None:
+        """What was saved last, or None where there is nothing, nothing sound or nothing for this key.
+
+        Raises:
+            Foreign: the file is of another run.
+        """
+        try:
+            found = self.run.load("log_px")
+        except Damaged:
+            return None
+        return found.get("part") if digest(found.get("key")) == digest(self.key) else None
+
+    def save(self, part: dict[str, Any]) -> None:
+        """Keep the part that is done.
+
+        Raises:
+            OSError: it could not be written; what was saved before is untouched.
+        """
+        self.run.save("log_px", {"key": self.key, "part": part})
+
+    def remove(self) -> None:
+        """The computation is done and its result stored elsewhere."""
+        self.run.checkpoint("log_px").unlink(missing_ok=True)
 
 
 @torch.no_grad()
@@ -148,6 +187,7 @@ def estimate_log_px(
             when it is interrupted.
     """
     found = partial.load() if partial else None
+    found = found if _is_part(found, len(images)) else None
     parts = [{name: values.to(images.device) for name, values in found.items()}] if found else []
     start = len(parts[0]["values"]) if parts else 0  # whole blocks: a block counts once it is done
     done, saved, saved_at = start, start, time.monotonic()
@@ -170,6 +210,19 @@ def estimate_log_px(
             save()
         raise
     return LogPx(k, **joined(parts))
+
+
+def _is_part(found: Any, images: int) -> TypeGuard[dict[str, Tensor]]:
+    """Whether a file holds the attributes of a `LogPx` of whole blocks of so many images."""
+    names = {field.name for field in dataclasses.fields(LogPx)} - {"k"}
+    if not isinstance(found, dict) or found.keys() != names or not all(map(torch.is_tensor, found.values())):
+        return False
+    done = found["kl_factors"].shape[:1]
+    return all(part.dtype == torch.float64 for part in found.values()) and (
+        found["kl_factors"].ndim == 2
+        and all(part.shape == done for name, part in found.items() if name != "kl_factors")
+        and (done[0] == images or (done[0] < images and done[0] % BLOCK == 0))
+    )
 
 
 def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

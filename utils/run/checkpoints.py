@@ -1,15 +1,11 @@
-"""How far a run has come, and how far a long computation of it has."""
+"""How far a run has come."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
-from utils.run.stamped import Damaged
-
-if TYPE_CHECKING:
-    from utils.run.folder import RunDir
+from utils.config.flags import shown
 
 
 @dataclass
@@ -35,39 +31,11 @@ class Progress:
     halvings: int = 0
     halved: int = 0
 
-
-class PartialResult:
-    """A small file with what a long computation has so far, for the process that continues it.
-
-    Args:
-        run: the run.
-        key: what the result depends on; a file with another key is of no use and is ignored.
-    """
-
-    def __init__(self, run: RunDir, key: dict[str, Any]) -> None:
-        self.run = run
-        self.key = key
-
-    def load(self) -> dict[str, Any] | None:
-        """What was saved last, or None where there is nothing, nothing sound or nothing for this key.
-
-        Raises:
-            Foreign: the file is of another run.
-        """
-        try:
-            found = self.run.load("log_px")
-        except Damaged:
-            return None
-        return found["part"] if found.get("key") == self.key else None
-
-    def save(self, part: dict[str, Any]) -> None:
-        """Keep the part that is done.
-
-        Raises:
-            OSError: it could not be written; what was saved before is untouched.
-        """
-        self.run.save("log_px", {"key": self.key, "part": part})
-
-    def remove(self) -> None:
-        """The computation is done and its result stored elsewhere."""
-        self.run.checkpoint("log_px").unlink(missing_ok=True)
+    def __post_init__(self) -> None:
+        """Refuse what a damaged file may say."""
+        counts = (self.epoch, self.step, self.restarts, self.best_epoch)
+        measured = (self.best_elbo, self.seconds)
+        if not all(type(count) is int and 0 <= count < 2**31 for count in counts) or not all(
+            type(value) in (int, float) and value == value for value in measured
+        ):
+            raise ValueError(f"{shown(vars(self))} is no progress of a run")

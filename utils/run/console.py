@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from utils.config.flags import printable
 from utils.run.metrics import number
 
 if TYPE_CHECKING:
@@ -38,13 +39,13 @@ class Console:
         """A line that `-v 0` leaves out."""
         self.said = time.perf_counter()
         if self.config.verbosity:
-            print(text, flush=True)
+            print(printable(text), flush=True)
 
     def warn(self, text: str) -> None:
         """A line on standard error, whatever the verbosity."""
         if self._bar is not None:
             self._bar.clear()
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
     def head(self, facts: dict[str, str]) -> None:
         """What is about to run, a line each."""

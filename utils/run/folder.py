@@ -39,10 +39,11 @@ from utils.config.flags import UsageError, printable
 from utils.data.splits import SPLITS
 from utils.files import naming, write_atomically
 from utils.run import stamped
+from utils.run.checkpoints import Progress
 from utils.run.identity import Identity, changes
 from utils.run.lock import FolderLock
 from utils.run.records import read_identity, read_metrics, read_summary
-from utils.run.stamped import Damaged, RunFileError, finite, previous
+from utils.run.stamped import Damaged, RunFileError, finite, fitting, previous
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 
 # The states of which the one before is kept, too.
 _KEPT = ("last", "best")
+_WITH_PROGRESS = (*_KEPT, "stopped")
 _LOG_PX = re.compile(r"log_px_k([0-9]{1,9})\.npz")
 
 
@@ -68,6 +70,7 @@ class RunDir:
         self.config = identity.config
         self.path = path or Path(self.config.log_dir) / identity.folder
         self.metrics_path = self.path / "metrics.jsonl"
+        self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
         self._lock = FolderLock(self.path)
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
@@ -100,10 +103,11 @@ class RunDir:
         else:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
-        for folder in (self.path / "checkpoints", self.figures):
+        for folder in (self.checkpoints, self.figures):
             folder.mkdir(exist_ok=True)
-        for leftover in self.path.rglob(".*.tmp"):
-            leftover.unlink()
+        for folder in (self.path, self.checkpoints, self.figures):
+            for leftover in folder.glob(".*.tmp"):
+                leftover.unlink()
         return self
 
     def __exit__(
@@ -139,7 +143,7 @@ class RunDir:
         Raises:
             Foreign: which.
         """
-        for path in sorted([*self.path.glob("*"), *self.path.glob("checkpoints/*")]):
+        for path in sorted((*self.path.glob("*"), *self.checkpoints.glob("*"))):
             if path.suffix in stamped.KINDS and path.is_file():
                 with contextlib.suppress(Damaged):
                     self.read(str(path.relative_to(self.path)))
@@ -164,7 +168,7 @@ class RunDir:
 
     def checkpoint(self, name: str) -> Path:
         """The file of a state: `last`, `best`, `stopped`, `code_prior`, `log_px` or `diverged`."""
-        return self.path / ("" if name == "diverged" else "checkpoints") / f"{name}.pt"
+        return (self.path if name == "diverged" else self.checkpoints) / f"{name}.pt"
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         """Save a state of training or of another computation.
@@ -189,15 +193,23 @@ class RunDir:
         """
         path = self.checkpoint(name)
         try:
-            return stamped.read(path, self.identity.stamp, device)
+            return self._state(path, device)
         except Damaged as error:
-            if name not in _KEPT or not previous(path).exists():
+            if name not in _KEPT or not os.path.lexists(previous(path)):
                 raise
-            state = stamped.read(previous(path), self.identity.stamp, device)
+            state = self._state(previous(path), device)
             print(f"{error}; using {previous(path).name} instead", file=sys.stderr)
             if self._lock.is_ours:  # at once, lest the next write take the damaged one for the one to keep
                 os.replace(previous(path), path)
             return state
+
+    def _state(self, path: Path, device: torch.device | str) -> dict[str, Any]:
+        """The content of the file of a state; that of a model or of training says how far it had come."""
+        state = stamped.read(path, self.identity.stamp, device)
+        if path.stem.split(".")[0] in _WITH_PROGRESS:
+            with fitting(path):
+                state["progress"] = dataclasses.asdict(Progress(**state["progress"]))
+        return state
 
     def load_furthest(self) -> dict[str, Any]:
         """The state of training to resume from: of the last epoch, or of an interruption since.
@@ -206,7 +218,7 @@ class RunDir:
             Damaged, Foreign: as `load`.
         """
         last = self.load("last")
-        if not self.checkpoint("stopped").exists():
+        if not os.path.lexists(self.checkpoint("stopped")):
             return last
         try:
             stopped = self.load("stopped")
@@ -219,7 +231,8 @@ class RunDir:
     @property
     def started(self) -> bool:
         """Whether there is a checkpoint to resume from."""
-        return self.checkpoint("last").exists() or previous(self.checkpoint("last")).exists()
+        last = self.checkpoint("last")
+        return os.path.lexists(last) or os.path.lexists(previous(last))
 
     def code_prior(self, best_epoch: int) -> dict[str, Any]:
         """The state of the fitted prior over the codes of the model of that epoch.
@@ -229,7 +242,8 @@ class RunDir:
             Foreign: it is of another run.
         """
         fitted = self.load("code_prior")
-        if fitted.get("best_epoch") != best_epoch:
+        of_epoch = fitted.get("best_epoch")
+        if type(of_epoch) is not int or of_epoch != best_epoch:
             raise Damaged(f"{self.checkpoint('code_prior')}: is not of the model of epoch {best_epoch}")
         prior: dict[str, Any] = fitted.get("prior", {})
         return prior
@@ -246,12 +260,11 @@ class RunDir:
         found: dict[int, NDArray[Any]] = {}
         for path in self.path.glob("log_px_k*.npz"):
             match = _LOG_PX.fullmatch(path.name)
-            try:
+            with contextlib.suppress(Damaged), fitting(path):
                 arrays = self.read(path.name)
-            except Damaged:
-                continue
-            if match and "log_px" in arrays and arrays.get("best_epoch") == best_epoch:
-                found[int(match[1])] = arrays["log_px"]
+                values = arrays["log_px"]
+                if match and int(arrays["best_epoch"]) == best_epoch and (values.dtype, values.ndim) == ("float64", 1):
+                    found[int(match[1])] = values
         return (max(found), found[max(found)]) if found else None
 
     def result(self) -> dict[str, Any] | None:
@@ -374,20 +387,23 @@ class RunDir:
         written: dict[str, Any] = finite(summary)
         return written
 
-    def note_on_products(self) -> str | None:
-        """A note where the run so far took its products on a CPU from another library than this machine does."""
+    def notes_on_machine(self) -> list[str]:
+        """Notes where the run so far was computed in another way than this process will."""
+        import torch
+
         from hyperspherical_vae.dense import product_library
 
+        library, threads = product_library(), torch.get_num_threads()
         try:
-            before = self.read("env.json").get("products", product_library())
+            before = {"products": library, "threads": threads, **self.read("env.json")}
         except Damaged:
-            return None
-        if before == product_library():
-            return None
-        return (
-            f"the run so far took matrix products from {before}, and takes them from {product_library()} on this "
-            "machine: its numbers are rounded differently from here on"
-        )
+            return []
+        notes = []
+        if before["products"] != library:
+            notes.append(f"the run so far took its products from {before['products']}, and takes them from {library}")
+        if before["threads"] != threads:
+            notes.append(f"the run so far used {before['threads']} threads, and uses {threads} (OMP_NUM_THREADS)")
+        return [f"{note} on this machine: its numbers may be rounded differently from here on" for note in notes]
 
     def write_start(self, device: str, images: dict[str, Any]) -> None:
         """Write `config.json` and `env.json`; a run that is to be trained further is no longer complete.

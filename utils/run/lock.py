@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from utils.config.flags import UsageError, printable
 from utils.files import naming, write_atomically
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 
 class FolderLost(Exception):
@@ -28,6 +33,7 @@ class FolderLock:
         self._file = folder / ".lock"
         self._note = folder / "held_by.txt"  # for other processes to name the one that holds the lock
         self.is_ours = False
+        self._lock: BaseFileLock | None = None
 
     def acquire(self) -> None:
         """Take the lock.
@@ -35,27 +41,43 @@ class FolderLock:
         Raises:
             UsageError: another process has it.
             FolderLost: the folder was replaced meanwhile.
-            OSError: the folder cannot be written to.
+            OSError: the folder cannot be written to, or its file system gives no locks.
         """
-        from filelock import FileLock, Timeout
-
-        self._lock = FileLock(self._file)
         # Open until the end, so that its number is given to no other file.
         with naming(self._file):
             self._handle = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            self._lock.acquire(timeout=0)
+            self._lock = self._taken()
+            if self._lock is None:
+                raise UsageError(
+                    f"{printable(self.folder)}: is in use by {self._holder()}; wait for it, or change a flag or the "
+                    "seed"
+                )
             self.check()
             write_atomically(self._note, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
             self.is_ours = True
-        except Timeout:
-            os.close(self._handle)
-            raise UsageError(
-                f"{printable(self.folder)}: is in use by {self._holder()}; wait for it, or change a flag or the seed"
-            ) from None
         except BaseException:
             self._give_up()
             raise
+
+    def _taken(self) -> BaseFileLock | None:
+        """The lock of the system, taken; None where another process has it.
+
+        Raises:
+            OSError: the file system gives none.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self._file)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return None
+        except NotImplementedError as error:  # how older versions say ENOSYS
+            raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK), str(self._file)) from error
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._file)) from error
+        return lock
 
     def check(self) -> None:
         """Refuse to go on where the folder at this path is another one than was locked.
@@ -79,7 +101,8 @@ class FolderLock:
 
     def _give_up(self) -> None:
         self.is_ours = False
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
         os.close(self._handle)
 
     def move(self, target: Path) -> None:
@@ -101,18 +124,16 @@ class FolderLock:
 
     def is_held(self) -> bool:
         """Whether a process holds it just now, on this machine or one that shares its disk."""
-        from filelock import FileLock, Timeout
-
         if not os.path.exists(self._note):
             return False
         holder = self._read_note()
         if holder and not _is_alive(*holder):
             return False  # it was killed; the lock is left alone, for somebody may be about to take it
-        try:
-            with FileLock(self._file, timeout=0):
-                return False
-        except Timeout:
+        lock = self._taken()
+        if lock is None:
             return True
+        lock.release()
+        return False
 
     def _holder(self) -> str:
         """Who holds the lock; a process that has only just taken it has a second to write its note."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from utils.config.config import Config
 from utils.config.flags import UsageError, printable
+from utils.config.formats import FIRST
 from utils.config.stored import from_values
 from utils.run import stamped
 from utils.run.identity import Identity
@@ -169,13 +170,16 @@ def read_identity(folder: Path) -> Identity | None:
     if not os.path.lexists(path):
         return None
     values, stamp = stamped.read_with_stamp(path)
+    data = values.pop("data", None)
     try:
-        data = values.pop("data", None)
-        identity = Identity(from_values(values), data)
-        expected = identity.stamp
-    except (UsageError, AssertionError, AttributeError, KeyError, TypeError) as error:
-        reason = str(error) if isinstance(error, UsageError) else "it does not say which data it is on"
-        raise Damaged(f"{printable(path)}: {reason}") from None
+        config = from_values(values)
+    except UsageError as error:
+        raise Damaged(f"{printable(path)}: {error}") from None
+    is_said = _is_contents(data) if data is not None else config.format == FIRST or config.has_known_data
+    if not is_said:
+        raise Damaged(f"{printable(path)}: it does not say which data it is on")
+    identity = Identity(config, data)
+    expected = identity.stamp
     if stamp is None and expected is not None:
         raise Damaged(f"{printable(path)}: is damaged (it does not say which run it belongs to)")
     if stamp != expected or not identity.is_named_by(folder):
@@ -185,6 +189,23 @@ def read_identity(folder: Path) -> Identity | None:
             "the file is not its own; undo that"
         )
     return identity
+
+
+def _is_contents(data: Any) -> bool:
+    """Whether a value is what `Data.contents` says."""
+    splits = data.get("splits") if isinstance(data, dict) and isinstance(data.get("digest"), str) else None
+    return (
+        isinstance(splits, dict)
+        and splits.keys() == {"train", "val", "test"}
+        and all(
+            isinstance(split, dict)
+            and isinstance(split.get("digest"), str)
+            and _is_count(split.get("examples"))
+            and isinstance(split.get("classes"), dict)
+            and all(map(_is_count, split["classes"].values()))
+            for split in splits.values()
+        )
+    )
 
 
 def read_summary(path: Path, identity: Identity) -> dict[str, Any]:

@@ -6,15 +6,18 @@ else as `sha256`. The files of version 1.0 have neither, but for the digest of s
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
 import json
 import math
 import os
+import pickletools
+import re
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +32,10 @@ if TYPE_CHECKING:
 Stamp = Mapping[str, Any]
 
 LAYOUT = 1  # of the files of states
+# All that the pickle of a state names; whatever else one could name, such as codecs and byte arrays, can take minutes
+# or gigabytes.
+_NAMED = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch [A-Z][A-Za-z0-9]{2,12}Storage")
+_NAMING = ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4")
 
 
 class RunFileError(Exception):
@@ -94,13 +101,16 @@ def read_with_stamp(path: Path, device: torch.device | str = "cpu") -> tuple[dic
         _, unpack = KINDS[path.suffix]
         content = unpack(path, device)
         stamp = content.pop("run", None)
-        if stamp is not None and not isinstance(stamp, dict):
+        plain = isinstance(stamp, dict) and all(type(value) in (str, int) for value in stamp.values())
+        if stamp is not None and not plain:
             raise Damaged("is damaged (it names no run)")
         return content, stamp
     except Damaged as error:
         raise Damaged(f"{printable(path)}: {error}") from None
+    except FileNotFoundError:  # it vanished meanwhile
+        raise Damaged(f"{printable(path)}: there is no such file") from None
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     except Exception as error:  # torch, numpy and zipfile raise whatever the damaged bytes lead to
         reason = printable((str(error) or type(error).__name__).splitlines()[0][:120])
         raise Damaged(f"{printable(path)}: is damaged or no file of a run ({reason})") from None
@@ -193,6 +203,7 @@ def _unpack_state(path: Path, device: torch.device | str) -> dict[str, Any]:
     import torch
 
     size = _check_size(path)
+    _check_names(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         content = torch.load(path, map_location=device, weights_only=True)
@@ -227,6 +238,17 @@ def _check_size(path: Path) -> int:
     return size
 
 
+def _check_names(path: Path) -> None:
+    """Refuse a state whose pickle names anything but tensors; see `_NAMED`."""
+    with zipfile.ZipFile(path) as archive:
+        pickles = [part for part in archive.infolist() if part.filename.endswith(".pkl")]  # also of one name
+        for part in pickles:
+            for operation, argument, _ in pickletools.genops(archive.read(part)):
+                named = operation.name == "GLOBAL" and not _NAMED.fullmatch(str(argument))
+                if named or operation.name in _NAMING:
+                    raise Damaged(f"is no file of a run (it names {bare(str(argument))})")
+
+
 # How each kind of file is made of its content, and read.
 KINDS: dict[str, tuple[Callable[[Mapping[str, Any]], bytes | memoryview], Callable[[Path, Any], dict[str, Any]]]] = {
     ".json": (_pack_json, _unpack_json),
@@ -239,16 +261,20 @@ def digest(state: Any, most: float = math.inf) -> str:
     """SHA-256 of nested dicts, lists, tensors, numbers and strings, independent of how they are stored.
 
     Raises:
-        Damaged: a tensor has more than `most` bytes; one whose strides are 0 repeats what is stored once.
+        Damaged: all of them together have more than `most` bytes: lists and tensors whose strides are 0 can repeat what
+            is stored once.
     """
     import torch
 
-    hasher = hashlib.sha256()
+    hasher, left = hashlib.sha256(), most
 
     def feed(value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            if value.numel() * value.element_size() > most:
-                raise Damaged("is no file of a run (a tensor is larger than the file)")
+        nonlocal left
+        is_tensor = isinstance(value, torch.Tensor)
+        left -= 1 + (value.numel() * value.element_size() if is_tensor else 0)
+        if left < 0:
+            raise Damaged("is no file of a run (it holds more than its size)")
+        if is_tensor:
             array = value.detach().cpu().contiguous()
             hasher.update(f"tensor {array.dtype} {tuple(array.shape)};".encode())
             hasher.update(array.view(-1).view(torch.uint8).numpy().data if array.numel() else b"")
@@ -266,3 +292,19 @@ def digest(state: Any, most: float = math.inf) -> str:
 
     feed(state)
     return hasher.hexdigest()
+
+
+@contextlib.contextmanager
+def fitting(path: Path) -> Iterator[None]:
+    """Put what a file of a run holds to use within it.
+
+    Raises:
+        Damaged: that raised an error, so the content is not what such a file holds.
+    """
+    try:
+        yield
+    except (RunFileError, OSError, MemoryError):
+        raise
+    except Exception as error:  # Python and torch raise whatever the content leads to
+        reason = printable(" ".join(str(error).split())[:120]) or type(error).__name__
+        raise Damaged(f"{printable(path)}: does not fit the run ({reason})") from error

@@ -9,20 +9,17 @@ from pathlib import Path
 
 from utils.config.command_line import parse_options
 from utils.config.config import Config
-from utils.config.flags import UsageError, flag, flags_of
-from utils.load_data import DataError
+from utils.config.flags import UsageError, flag, flags_of, printable
 from utils.results import TableOptions, print_comparison
-from utils.run.failures import explain, flush_output
-from utils.run.interrupts import Interrupted, StopRequest
+from utils.run.failures import DONE, FAILED, guarded
+from utils.run.interrupts import StopRequest
 from utils.run.records import read_runs
-from utils.run.stamped import RunFileError
 from utils.sweep.display import build_display
 from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
 from utils.sweep.engines import ENGINES, Ended, Request, build_engine
 from utils.sweep.units import Unit, build_units
 from utils.tables.columns import check_columns
 
-DONE, FAILED, USAGE = 0, 1, 2
 EXAMPLE = "-- -n vmf normal -z 2 5 -rs 1 2 3"
 
 
@@ -66,39 +63,34 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
         arguments: the words of the command line.
         program: what is executed in place of `python run_models.py`.
     """
+    return guarded(
+        "utils.sweep",
+        lambda stop: _sweep(arguments, program or default_program(), stop),
+        lambda: f"to resume: {repeat_command(arguments)}",
+    )
+
+
+def _sweep(arguments: Sequence[str], program: Sequence[str], stop: StopRequest) -> int:
     own, words = list(arguments), []
     if "--" in own:
         own, words = own[: own.index("--")], own[own.index("--") + 1 :]
-    try:
-        for word in (word.partition("=")[0] for word in own):
-            if any(word in flag.names for flag in flags_of(Config).values()):
-                raise UsageError(f"{word}: is a flag of the runs; those come after --, such as: {EXAMPLE}")
-        options, files = parse_options(
-            own, Options,
-            usage="python -m utils.sweep [BATCH_FILE...] [FLAGS] [-- FLAGS OF run_models.py, each with several values]",
-            description="Run a grid of settings, or the commands of batch files, each run in its own process.\n"
-            "Complete runs are skipped, others resumed.",
-            epilog="Exit codes: 0 done, 1 a run failed, 2 usage, 130 or 143 interrupted.\n\n"
-            f"example:\n  python -m utils.sweep --workers 4 {EXAMPLE}",
-        )
-        if not words and not files:
-            raise UsageError(f"nothing to run; write -- and the flags of the runs, such as: {EXAMPLE}")
-        check_columns(options.by)
-        check_columns([options.across] if options.across else [], "--across")
-        units = build_units(words, [Path(file) for file in files], options.zip)
-        return dry_run(units) if options.dry_run else sweep(units, options, program or default_program())
-    except UsageError as error:
-        print(f"utils.sweep: {error}", file=sys.stderr)
-        return USAGE
-    except BrokenPipeError:
-        flush_output()
-        return FAILED
-    except (OSError, DataError, RunFileError) as error:
-        print(f"utils.sweep: {explain(error)}", file=sys.stderr)
-        return FAILED
-    except Interrupted as interrupted:
-        print(f"\nstopped by {interrupted}; to resume: {repeat_command(arguments)}", file=sys.stderr)
-        return interrupted.exit_code
+    for word in (word.partition("=")[0] for word in own):
+        if any(word in flag.names for flag in flags_of(Config).values()):
+            raise UsageError(f"{word}: is a flag of the runs; those come after --, such as: {EXAMPLE}")
+    options, files = parse_options(
+        own, Options,
+        usage="python -m utils.sweep [BATCH_FILE...] [FLAGS] [-- FLAGS OF run_models.py, each with several values]",
+        description="Run a grid of settings, or the commands of batch files, each run in its own process.\n"
+        "Complete runs are skipped, others resumed.",
+        epilog="Exit codes: 0 done, 1 a run failed, 2 usage, 130 or 143 interrupted.\n\n"
+        f"example:\n  python -m utils.sweep --workers 4 {EXAMPLE}",
+    )
+    if not words and not files:
+        raise UsageError(f"nothing to run; write -- and the flags of the runs, such as: {EXAMPLE}")
+    check_columns(options.by)
+    check_columns([options.across] if options.across else [], "--across")
+    units = build_units(words, [Path(file) for file in files], options.zip)
+    return dry_run(units) if options.dry_run else sweep(units, options, program, stop)
 
 
 def dry_run(units: Sequence[Unit]) -> int:
@@ -110,7 +102,7 @@ def dry_run(units: Sequence[Unit]) -> int:
     return DONE
 
 
-def sweep(units: Sequence[Unit], options: Options, program: Sequence[str]) -> int:
+def sweep(units: Sequence[Unit], options: Options, program: Sequence[str], stop: StopRequest) -> int:
     """Run what is missing, list what failed and print the table of the rest."""
     complete = [unit for unit in units if unit.run.result() is not None]
     missing = [unit for unit in units if unit not in complete]
@@ -120,12 +112,11 @@ def sweep(units: Sequence[Unit], options: Options, program: Sequence[str]) -> in
         engine = build_engine(options.engine, request_of(options, missing))
         print(engine.summary, flush=True)
         display = build_display(len(units), len(complete))
-        with StopRequest() as stop:  # which a second signal does not wait for
-            try:
-                failures += drive(missing, engine, program, options.retries, display, stop.check)
-            finally:
-                display.close()
-                engine.stop()
+        try:
+            failures += drive(missing, engine, program, options.retries, display, stop.check)
+        finally:
+            display.close()
+            engine.stop()
     report(units, failures, options)
     return FAILED if failures else DONE
 
@@ -163,7 +154,8 @@ def report(units: Sequence[Unit], failures: Sequence[Failure], options: TableOpt
     if failures:
         print(f"\n{len(failures)} of {len(units)} runs failed:", file=sys.stderr)
         for failure in failures:
-            print(f"  {failure.unit.command}\n    {failure.reason}\n    log: {failure.unit.log}", file=sys.stderr)
+            lines = (f"  {failure.unit.command}", f"    {failure.reason}", f"    log: {failure.unit.log}")
+            print(*map(printable, lines), sep="\n", file=sys.stderr)
     for line in left_out:
         print(f"utils.sweep: left out: {line}", file=sys.stderr)
     if records:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from utils.config.flags import UsageError
+from utils.config.flags import UsageError, bare
 
 MOST = 1000  # more runs than that were not meant
+MOST_TOTAL, MOST_SIZES = 10_000, 50  # nor larger spaces, or more dimensions to choose from
 
 
 def expand(text: str) -> list[str]:
@@ -32,8 +33,12 @@ def expand(text: str) -> list[str]:
     match = re.fullmatch(r"auto:([0-9]{1,5})(:ambient|:intrinsic)?(?::([0-9]{1,5}(?:,[0-9]{1,5})*))?", text)
     if not match or int(match[1]) < 1:
         raise UsageError(
-            f"-zd {text}: write auto:TOTAL, auto:TOTAL:ambient, or either with the dimensions to choose from, "
+            f"-zd {bare(text)}: write auto:TOTAL, auto:TOTAL:ambient, or either with the dimensions to choose from, "
             "such as auto:10:2,3"
+        )
+    if int(match[1]) > MOST_TOTAL or text.count(",") >= MOST_SIZES:
+        raise UsageError(
+            f"-zd {bare(text)}: the total may be up to {MOST_TOTAL:,}, of up to {MOST_SIZES} dimensions to choose from"
         )
     # On the ambient scale a factor S^m takes up m + 1.
     extra = 1 if match[2] == ":ambient" else 0
@@ -55,9 +60,9 @@ def expand(text: str) -> list[str]:
 def _check(text: str, count: int) -> None:
     """Refuse no decomposition, and more than anybody wants to run."""
     if not count:
-        raise UsageError(f"-zd {text}: there is no such decomposition")
+        raise UsageError(f"-zd {bare(text)}: there is no such decomposition")
     if count > MOST:
-        raise UsageError(f"-zd {text}: stands for more than {MOST:,} decompositions; give fewer dimensions")
+        raise UsageError(f"-zd {bare(text)}: stands for more than {MOST:,} decompositions; give fewer dimensions")
 
 
 def _ways(total: int, sizes: Sequence[int]) -> list[list[int]]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
-from utils.config.flags import UsageError
+from utils.config.flags import UsageError, printable
+from utils.run.failures import explain
 from utils.run.lock import FolderLock
 from utils.run.stamped import RunFileError
 from utils.sweep.display import Display
@@ -110,9 +111,10 @@ def _choose(
         pending.remove(item)
         try:
             complete = unit.run.result() is not None
-        except (UsageError, RunFileError) as error:
-            failures.append(Failure(unit, str(error)))
-            display.ended(unit, str(error))
+        except (UsageError, RunFileError, OSError) as error:
+            reason = str(error) if isinstance(error, UsageError) else explain(error) or str(error)
+            failures.append(Failure(unit, reason))
+            display.ended(unit, reason)
             continue
         if complete:  # another sweep did it
             failure = judge(unit, Ended(0))
@@ -127,7 +129,7 @@ def _choose(
 def _is_complete(unit: Unit) -> bool:
     try:
         return unit.run.result() is not None
-    except (UsageError, RunFileError):
+    except (UsageError, RunFileError, OSError):
         return False
 
 
@@ -161,7 +163,7 @@ def message_of(log: Path) -> str:
         text = log.read_text(errors="replace")
     except OSError:
         return f"there is no log {log}"
-    lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
+    lines = [printable(line.strip()) for line in text.replace("\r", "\n").splitlines() if line.strip()]
     named = (line for line in reversed(lines) if re.match(r"\w+\.py: ", line))
     return next(named, lines[-1] if lines else "it is empty")
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from utils.config.flags import UsageError
+from utils.files import naming
 from utils.run.interrupts import STOPPING
 from utils.run.lock import FolderLock
 
@@ -150,9 +151,9 @@ def spawn(job: Job, card: str | None = None) -> subprocess.Popen[bytes]:
     if card is not None:
         environment["CUDA_VISIBLE_DEVICES"] = card
     job.log.parent.mkdir(parents=True, exist_ok=True)
-    with open(job.log, "ab") as log:
-        log.write(f"$ {shlex.join(job.command)}\n".encode())
-        log.flush()
+    with open(job.log, "ab", buffering=0) as log:
+        with naming(job.log):
+            log.write(f"$ {shlex.join(job.command)}\n".encode())
         # A session of its own: Ctrl-C in the terminal is for the sweep, which passes it on once and in good order.
         return subprocess.Popen(
             job.command,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from utils.config.command_line import parse_run, read_grid
 from utils.config.config import Config
-from utils.config.flags import UsageError
+from utils.config.flags import UsageError, shown
 from utils.load_data import load_data
 from utils.run.folder import RunDir
 from utils.run.identity import Identity
@@ -20,6 +21,9 @@ from utils.sweep.decompositions import expand
 
 # The settings that the content of a data set depends on.
 OF_DATA = ("dataset", "data_dir", "image_size", "grey", "allow_unverified", "loss_function")
+
+MOST = 10_000  # runs of a sweep
+LONGEST = 1 << 22  # characters of a batch file
 
 # What a batch file may hold besides commands of run_models.py; the sweep sees to all of it.
 _HARMLESS = {"set", "cd", "wait", "echo", ".", "source", "exit"}
@@ -80,8 +84,8 @@ def build_units(words: Sequence[str], files: Sequence[Path], pairs: bool) -> lis
     Raises:
         UsageError: a command is not valid, or two of them would train one run for different numbers of epochs.
     """
-    points = list(_points(words, pairs))
     lines = [line for file in files for line in read_batch_file(file)] if files else [("", ())]
+    points = list(_points(words, pairs, MOST // len(lines)))
     units: dict[tuple[Any, ...], Unit] = {}
     epochs: dict[Path, Unit] = {}
     contents: dict[tuple[Any, ...], Mapping[str, Any]] = {}
@@ -120,7 +124,7 @@ def _content_of(config: Config, known: dict[tuple[Any, ...], Mapping[str, Any]])
     return known[settings]
 
 
-def _points(words: Sequence[str], pairs: bool) -> Iterator[tuple[list[str], list[str]]]:
+def _points(words: Sequence[str], pairs: bool, most: int) -> Iterator[tuple[list[str], list[str]]]:
     """(all words, those that vary) of each point of the grid."""
     axes: dict[str, list[list[str]]] = {}
     for word, texts in read_grid(words).items():
@@ -138,6 +142,9 @@ def _points(words: Sequence[str], pairs: bool) -> Iterator[tuple[list[str], list
         )
     else:
         chosen = itertools.product(*axes.values())
+    count = max(map(len, axes.values()), default=1) if pairs else math.prod(map(len, axes.values()))
+    if count > most:
+        raise UsageError(f"a grid of {count:,}: a sweep has up to {MOST:,} runs; give fewer values, or several sweeps")
     varying = [len(axis) > 1 for axis in axes.values()]
     for point in chosen if axes else [()]:
         label = [word for part, varies in zip(point, varying, strict=True) if varies for word in part]
@@ -151,10 +158,13 @@ def read_batch_file(path: Path) -> list[tuple[str, tuple[str, ...]]]:
         UsageError: it cannot be read, holds no command, or something that only a shell understands.
     """
     try:
-        text = path.read_text()
+        with open(path) as file:
+            text = file.read(LONGEST + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"{path}: the batch file cannot be read ({reason})") from None
+    if len(text) > LONGEST:
+        raise UsageError(f"{path}: is longer than the {LONGEST:,} characters that a batch file may have")
     found = []
     joined = ""
     for number, line in enumerate(text.splitlines(), 1):
@@ -175,7 +185,7 @@ def read_batch_file(path: Path) -> list[tuple[str, tuple[str, ...]]]:
         command = _command(words)
         if command is None or any(_SHELL & set(word) for word in command):
             raise UsageError(
-                f"{place}: {whole.strip()!r} is not understood; a batch file holds plain lines of the form "
+                f"{place}: {shown(whole.strip())} is not understood; a batch file holds plain lines of the form "
                 "python run_models.py FLAGS"
             )
         found.append((place, command))

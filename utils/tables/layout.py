@@ -238,8 +238,12 @@ def as_csv(table: Table) -> str:
     return file.getvalue().rstrip("\n")
 
 
+# What spreadsheets take for the beginning of a formula, also in full width.
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
+
 def _csv(text: str) -> str:
-    if not text.startswith(("=", "+", "-", "@")):
+    if not text.lstrip().startswith(_FORMULA):
         return text
     try:
         float(text)

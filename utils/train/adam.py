@@ -81,8 +81,14 @@ class Adam:
         return {"means": self.means, "squares": self.squares, "taken": self.taken}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over the state of an Adam of as many parameters of the same shapes; its tensors are copied."""
+        """Take over the state of an Adam of as many parameters of the same shapes; its tensors are copied.
+
+        Raises:
+            ValueError: it is of other parameters.
+        """
         for target, source in zip(
             (*self.means, *self.squares, self.taken), (*state["means"], *state["squares"], state["taken"]), strict=True
         ):
+            if source.shape != target.shape:
+                raise ValueError(f"Adam: {tuple(source.shape)} is not the shape of a parameter, {tuple(target.shape)}")
             target.copy_(source)

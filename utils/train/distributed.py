@@ -6,6 +6,7 @@ Annotations are not postponed here: torch looks at those of the function that co
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -108,6 +109,9 @@ class FirstWrites:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._run, name) if self._group.rank == 0 else lambda *_: None
+
+    def checkpoint(self, name: str) -> Path:
+        return self._run.checkpoint(name)
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         if self._group.rank == 0 and name != "stopped":

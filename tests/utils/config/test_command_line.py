@@ -208,8 +208,7 @@ def test_mistake_exits_with_2_and_creates_nothing(tmp_path):
 def test_help_lists_every_flag_and_imports_nothing_heavy():
     script = (
         "import sys; sys.argv=['run_models.py','--help']; import run_models\n"
-        "try: run_models.main()\n"
-        "except SystemExit as end: code = end.code\n"
+        "code = run_models.main()\n"
         "heavy = {'torch','torchvision','numpy','scipy','matplotlib','sklearn'} & set(sys.modules)\n"
         "print('HEAVY', heavy, 'CODE', code)"
     )

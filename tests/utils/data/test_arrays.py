@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.utils.small_data import Canary, damaged, one_line, random_images, reads_or_refuses, write
+from tests.utils.small_data import Canary, one_line, random_images, write
 from utils.config.config import Config
 from utils.load_data import Data, DataError, DataUsageError, load_data
 
@@ -287,13 +285,6 @@ def test_a_malicious_array_is_not_executed(tmp_path):
         with pytest.raises(DataError):
             load(tmp_path, content)
     assert not canary.exists()
-
-
-@settings(max_examples=60, deadline=None)
-@given(content=st.one_of(damaged(npz(**PAIR)), damaged(npy(random_images(9, 4)))))
-def test_no_damage_leads_to_another_error(content, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("damaged")
-    reads_or_refuses(lambda raw: load(folder, raw), content)
 
 
 LARGE = """

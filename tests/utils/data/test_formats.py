@@ -8,10 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.utils.small_data import amat, damaged, one_line, random_images, reads_or_refuses, tar
+from tests.utils.small_data import amat, one_line, random_images, tar
 from utils.data.files import DataError, gunzip
 from utils.data.formats import read_amat, read_tar_members
 
@@ -126,21 +124,6 @@ def test_a_sparse_member_cannot_fill_the_memory():
     with pytest.raises(DataError) as error:
         read_tar_members(stream.getvalue(), "x.tar", ["a"])
     one_line(error, "x.tar")
-
-
-VALID = {
-    "gzip": (lambda data: gunzip(data, 1000, "x"), gzip.compress(bytes(range(200)))),
-    "amat": (lambda data: read_amat(data, "x", 7), amat(random_images(5, 7, high=1))),
-    "tar": (lambda data: read_tar_members(data, "x", ["a"]), tar({"a": b"x" * 700})),
-}
-
-
-@pytest.mark.parametrize("kind", VALID)
-@settings(max_examples=60, deadline=None)
-@given(st.data())
-def test_no_damage_leads_to_another_error(kind, data):
-    read, valid = VALID[kind]
-    reads_or_refuses(read, data.draw(damaged(valid)))
 
 
 def test_nothing_is_written_by_reading_an_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,9 +4,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 
-from tests.utils.small_data import damaged, idx, one_line, random_images, reads_or_refuses
+from tests.utils.small_data import idx, one_line, random_images
 from utils.data.files import DataError
 from utils.data.idx import read_idx
 
@@ -45,9 +44,3 @@ def test_a_hostile_idx_header_takes_no_memory():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 16
-
-
-@settings(max_examples=60, deadline=None)
-@given(damaged(idx(IMAGES)))
-def test_no_damage_leads_to_another_error(data):
-    reads_or_refuses(lambda raw: read_idx(raw, "x", 3), data)

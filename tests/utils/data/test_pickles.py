@@ -6,9 +6,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
 
-from tests.utils.small_data import Canary, damaged, one_line, random_images, reads_or_refuses
+from tests.utils.small_data import Canary, one_line, random_images
 from utils.data.files import DataError
 from utils.data.pickles import read_array_pickle
 
@@ -126,9 +125,3 @@ def test_read_array_pickle_refuses_damage(data):
     with pytest.raises(DataError) as error:
         read_array_pickle(data, "x.pkl")
     one_line(error, "x.pkl is not a pickle of plain arrays")
-
-
-@settings(max_examples=60, deadline=None)
-@given(damaged(python_2_array()))
-def test_no_damage_leads_to_another_error(data):
-    reads_or_refuses(lambda raw: read_array_pickle(raw, "x"), data)

@@ -1,6 +1,8 @@
 """What is said when something outside the program fails: one line, and only then."""
 
 import errno
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,7 @@ from tests.utils.fake_runs import finished
 from utils.config.flags import UsageError
 from utils.load_data import DataError
 from utils.run.failures import explain, guarded
+from utils.run.interrupts import Interrupted
 from utils.run.stamped import Damaged
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +38,12 @@ ROOT = Path(__file__).parents[3]
         ),
         (OSError(errno.ENAMETOOLONG, "File name too long", "xx"), ["xx: File name too long", "-ld"]),
         (OSError(errno.EIO, "Input/output error"), ["input or output: Input/output error"]),
-        (BrokenPipeError(errno.EPIPE, "Broken pipe"), ["closed"]),
+        (OSError(errno.ENOLCK, "No locks available", "/nfs/.lock"), ["/nfs/.lock: No locks", "mounted", "-ld"]),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), ["memory is full", "bytes are free"]),
+        (OSError(errno.EMFILE, "Too many open files", "/x"), ["/x: Too many", "ulimit -n"]),
+        (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), ["ulimit -u"]),
+        (RuntimeError("can't start new thread"), ["ulimit -u"]),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), ["memory is full", "-bs"]),
         (MemoryError(), ["memory is full", "bytes are free", "-bs"]),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), ["memory is full", "-bs"]),
         (
@@ -89,11 +97,13 @@ def test_explanation_itself_never_fails(place, tmp_path, monkeypatch):
         (UsageError("-z: is wrong"), 2, "prog: -z: is wrong\n"),
         (OSError(errno.EACCES, "Permission denied", "/x"), 1, "prog: /x: Permission denied"),
         (BrokenPipeError(), 1, ""),
-        (KeyboardInterrupt(), 130, "prog: stopped by SIGINT\n"),
+        (Interrupted(signal.SIGHUP), 129, "prog: stopped by SIGHUP\n"),
+        (UsageError("a\x1b[31mb"), 2, r"prog: a\x1b[31mb"),
+        (SystemExit(0), 0, ""),
     ],
 )
 def test_guarded_command_ends_in_one_line(capsys, error, code, line):
-    def command():
+    def command(stop):
         raise error
 
     assert guarded("prog", command) == code
@@ -103,9 +113,44 @@ def test_guarded_command_ends_in_one_line(capsys, error, code, line):
 
 
 def test_guarded_command_returns_its_exit_code_and_lets_faults_through():
-    assert guarded("prog", lambda: 3) == 3
+    assert guarded("prog", lambda stop: 3) == 3
     with pytest.raises(ZeroDivisionError):
-        guarded("prog", lambda: 1 // 0)
+        guarded("prog", lambda stop: 1 // 0)
+
+
+@pytest.mark.parametrize("error", [Interrupted(signal.SIGTERM), BrokenPipeError()])
+def test_what_can_be_resumed_says_how(capsys, error):
+    def command(stop):
+        raise error
+
+    guarded("prog", command, lambda: "to resume: prog again")
+    err = capsys.readouterr().err
+    assert err.endswith("; to resume: prog again\n")
+    assert err.count("\n") == 1
+
+
+def test_programs_that_resume_nothing_are_not_told_of_folders_of_runs():
+    for number in (errno.ENOSPC, errno.EACCES, errno.ENOENT, errno.ENOLCK):
+        text = explain(OSError(number, os.strerror(number), "/x/report.html"), resumes=False)
+        assert text.startswith("/x/report.html: ")
+        assert "-ld" not in text
+        assert "resume" not in text
+
+
+def test_limit_of_memory_is_named(monkeypatch):
+    monkeypatch.setattr("resource.getrlimit", lambda kind: (10**9, 10**9))
+    assert "a limit allows 1,000,000,000 bytes; ulimit -v raises it" in explain(MemoryError())
+
+
+@pytest.mark.parametrize(
+    "words", ["run_models.py --help", "run_models.py --version", "-m utils.sweep --help", "-m utils.report --help"]
+)
+def test_help_on_a_full_output_is_one_line(words):
+    command = f"{sys.executable} {words} > /dev/full"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{words.split()[-2]}: standard input or output: No space left on device; make")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("redirect", [">&-", "2>&-", ">&- 2>&-", "> /dev/full", "> /dev/full 2> /dev/full"])

@@ -1,12 +1,14 @@
 """The folder of a run: its lock, its files, and what is read from damaged ones."""
 
 import socket
+from dataclasses import asdict
 
 import pytest
 import torch
 
 from utils.config.command_line import parse
 from utils.config.flags import UsageError
+from utils.run.checkpoints import Progress
 from utils.run.folder import RunDir
 from utils.run.identity import Identity
 
@@ -17,7 +19,7 @@ def run(tmp_path):
 
 
 def state(epoch, step=0, restarts=0):
-    return {"progress": {"epoch": epoch, "step": step, "restarts": restarts}, "weights": torch.zeros(2)}
+    return {"progress": asdict(Progress(epoch, step, restarts)), "weights": torch.zeros(2)}
 
 
 @pytest.mark.parametrize(
@@ -37,13 +39,16 @@ def test_resuming_starts_from_the_state_that_came_furthest(run, last, stopped, f
         assert run.load("last")["progress"] == last["progress"]
 
 
-def test_other_library_of_products_is_noted(run, monkeypatch):
+def test_other_library_of_products_and_other_number_of_threads_are_noted(run, monkeypatch):
     with run:
-        assert run.note_on_products() is None
+        assert run.notes_on_machine() == []
         run.write_start("cpu", {})
-        assert run.note_on_products() is None
+        assert run.notes_on_machine() == []
         monkeypatch.setattr("hyperspherical_vae.dense.product_library", lambda: "another")
-        assert "takes them from another on this machine" in run.note_on_products()
+        monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+        library, threads = run.notes_on_machine()
+        assert "takes them from another on this machine" in library
+        assert "and uses 77 (OMP_NUM_THREADS) on this machine: its numbers may be rounded differently" in threads
 
 
 def test_state_within_an_epoch_is_gone_after_it(run):

@@ -11,8 +11,8 @@ import torch
 
 from hyperspherical_vae import __version__
 from utils.config.command_line import parse_run
+from utils.measure.log_px import PartialResult
 from utils.run import stamped
-from utils.run.checkpoints import PartialResult
 from utils.run.folder import RunDir
 from utils.run.identity import Identity
 from utils.run.stamped import Damaged, Foreign, digest, previous, read

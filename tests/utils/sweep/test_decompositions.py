@@ -1,7 +1,7 @@
 """What `-zd auto:...` stands for."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from utils.config.command_line import parse_run
@@ -29,9 +29,13 @@ def test_words_stand_for_decompositions(text, expected):
 def test_many_factors_neither_recurse_nor_hang():
     assert expand("auto:5001:1") == [",".join(["1"] * 5001)]
     with pytest.raises(UsageError, match="more than 1,000 decompositions"):
-        expand("auto:99999:2,3")
+        expand("auto:9999:2,3")
+    for text in ("auto:99999:2,3", f"auto:9999:{','.join(map(str, range(2001, 4001)))}"):
+        with pytest.raises(UsageError, match="up to 10,000, of up to 50 dimensions"):
+            expand(text)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.booleans())
 def test_parts_add_up_to_the_total_and_a_run_takes_them(total, ambient):
     if total == 1 and ambient:
