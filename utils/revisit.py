@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from hyperspherical_vae.kinds import KINDS
 from models import load_best
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
@@ -24,7 +29,10 @@ from utils.run.interrupts import StopRequest
 from utils.run.records import Record, read_run
 from utils.run.stamped import Damaged
 from utils.seeds import derive_seed
-from utils.tables.result import result_table
+from utils.tables.result import kappas_table, result_table
+
+ALL = "all"  # what --label calls every class
+BLOCK = 500  # images that are decoded at once
 
 
 def revisit(request: Revisit, stop: StopRequest) -> bool:
@@ -71,18 +79,22 @@ class Visit:
                 f"of epoch {self.best_epoch} is left"
             )
         config = record.config
+        known = {"ll_sample": self.summary["test"]["k"]}  # the configuration may ask for another by now
         asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
-        config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
+        known |= {name: value for name, value in asked.items() if value is not None}
+        config = dataclasses.replace(config, **known)
         check_figures(request.figures or (), config, f" ({path})")
         if request.kappas and (misfit := registry.missing(("sphere",), config)):
             raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")
+        if request.sample_temperature and all(KINDS[kind].symbol != "R" for kind, _ in config.factors):
+            raise UsageError(f"--sample_temperature: {config.space} has no Euclidean part ({path}); leave it out")
         self.config, self.console = config, Console(config)
         self.run = RunDir(dataclasses.replace(record.identity, config=config), path)
-        self.label = None if request.label is None else self._class(request.label)
+        self.labels = (None,) if request.label is None else self._classes(request.label)
         self.model.to(choose_device(request.device or "auto"))
 
-    def _class(self, text: str) -> int:
-        """The class of a number or name.
+    def _classes(self, text: str) -> tuple[int, ...]:
+        """The class of a number or name, or all of them.
 
         Raises:
             UsageError: there is none.
@@ -90,13 +102,15 @@ class Visit:
         images = self.run.read("env.json")["images"]
         names, classes, dataset = images["class_names"], images["classes"], self.config.data_name
         if text in names:
-            return int(names.index(text))
+            return (int(names.index(text)),)
         if not classes:
             raise UsageError(f"--label {text}: {dataset} has no labels; leave it out")
+        if text == ALL:
+            return tuple(range(classes))
         if text.isdecimal() and text.isascii() and int(text) < classes:
-            return int(text)
+            return (int(text),)
         raise UsageError(
-            f"--label {text}: is no class of {dataset}; allowed: 0 to {classes - 1}"
+            f"--label {text}: is no class of {dataset}; allowed: {ALL}, 0 to {classes - 1}"
             + (f", or a name such as {names[0]}" if names else "")
             + nearest(text, names)
         )
@@ -125,9 +139,14 @@ class Visit:
         request = self.request
         with self.run:
             experiment = self.experiment(self.load_data())
-            if request.ll_sample is not None:
-                print(result_table(self.evaluate(experiment), self.config.verbosity))
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
+            result = self.summary if request.ll_sample is None else self.evaluate(experiment)
+            if request.score is not None:
+                result = self.score(experiment, subject, result, request.score)
+            if request.ll_sample is not None or request.score is not None:
+                print(result_table(result, self.config.verbosity))
+            if request.score is not None and request.kappas:
+                print(kappas_table(result["score"]))
             self.run.check()
             if request.generate is not None:
                 self.generate(subject, request.generate)
@@ -152,29 +171,68 @@ class Visit:
         test = {**self.summary["test"], **experiment.evaluate(best)}
         return experiment.write({**self.summary, "test": test}, best)
 
+    def score(self, experiment: Experiment, subject: Subject, result: dict[str, Any], count: int) -> dict[str, Any]:
+        """The result with the scores of so many samples, which is also written."""
+        self.run.refuse_foreign_files()
+        scores = experiment.score(subject, count, self.seed)
+        return self.run.write_result({**result, "score": scores})
+
+    @property
+    def seed(self) -> int:
+        """Of samples."""
+        return self.config.rs if self.request.rs is None else self.request.rs
+
     def generate(self, subject: Subject, count: int) -> None:
-        """Write new images, in place of earlier ones."""
+        """Write new images, in place of earlier ones; of all classes each has a folder."""
         if not subject.has_pictures:
             raise UsageError(f"--generate {count}: vectors make no pictures ({self.path})")
-        request, label = self.request, self.label
-        seed = self.config.rs if request.rs is None else request.rs
-        torch.manual_seed(derive_seed(seed, "generate", request.label or ""))
-        with torch.no_grad():
-            try:
-                prior = self.model.latent.prior()
-                z = prior.sample((count,)) if label is None else subject.class_latents(label, count)
-            except Undrawable as reason:
-                raise UsageError(f"--label {request.label}: {reason} ({self.path})") from None
-            images = subject.decode(z)
+        drawn: dict[Path, Tensor] = {}
+        digits = 0 if len(self.labels) == 1 else len(str(len(self.labels) - 1))
+        for kappa in self.request.kappas or (None,):
+            for label in self.labels:
+                place = self.run.figures / _place(label, digits, kappa, subject.class_names)
+                drawn[place] = self._draw(subject, count, label, kappa)
         from utils.plotting_utils import png  # only here, since it imports matplotlib
 
-        stem = self.run.figures / ("generated" if label is None else f"generated_label{label}")
-        for old in stem.parent.glob(f"{stem.name}_[0-9]*.png"):
-            old.unlink()
         width = max(len(str(count)), 4)
-        for number, image in enumerate(images, 1):
-            write_atomically(stem.with_name(f"{stem.name}_{number:0{width}d}.png"), png(image))
-        self.console.say(f"{count} images: {stem}_*.png")
+        for place, latents in drawn.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            for old in place.parent.glob(f"{place.name}_[0-9]*.png"):
+                old.unlink()
+            numbers = itertools.count(1)
+            for part in latents.split(BLOCK):
+                for number, image in zip(numbers, subject.decode(part)):  # noqa: B905  (the numbers never end)
+                    write_atomically(place.with_name(f"{place.name}_{number:0{width}d}.png"), png(image))
+            self.console.say(f"{count} images: {place}_*.png")
+
+    @torch.no_grad()
+    def _draw(self, subject: Subject, count: int, label: int | None, kappa: float | None) -> Tensor:
+        """Latents of new images, (count, D)."""
+        of_kappa = () if kappa is None else (str(kappa),)
+        torch.manual_seed(derive_seed(self.seed, "generate", "" if label is None else str(label), *of_kappa))
+        try:
+            return subject.latents(count, label, kappa, self.request.sample_temperature or 1.0)
+        except Undrawable as reason:
+            raise UsageError(f"--label {self.request.label}: {reason} ({self.path})") from None
+
+
+def _place(label: int | None, digits: int, kappa: float | None, names: Sequence[str]) -> str:
+    """Where generated images go, from the folder of figures on, without their numbers.
+
+    Args:
+        label: their class.
+        digits: of the number of a class in the name of its folder, by which the names sort; 0 for no folders.
+        kappa: the concentration that they are drawn with.
+        names: of the classes, where known.
+    """
+    stem = "generated" + ("" if kappa is None else f"_kappa{kappa:g}")
+    if label is None:
+        return stem
+    if not digits:
+        return f"{stem}_label{label}"
+    name = f"_{names[label]}" if names and names[label] != str(label) else ""
+    folder = f"{label:0{digits}d}{re.sub('[^A-Za-z0-9.+_-]+', '-', name)}"
+    return f"{stem}/{folder}/image"
 
 
 def _finished(path: Path) -> Record:

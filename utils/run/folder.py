@@ -11,6 +11,7 @@ results/<data set>/<model>-<size>__s<seed>__<hash>/
     tensorboard/    the same for TensorBoard, where that is asked for
     diverged.pt     what failed, where a run diverged
     log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
+    confusions.npz  which class the judge of --score saw (column) where which was asked for (row)
     summary.json    the result; written last, its presence says that the run is complete
 
 All but the metrics, which only curves are drawn of, and the pictures name their run; see `stamped`.
@@ -277,7 +278,11 @@ class RunDir:
         except Damaged:
             return None
         found = self.evaluated()
-        return None if found and found["test"] and self.config.probe and "probe" not in found else found
+        if not (found and found["test"]):
+            return found
+        unprobed = self.config.probe and "probe" not in found
+        unscored = self.config.score not in (None, found.get("score", {}).get("n"))
+        return None if unprobed or unscored else found
 
     def _stored(self) -> Identity | None:
         """The run that `config.json` describes; None where that is absent or damaged, and is to be written again."""
