@@ -25,7 +25,7 @@ from utils.seeds import derive_seed
 
 WIDTH, FEATURES = 256, 64
 SIDE = 32  # larger pictures are averaged down to so many pixels a side, which bounds the first layer
-STEPS, BATCH, DROPOUT = 3000, 200, 0.2
+STEPS, BATCH, DROPOUT = 2000, 200, 0.2
 BLOCK = 2000
 
 

@@ -153,8 +153,8 @@ METRICS: dict[str, Metric] = {
     },
     **_of_samples(
         "agreement", "label agreement %",
-        "share of class-conditional samples in which the judge, a small classifier of real images, sees the class asked "
-        "for; a model that knows no classes draws them from posteriors of test images",
+        "share of class-conditional samples in which the judge, a small classifier of real images, sees the class "
+        "asked for; a model that knows no classes draws them from posteriors of test images",
         better=1, scale=100, compared=True,
     ),
     **_of_samples(
