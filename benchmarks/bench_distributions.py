@@ -7,7 +7,7 @@ an order drawn anew each time, so that whatever else the machine does, and whate
 them alike; in brackets the time of the von Mises-Fisher distribution over it. The columns:
 
 * randn + normalise: the least that any sampler of directions does;
-* Power Spherical: this library's, a family whose sampler needs no rejection;
+* Power Spherical, spherical Cauchy: this library's, families whose samplers need no rejection;
 * with torch's Beta: the Power Spherical distribution as published (De Cao and Aziz 2020), with a Householder reflection
   and autograd; its derivative of the Beta quantile is off by up to 0.7 %;
 * scipy: the KL divergence to the uniform distribution from `scipy.special.ive`;
@@ -33,14 +33,20 @@ from torch.distributions import Beta, Independent, Normal, kl_divergence
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, VonMisesFisher
+from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
+from hyperspherical_vae.distributions.base import LocatedOnSphere
 from utils.config.command_line import parse_options
 from utils.config.flags import UsageError, flag
 
 SAMPLING_SHAPES = [(100, 11), (10_000, 3), (10_000, 11), (50_000, 41), (1000, 513)]
 KL_SHAPES = [(100, 11), (100_000, 11), (100_000, 41)]
 STEP_SHAPES = [(100, 11)]
-COLUMNS = ["randn + normalise", "Power Spherical", "with torch's Beta", "scipy", "Normal"]
+FAMILIES: dict[str, Callable[..., LocatedOnSphere]] = {
+    "vMF": VonMisesFisher,
+    "Power Spherical": PowerSpherical,
+    "spherical Cauchy": SphericalCauchy.from_concentration,
+}
+COLUMNS = [*list(FAMILIES)[1:], "randn + normalise", "with torch's Beta", "scipy", "Normal"]
 Timed = Callable[[], object]
 
 
@@ -95,12 +101,9 @@ def medians(timed: dict[str, Timed], seconds: float) -> dict[str, float]:
 
 def sampling(n: int, dim: int) -> dict[str, Timed]:
     loc, k = F.normalize(torch.randn(n, dim), dim=-1), torch.rand(n) * 50 + 1
-    q = VonMisesFisher(loc, k, validate_args=False)
-    other = PowerSpherical(loc, k, validate_args=False)
     return {
-        "vMF": q.sample,
+        **{name: family(loc, k, validate_args=False).sample for name, family in FAMILIES.items()},
         "randn + normalise": lambda: F.normalize(torch.randn(n, dim), dim=-1),
-        "Power Spherical": other.sample,
         "with torch's Beta": torch.no_grad()(lambda: power_spherical_sample(loc, k)),
     }
 
@@ -109,11 +112,12 @@ def sampling_and_backward(n: int, dim: int) -> dict[str, Timed]:
     loc = F.normalize(torch.randn(n, dim), dim=-1).requires_grad_()
     k = (torch.rand(n) * 50 + 1).requires_grad_()
     grad = torch.randn(n, dim)
-    q = VonMisesFisher(loc, k, validate_args=False)
-    other = PowerSpherical(loc, k, validate_args=False)
+
+    def of(family: Callable[..., LocatedOnSphere]) -> Timed:
+        return lambda: torch.autograd.grad(family(loc, k, validate_args=False).rsample(), (loc, k), grad)
+
     return {
-        "vMF": lambda: torch.autograd.grad(q.rsample(), (loc, k), grad),
-        "Power Spherical": lambda: torch.autograd.grad(other.rsample(), (loc, k), grad),
+        **{name: of(family) for name, family in FAMILIES.items()},
         "with torch's Beta": lambda: torch.autograd.grad(power_spherical_sample(loc, k), (loc, k), grad),
     }
 
@@ -121,9 +125,13 @@ def sampling_and_backward(n: int, dim: int) -> dict[str, Timed]:
 def kl_and_gradient(n: int, dim: int) -> dict[str, Timed]:
     k = (torch.rand(n) * 50 + 1).requires_grad_()
     loc, grad = F.normalize(torch.randn(n, dim), dim=-1), torch.ones(n)
-    q, uniform = VonMisesFisher(loc, k, validate_args=False), HypersphericalUniform(dim - 1, validate_args=False)
+    uniform = HypersphericalUniform(dim - 1, validate_args=False)
+
+    def of(family: Callable[..., LocatedOnSphere]) -> Timed:
+        return lambda: torch.autograd.grad(kl_divergence(family(loc, k, validate_args=False), uniform), k, grad)
+
     return {
-        "vMF": lambda: torch.autograd.grad(kl_divergence(q, uniform), k, grad),
+        **{name: of(family) for name, family in FAMILIES.items()},
         "scipy": lambda: torch.autograd.grad(ScipyKL.apply(k, dim), k, grad),
     }
 
@@ -135,15 +143,18 @@ def training_step(n: int, dim: int) -> dict[str, Timed]:
     uniform = HypersphericalUniform(dim - 1, validate_args=False)
     normal = Independent(Normal(torch.zeros(dim), torch.ones(dim), validate_args=False), 1, validate_args=False)
 
-    def vmf() -> object:
-        q = VonMisesFisher(F.normalize(raw, dim=-1), F.softplus(spread.squeeze(-1)) + 1, validate_args=False)
-        return torch.autograd.grad((q.rsample(), kl_divergence(q, uniform)), (raw, spread), (grad_z, grad_kl))
+    def of(family: Callable[..., LocatedOnSphere]) -> Timed:
+        def step() -> object:
+            q = family(F.normalize(raw, dim=-1), F.softplus(spread.squeeze(-1)) + 1, validate_args=False)
+            return torch.autograd.grad((q.rsample(), kl_divergence(q, uniform)), (raw, spread), (grad_z, grad_kl))
+
+        return step
 
     def gaussian() -> object:
         q = Independent(Normal(raw, F.softplus(width), validate_args=False), 1, validate_args=False)
         return torch.autograd.grad((q.rsample(), kl_divergence(q, normal)), (raw, width), (grad_z, grad_kl))
 
-    return {"vMF": vmf, "Normal": gaussian}
+    return {**{name: of(family) for name, family in FAMILIES.items()}, "Normal": gaussian}
 
 
 @dataclass(frozen=True)

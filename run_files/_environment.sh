@@ -36,7 +36,7 @@ fi
 wants=$(cat requirements*.txt)
 stamped() { [ -f ".venv/installed-$1" ] && [ "$(cat ".venv/installed-$1")" = "$wants" ]; }
 if ! stamped "$requirements" && ! stamped requirements-test.txt; then
-    say "installing $requirements (a few GB the first time)"
+    say "installing $requirements: on Linux a download of 3 GB and 6 GB of disk, unless PyTorch is in .venv already"
     "$PY" -m pip install --quiet --disable-pip-version-check -r "$requirements" \
         || stop "pip could not install $requirements (its message is above)"
     printf '%s\n' "$wants" >".venv/installed-$requirements"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains a Normal and a von Mises-Fisher VAE of equal latent dimension on scikit-learn's handwritten digits, and compares them.
-# Nothing is downloaded but Python packages. EPOCHS=20 bash run_files/quickstart.sh makes it shorter.
+# It installs requirements.txt into .venv; the digits come with scikit-learn, and nothing else is downloaded.
+# EPOCHS=20 bash run_files/quickstart.sh makes it shorter.
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh" requirements.txt
 
 epochs=${EPOCHS:-150}

@@ -1,4 +1,4 @@
-"""The metrics of a run, each defined once: what tables, results, report and README know of it.
+"""The metrics of a run, each defined once: what tables, results, report and docs/metrics.md know of it.
 
 Adding a metric is computing it (under its key in the summary) and adding one entry to `METRICS`.
 """
@@ -18,7 +18,7 @@ class Metric:
 
     Attributes:
         heading: its name in tables.
-        meaning: for the README; metrics that follow each other and mean the same share a line there.
+        meaning: for docs/metrics.md; metrics that follow each other and mean the same share a line there.
         better: 1 if more is better, -1 if less is, 0 if neither.
         digits: after the decimal point.
         scale: factor between the summary and the tables, such as 100 for a share in per cent.
