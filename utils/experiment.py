@@ -472,14 +472,14 @@ class Experiment:
                 "to train a judge with"
             )
         standard = Standard(data, judge, device, self.stop.check)
-        confusions, kappas = {}, []
+        confusions, kappas = {}, {}
         for kappa in (None, *(subject.kappas or ())):
             torch.manual_seed(derive_seed(seed, "score", str(kappa)))
             values, seen = score(subject, standard, count, kappa)
             if kappa is None:
                 found |= values
             else:
-                kappas.append({"kappa": kappa, **values})
+                kappas[f"{kappa:g}"] = values
             if seen is not None:
                 confusions["samples" if kappa is None else f"kappa {kappa:g}"] = seen
         if confusions:

@@ -182,6 +182,7 @@ class Visit:
         """Of samples."""
         return self.config.rs if self.request.rs is None else self.request.rs
 
+    @torch.no_grad()
     def generate(self, subject: Subject, count: int) -> None:
         """Write new images, in place of earlier ones; of all classes each has a folder."""
         if not subject.has_pictures:
@@ -205,7 +206,6 @@ class Visit:
                     write_atomically(place.with_name(f"{place.name}_{number:0{width}d}.png"), png(image))
             self.console.say(f"{count} images: {place}_*.png")
 
-    @torch.no_grad()
     def _draw(self, subject: Subject, count: int, label: int | None, kappa: float | None) -> Tensor:
         """Latents of new images, (count, D)."""
         of_kappa = () if kappa is None else (str(kappa),)

@@ -26,7 +26,13 @@ from utils.measure.nearest import nearest_distance
 
 NEAREST = 2000  # images whose nearest training image is looked for: that is most of the work
 BYTES = 2**26  # of the images that are held at once
-OF_CLASSES = ("entropy", "diversity", "fid", "kid")  # what needs the features or classes of a judge
+# What needs the features or classes of a judge, and of these what needs classes that are asked for.
+_JUDGED, _NO_CLASSES = (
+    dict.fromkeys(key + end for key in keys for end in ("", "_se"))
+    for keys in (("entropy", "diversity", "fid", "kid"), ("agreement", "class_diversity"))
+)
+
+Array = NDArray[Any]
 
 
 def blocks(count: int, pixels: int) -> list[slice]:
@@ -56,9 +62,9 @@ class Standard:
         return math.prod(self.data.shape)
 
     @cached_property
-    def train_features(self) -> NDArray[Any]:
+    def train_features(self) -> Array:
         """Features of the training images in random order, (M, d): files may come class by class."""
-        return self._judged(self.real(self.data.train.images, len(self.data.train)))[0]
+        return self.judged(self.real(self.data.train.images, len(self.data.train)))[0]
 
     @cached_property
     def train_moments(self) -> Moments:
@@ -66,16 +72,11 @@ class Standard:
 
     def real(self, images: Tensor, count: int) -> Iterator[Tensor]:
         """Randomly chosen images of a split, the same ones each time, in blocks of floats; `count` or all of them."""
-        chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+        chosen = _chosen(images, count)
         for part in blocks(len(chosen), self.pixels):
             yield images[chosen[part]].to(self.device).float() / self.data.levels
 
-    def predicted(self, images: Iterable[Tensor]) -> Tensor:
-        """The classes that the judge sees in images, (N,), on the CPU."""
-        return torch.from_numpy(self._judged(images)[1])
-
-    @torch.no_grad()
-    def _judged(self, images: Iterable[Tensor]) -> tuple[NDArray[Any], NDArray[Any]]:
+    def judged(self, images: Iterable[Tensor]) -> tuple[Array, Array]:
         """Features (N, d) and classes (N,) of images."""
         assert self.judge is not None
         features, classes = [], []
@@ -109,12 +110,12 @@ class Standard:
                     left -= len(block)
                 yield block
 
-        found: dict[str, float | None] = dict.fromkeys(key + end for key in OF_CLASSES for end in ("", "_se"))
+        found: dict[str, float | None] = dict(_JUDGED)
         if self.judge is None:
             for _ in pass_on():
                 self.check_stop()
         else:
-            features, classes = self._judged(pass_on())
+            features, classes = self.judged(pass_on())
             found["entropy"], found["entropy_se"] = entropy(np.bincount(classes))
             found["diversity"], found["diversity_se"] = with_error(features, spread)
             found["fid"], found["fid_se"] = with_error(
@@ -128,22 +129,23 @@ class Standard:
             found[f"{key}_se"] = None if whole is None else standard_error(whole)
         return found
 
+    @torch.no_grad()
     def of_test_images(self, count: int) -> dict[str, Any]:
-        """The same of real test images, `count` of them or all; `agreement` is the judge's accuracy on them."""
+        """The same of real test images, `count` of them or all. Their `agreement` is the accuracy of the judge."""
         test = self.data.test
         found: dict[str, Any] = {"n": min(count, len(test)), **self.values(self.real(test.images, count))}
-        right = None
-        if self.judge is not None:
-            assert test.labels is not None
-            chosen = torch.randperm(len(test), generator=torch.Generator().manual_seed(0))[:count]
-            right = (self.predicted(self.real(test.images, count)) == test.labels[chosen]).double()
-        return {**found, **_share(right)}
+        if self.judge is None:
+            return {**found, **_NO_CLASSES}
+        assert test.labels is not None
+        features, seen = self.judged(self.real(test.images, count))
+        return {**found, **of_classes(features, test.labels[_chosen(test.images, count)].numpy(), seen)}
 
 
+@torch.no_grad()
 def score(
     subject: Subject, standard: Standard, count: int, kappa: float | None = None
-) -> tuple[dict[str, Any], NDArray[Any] | None]:
-    """All metrics of samples: those of `Standard.values`, and the agreement of class-conditional samples.
+) -> tuple[dict[str, Any], Array | None]:
+    """All metrics of samples: those of `Standard.values` and of `of_classes`.
 
     Samples are pixel means; of binary data, binary pixels.
 
@@ -154,9 +156,8 @@ def score(
         kappa: see `Subject.latents`.
 
     Returns:
-        The metrics: `agreement`, the share of class-conditional samples, equally many of each class, in which the judge
-        sees the class that was asked for (no sample of a class that the model cannot draw counts as one); and how often
-        it saw which class (column) where which was asked for (row), (Y, Y); None without a judge.
+        The metrics, those of `of_classes` being of class-conditional samples, equally many of each class; and how often
+        the judge saw which class (column) where which was asked for (row), (Y, Y), None without a judge.
     """
     model = subject.model
     draws_pixels = standard.data.levels == 1 and model.likelihood.binary
@@ -168,35 +169,62 @@ def score(
 
     found = standard.values(images(subject.latents(count, None, kappa)))
     if standard.judge is None:
-        return {**found, **_share(None)}, None
-    seen = np.zeros((standard.data.classes, standard.data.classes), np.int64)
-    right = []
-    for asked, wanted in zip(subject.classes, np.array_split(np.empty(count), len(subject.classes)), strict=True):
+        return {**found, **_NO_CLASSES}, None
+    confusion = np.zeros((standard.data.classes, standard.data.classes), np.int64)
+    features, asked, seen, absent = [], [], [], 0
+    for label, numbers in zip(subject.classes, np.array_split(np.arange(count), len(subject.classes)), strict=True):
+        if not len(numbers):  # there are fewer samples than classes
+            break
         try:
-            classes = standard.predicted(images(subject.latents(len(wanted), asked, kappa)))
+            z = subject.latents(len(numbers), label, kappa)
         except Undrawable:
-            right.append(torch.zeros(len(wanted), dtype=torch.float64))
+            absent += len(numbers)
             continue
-        seen[asked] += np.bincount(classes.numpy(), minlength=len(seen))
-        right.append((classes == asked).double())
-    return {**found, **_share(torch.cat(right))}, seen
+        of_class, classes = standard.judged(images(z))
+        features.append(of_class)
+        seen.append(classes)
+        asked.append(np.full(len(numbers), label))
+        confusion[label] += np.bincount(classes, minlength=len(confusion))
+    if not features:
+        return {**found, **_NO_CLASSES, "agreement": 0.0, "agreement_se": 0.0}, confusion
+    return {**found, **of_classes(*map(np.concatenate, (features, asked, seen)), absent)}, confusion
 
 
-def entropy(counts: NDArray[Any]) -> tuple[float, float]:
+def of_classes(features: Array, asked: Array, seen: Array, absent: int = 0) -> dict[str, float | None]:
+    """The metrics of images whose classes are given.
+
+    Args:
+        features: of the judge, (N, d).
+        asked: the classes, (N,).
+        seen: those that the judge sees, (N,).
+        absent: images that could not be drawn, each of which counts as one of another class.
+
+    Returns:
+        `agreement` and `class_diversity` with their standard errors: the share of `asked` that equals `seen`, and the
+        root mean square distance between two images of one class in their features.
+    """
+    total = len(asked) + absent
+    share = float((asked == seen).sum()) / total
+    inner = features.astype(np.float64)
+    for label in np.unique(asked):
+        inner[asked == label] -= inner[asked == label].mean(0)
+    diversity, error = with_error(inner[np.random.default_rng(0).permutation(len(inner))], spread)
+    found = {"agreement": share, "agreement_se": math.sqrt(share * (1 - share) / total)}
+    return {**found, "class_diversity": diversity, "class_diversity_se": error}
+
+
+def _chosen(images: Tensor, count: int) -> Tensor:
+    """Numbers of randomly chosen images, the same ones each time; all of them, in that order, if there are no more."""
+    return torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:count]
+
+
+def entropy(counts: Array) -> tuple[float, float]:
     """The entropy in nats of the distribution that counts are of, and its standard error (by the delta method)."""
     total, positive = counts.sum(), counts[counts > 0]
     share = positive / total
     surprise = -np.log(share)
     mean = float((share * surprise).sum())
     return mean, math.sqrt(float((share * np.square(surprise - mean)).sum()) / total)
-
-
-def _share(right: Tensor | None) -> dict[str, float | None]:
-    """Label agreement and its standard error: of zeros and ones, (N,)."""
-    if right is None:
-        return {"agreement": None, "agreement_se": None}
-    share = right.mean().item()
-    return {"agreement": share, "agreement_se": math.sqrt(share * (1 - share) / len(right))}
 
 
 def _sharpness(images: Tensor) -> Tensor:

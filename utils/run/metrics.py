@@ -167,6 +167,10 @@ METRICS: dict[str, Metric] = {
         "diversity", "diversity", "root mean square distance between two samples in the features of the judge"
     ),
     **_of_samples(
+        "class_diversity", "diversity within classes",
+        "the same of two samples of which the same class was asked",
+    ),
+    **_of_samples(
         "sharpness", "sharpness", "root mean square difference of neighbouring pixels, with values from 0 to 1",
         digits=4,
     ),

@@ -59,7 +59,7 @@ def kappas_table(score: Mapping[str, Any]) -> str:
     Args:
         score: what `Experiment.score` returned.
     """
-    columns = {f"kappa {entry['kappa']:g}": entry for entry in score["kappas"]} | {"real": score["real"]}
+    columns = {f"kappa {kappa}": values for kappa, values in score["kappas"].items()} | {"real": score["real"]}
     rows = [["around test images", *columns]]
     for key, metric in METRICS.items():
         name = key.removeprefix("score.")

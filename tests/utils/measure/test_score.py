@@ -55,7 +55,7 @@ def caught(values, good):
     """The metrics that tell a model from real images by more than four standard errors of both and a tenth."""
     return {
         key
-        for key in ("agreement", "entropy", "fid", "kid", "diversity", "sharpness", "nearest")
+        for key in ("agreement", "entropy", "fid", "kid", "diversity", "class_diversity", "sharpness", "nearest")
         if abs(values[key] - good[key]) > 4 * math.hypot(values[f"{key}_se"], good[f"{key}_se"]) + 0.1 * abs(good[key])
     }
 
@@ -68,7 +68,7 @@ def test_samples_that_are_training_images_pass_but_for_their_distance(found):
 def test_no_broken_model_passes(found):
     telling = {name: caught(found[name], found["test"]) for name in BROKEN}
     assert telling["noise"] >= {"agreement", "fid", "kid", "nearest"}
-    assert telling["collapsed"] >= {"agreement", "entropy", "fid", "kid", "diversity", "sharpness"}
+    assert telling["collapsed"] >= {"agreement", "entropy", "fid", "kid", "diversity", "class_diversity", "sharpness"}
     assert telling["one class"] >= {"agreement", "entropy", "fid", "kid", "diversity"}
     assert "sharpness" not in telling["one class"], "each image is a real one"
     assert telling["blurred"] >= {"fid", "sharpness"}
@@ -90,9 +90,9 @@ def test_without_labels_only_pixels_are_measured():
     data = dataclasses.replace(digits(), classes=0)
     values, seen = score(model_of(real), dataclasses.replace(standard(judge=False), data=data), 200)
     assert seen is None
-    assert {key for key, value in values.items() if value is None} == {
-        name + end for name in ("agreement", "entropy", "fid", "kid", "diversity") for end in ("", "_se")
-    }
+    names = ("agreement", "class_diversity", "entropy", "fid", "kid", "diversity")
+    absent = {f"{key}{end}" for key in names for end in ("", "_se")}
+    assert {key for key, value in values.items() if value is None} == absent
     assert values["nearest"] == 0
 
 
