@@ -48,7 +48,8 @@ def _both(above: NDArray[Any], below: NDArray[Any]) -> Table:
     labels = [str(label) for label in range(len(above))]
     rows = [["class", *labels]]
     for row, label in enumerate(labels):
-        left, right = (f"{value:.1f}" for value in below[row, :row]), (f"{value:.2f}" for value in above[row, row + 1 :])
+        left = [f"{value:.1f}" for value in below[row, :row]]
+        right = [f"{value:.2f}" for value in above[row, row + 1 :]]
         rows.append([label, *left, "", *right])
     return Table(rows)
 
