@@ -187,7 +187,8 @@ def score(
         confusion[label] += np.bincount(classes, minlength=len(confusion))
     if not features:
         return {**found, **_NO_CLASSES, "agreement": 0.0, "agreement_se": 0.0}, confusion
-    return {**found, **of_classes(*map(np.concatenate, (features, asked, seen)), absent)}, confusion
+    whole = of_classes(np.concatenate(features), np.concatenate(asked), np.concatenate(seen), absent)
+    return {**found, **whole}, confusion
 
 
 def of_classes(features: Array, asked: Array, seen: Array, absent: int = 0) -> dict[str, float | None]:
