@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs: list[RunDir] = []
     try:
         with StopRequest() as stop:
-            asked = parse(words)
+            asked = parse(words, say=warn if is_first() else None)
             if isinstance(asked, Revisit):
                 from utils.revisit import revisit
 
@@ -57,9 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         code, line = FAILED, explained
     if is_first() or code == FAILED:  # a mistake or a signal concerns every process; a failure may be of one alone
-        print(f"run_models.py: {line}", file=sys.stderr)
+        warn(line)
     flush_output()
     return code
+
+
+def warn(line: str) -> None:
+    """A line on standard error."""
+    print(f"run_models.py: {line}", file=sys.stderr)
 
 
 def load_own_data(config: Config, peers: Alone) -> Data | None:
@@ -87,6 +92,7 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
         print(dataset_table(config.data_dir))
         return DONE
     summaries: dict[int, dict[str, Any]] = {}
+    Console(config).head({"model": config.model})  # at once: to import torch and to load the data takes longer
     with join() as peers:
         data = load_own_data(config, peers)
         contents = None if data is None else data.contents
@@ -95,6 +101,7 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
         for run, old in zip(runs, of_version_1, strict=True):
             one, console = run.config, Console(run.config)
             summary: dict[str, Any] | None
+            is_new = False
             # Unless all are complete, they would be averaged with new ones.
             if old and old.summary and all(found and found.summary for found in of_version_1):
                 run, summary = old.run, old.summary
@@ -112,9 +119,9 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
                 if note := run.note_on_data():
                     console.say(note)
                 experiment = Experiment.prepare(one, stop, peers, data)
-                data, summary = experiment.data, experiment.execute()
+                data, summary, is_new = experiment.data, experiment.execute(), True
             summaries[one.rs] = summary
-            if config.seeds == 1 or config.verbosity:
+            if config.seeds == 1 or (config.verbosity and is_new):
                 print(result_table(summary, config.verbosity), flush=True)
             console.say(f"figures: {run.figures}")
     if config.seeds > 1:

@@ -8,10 +8,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from utils.config.command_line import CommandLine  # noqa: E402  (the project is not installed)
-from utils.config.config import Config, owners  # noqa: E402
+from utils.config.command_line import PROGRAM, CommandLine  # noqa: E402  (the project is not installed)
+from utils.config.config import owners  # noqa: E402
 from utils.config.flags import Flag  # noqa: E402
-from utils.config.request import Revisit  # noqa: E402
 
 HEAD = """\
 # The flags of `run_models.py`
@@ -24,7 +23,7 @@ allowed, with exit code 2, and nothing is created. The last of a repeated flag c
 
 def page() -> str:
     """The page as Markdown: one table for each group of flags."""
-    parser = CommandLine((Config, Revisit))
+    parser = CommandLine(PROGRAM)
     parts = [HEAD]
     for heading in parser.groups:
         rows = [

@@ -27,10 +27,12 @@ class Likelihood(nn.Module):
     Attributes:
         params_per_pixel: P, the numbers that a decoder has to give per pixel value.
         binary: whether only images of zeros and ones have a likelihood.
+        of_grey_levels: whether it is a probability of the levels + 1 values of a pixel, and so a number of bits.
     """
 
     params_per_pixel = 1
     binary = False
+    of_grey_levels = False
 
     def __init__(self, levels: int = 255, log_volume: float = 0.0) -> None:
         super().__init__()
@@ -178,6 +180,7 @@ class DiscretizedLogistic(Likelihood):
     """
 
     params_per_pixel = 2
+    of_grey_levels = True
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return self.given(x)(params)

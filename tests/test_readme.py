@@ -40,7 +40,7 @@ def of(*words):
     return [command for command in COMMANDS if command[: len(words)] == words]
 
 
-LOOKING = of("python", "run_models.py", "--from")
+LOOKING = of("python", "run_models.py", "--from") + of("python", "run_models.py", "--config")
 TRAINING = sorted({*of("python", "run_models.py")} - {*LOOKING})
 SWEEPS = [words for words in of("python", "-m", "utils.sweep") if "--" in words]
 TABLES = of("python", "-m", "utils.results") + of("python", "-m", "utils.report")
@@ -52,6 +52,11 @@ ELSEWHERE = re.compile(
 )
 # Appended to each command, where the last of a repeated flag counts: small, and on data that are at hand.
 SMALL = "-e 1 -klw 0 -lls 5 -hd 8 --seeds 1"
+
+
+@pytest.fixture(autouse=True)
+def quick_judge(monkeypatch):
+    monkeypatch.setattr("utils.measure.judge.STEPS", 5)
 
 
 def make_faces(folder):
@@ -90,7 +95,7 @@ def test_command_runs(words, run_models, tmp_path):
 
 
 def test_what_looks_at_finished_runs_does(run_models, tmp_path, monkeypatch, capfd):
-    """The commands with --from, and the lines of Python that load a run."""
+    """The commands with --from or --config, and the lines of Python that load a run."""
     import run_models as program
     from utils.figures import registry as figures
 
@@ -101,7 +106,7 @@ def test_what_looks_at_finished_runs_does(run_models, tmp_path, monkeypatch, cap
     quick = ("latent", "manifold", "concentration")
     monkeypatch.setattr(figures, "FIGURES", {name: figures.FIGURES[name] for name in quick})
     for words in LOOKING:
-        line = re.sub(r"results/\S+", folders[1], " ".join(words[2:])).replace("$run", folders[0])
+        line = re.sub(r"results/[^/]+/[^/ ]+", folders[1], " ".join(words[2:])).replace("$run", folders[0])
         assert program.main(line.split()) == 0, (line, capfd.readouterr().err)
     examples = [code for page in PAGES.values() for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL)]
     loading = [code for code in examples if "load_model" in code]
@@ -122,8 +127,9 @@ def test_sweep_is_understood(words, capsys):
 def test_table_is_made(words, tmp_path, monkeypatch):
     from utils import report, results
 
+    numbers = {"kappa": {"mean": 5.0}, "score": {"fid": 1.0, "agreement": 0.9}}
     for line in ("-n normal -z 2", "-n vmf -z 2", "-n vmf -z 2 -rs 2"):
-        finished(tmp_path / "results", f"{line} -d mnist", kappa={"mean": 5.0})
+        finished(tmp_path / "results", f"{line} -d mnist", **numbers)
     monkeypatch.chdir(tmp_path)
     assert {"utils.results": results, "utils.report": report}[words[2]].main(words[3:]) == 0
 

@@ -265,9 +265,22 @@ def test_validation_estimates_log_px_if_asked(run_models, tmp_path):
         assert line["val"]["log_px"] > line["val"]["elbo"]
 
 
-def test_verbosity_zero_prints_the_table_only(run_models):
+def test_verbosity_zero_prints_the_table_only_and_of_this_call(run_models, tmp_path):
     done = run_models(f"{SMALL} -n normal -z 2 -v 0")
     assert done.stdout.startswith("nats per image")
+    assert json.loads((only_run(tmp_path) / "config.json").read_text())["verbosity"] == 1
+    again = run_models(f"--config {only_run(tmp_path) / 'config.json'}")
+    assert again.stdout.startswith("model       normal on R^2")
+    assert "this run is complete already" in again.stdout
+
+
+def test_the_first_line_waits_neither_for_torch_nor_for_the_data(monkeypatch, capfd):
+    import run_models as program
+
+    monkeypatch.setattr(program, "join", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        program.main(["-d", "folder", "--data_dir", "nowhere"])
+    assert capfd.readouterr().out == "model       vmf on S^10 in R^11, mlp encoder, mlp decoder\n"
 
 
 def test_model_is_the_one_that_is_named(run_models, tmp_path):

@@ -36,6 +36,9 @@ def test_each_seed_is_the_run_that_it_would_be_alone(run_models, tmp_path):
         assert [rows[seed][column] for seed in "456"] == [f"{value:.2f}" for value in values]
         assert rows["mean"][column] == f"{statistics.fmean(values):.2f}"
         assert rows["std"][column] == f"{statistics.stdev(values):.2f}"
+    aloud = run_models(f"{SMALL} -n vmf -z 2 -rs 4 --seeds 3").stdout
+    assert aloud.count("this run is complete already") == 3
+    assert "nats per image" not in aloud, "the table of each seed was printed when it ended"
 
 
 def test_seeds_beyond_the_highest_are_refused():

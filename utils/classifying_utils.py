@@ -81,6 +81,14 @@ def training_labels(labels: Tensor, n: int | None, seed: int) -> Tensor:
     return torch.full_like(labels, -1).index_put((chosen,), labels[chosen])
 
 
+def note_on_labels(labels: Tensor, n: int) -> str | None:
+    """What to tell a user who asks for n labelled images that are no equal share of each class, or None."""
+    counts = labels[choose_labelled(labels, n, seed=0)].bincount().tolist()
+    if min(counts) == max(counts):
+        return None
+    return f"--labels {n}: is no equal share; {min(counts)} to {max(counts)} images of each class are labelled"
+
+
 @torch.no_grad()
 def classifier_metrics(
     model: VAE, images: Tensor, labels: Tensor, seed: int, samples: int = 10

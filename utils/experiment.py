@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from utils.classifying_utils import (
     check_labels,
     choose_labelled,
     classifier_metrics,
+    note_on_labels,
     of_posteriors,
     probe,
     training_labels,
@@ -310,6 +312,9 @@ class Experiment:
             notes.append(note)
         if self.preparation.device.type == "cpu" and (note := self.run.note_on_products()):
             notes.append(note)
+        labels = data.train.labels
+        if labels is not None and config.labels is not None and (note := note_on_labels(labels, config.labels)):
+            notes.append(note)
         if config.compile:
             notes.append("the training step is compiled first, which takes some ten seconds for each size of a batch")
         self.console.head(
@@ -317,7 +322,6 @@ class Experiment:
                 "data": f"{config.data_name}: {len(data.train)} / {len(data.val)} / {len(data.test)} images to train / "
                 "validate / test",
                 **{f"note {number}": note for number, note in enumerate(notes, 1)},
-                "model": f"{config.name} on {config.space}, {config.encode_type} encoder, {config.decode_type} decoder",
                 "parameters": f"{count_parameters(self.model):,}",
                 "device": self._device,
                 "seed": str(config.rs),
@@ -392,6 +396,9 @@ class Experiment:
         found = {**terms.summary(), "log_px": None, "log_px_se": None, "k": k, "ess": None}
         if log_px is not None:
             found |= log_px.summary()
+            if self.model.likelihood.of_grey_levels:
+                bits = -found["log_px"] / math.log(2)
+                found["bits_per_dim"] = bits / self.test_images[0].numel()
             if rules_of(self.config.format).mean_elbo:
                 found |= log_px.elbo_summary()
         with contextlib.suppress(NotImplementedError):  # a prior without a variance has no measure of activity

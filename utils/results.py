@@ -11,6 +11,7 @@ from utils.config.command_line import parse_options
 from utils.config.flags import UsageError, flag, printable
 from utils.run.failures import guarded
 from utils.run.records import Record, find_runs
+from utils.tables.columns import default_columns
 from utils.tables.comparison import compare, finished
 from utils.tables.comparison_table import write
 from utils.tables.layout import FORMATS
@@ -34,6 +35,12 @@ class TableOptions:
         "--against", str, "table", (),
         "rows to compare the others with by Welch's t-test, such as name=normal",
         many="words",
+    )
+    each: bool = flag("--each", bool, "table", False, "a row for each run, with its seed and folder, and no means")
+    across: str = flag(
+        "--across", str, "table", "",
+        "a column of the table whose values become columns, such as name: a column for each model and a row for each "
+        "dimension, as papers have it",
     )
     format: str = flag(
         "--format", str, "table", "text", "how to write it", options=lambda: tuple(FORMATS)
@@ -72,8 +79,13 @@ def print_comparison(records: Sequence[Record], options: TableOptions, notes: Se
     Raises:
         UsageError: there is no such metric, column or baseline.
     """
-    found = compare(records, options.metric, options.by, options.against, notes)
-    print(write(found, options.format), flush=True)
+    by = options.by or default_columns(records)
+    if options.across == "name" and not options.by:
+        by = (*by, "dim")
+    if options.each:
+        by = (*by, "rs", "folder")
+    found = compare(records, options.metric, by, options.against, notes)
+    print(write(found, options.format, options.across), flush=True)
     if options.format == "csv":
         for note in found.notes:
             print(printable(note), file=sys.stderr)

@@ -9,7 +9,14 @@ from torch import nn
 from hyperspherical_vae.latents import NormalLatent, SphericalLatent
 from hyperspherical_vae.likelihoods import Bernoulli
 from models import VAE
-from utils.classifying_utils import choose_labelled, classifier_metrics, of_posteriors, probe, training_labels
+from utils.classifying_utils import (
+    choose_labelled,
+    classifier_metrics,
+    note_on_labels,
+    of_posteriors,
+    probe,
+    training_labels,
+)
 
 
 def test_choice_is_even_over_classes_and_fixed_by_the_seed():
@@ -39,6 +46,13 @@ def test_every_image_is_as_likely_as_any_other_of_its_class():
 def test_impossible_number_of_labels_is_refused(n):
     with pytest.raises(ValueError, match=r"from 4, one of each class, to 40"):
         choose_labelled(torch.arange(40) % 4, n, 1)
+
+
+def test_unequal_shares_are_said():
+    labels = torch.arange(1000) % 10
+    assert note_on_labels(labels, 100) is None
+    line = note_on_labels(labels, 105)
+    assert line == "--labels 105: is no equal share; 10 to 11 images of each class are labelled"
 
 
 def test_training_sees_the_chosen_labels_only():

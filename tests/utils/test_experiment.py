@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 import torch
@@ -57,3 +58,12 @@ def test_best_model_of_a_run_is_the_best_since_the_kl_had_its_full_weight(run_mo
     best = json.loads((run / "summary.json").read_text())["best_epoch"]
     assert compared[best] > max(compared.values()) - 0.05
     assert best >= 5
+
+
+def test_grey_levels_have_bits_for_each_pixel(run_models, tmp_path):
+    done = run_models("-d digits -n normal -z 2 -hd 8 -e 1 -lls 5 -bs 300 -lf logistic --figures none")
+    assert done.returncode == 0, done.stderr
+    test = json.loads((only_run(tmp_path / "results") / "summary.json").read_text())["test"]
+    assert test["bits_per_dim"] == pytest.approx(-test["log_px"] / 64 / math.log(2))
+    assert 1 < test["bits_per_dim"] < math.log2(17) + 1  # 17 grey levels; about as good as guessing after one epoch
+    assert "bits/dim" in done.stdout

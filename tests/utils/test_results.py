@@ -32,6 +32,25 @@ def test_lists_may_be_written_with_blanks_or_commas(tmp_path, capsys):
     assert capsys.readouterr().out == blanks
 
 
+def test_each_run_has_a_row_with_its_folder(tmp_path, capsys):
+    runs = [finished(tmp_path, f"-n vmf -z 5 -d digits -rs {seed}", elbo=-float(seed)) for seed in (1, 2)]
+    assert main([str(tmp_path), "--each", "--metric", "elbo"]) == 0
+    facts, head, _, *rows = capsys.readouterr().out.splitlines()
+    assert facts == f"all: data digits, model vmf, space S^5 in R^6, in {tmp_path / 'digits'}, runs 1"
+    assert head.split() == ["seed", "folder", "ELBO"]
+    assert rows[0].split() == ["1", runs[0].name, "*", "-1.00"]
+    assert rows[1].split() == ["2", runs[1].name, "-2.00"]
+
+
+def test_models_can_be_columns(tmp_path, capsys):
+    for name in ("normal", "vmf"):
+        finished(tmp_path, f"-n {name} -z 5 -d digits")
+    assert main([str(tmp_path), "--across", "name", "--metric", "elbo"]) == 0
+    assert "ELBO normal  ELBO vmf" in capsys.readouterr().out
+    assert main([str(tmp_path), "--across", "modle"]) == 2
+    assert "--across: 'modle' is no column" in capsys.readouterr().err
+
+
 def test_csv_is_nothing_but_csv(tmp_path, capsys):
     finished(tmp_path, "-n vmf -z 10 -d mnist")
     assert main([str(tmp_path), "--format", "csv"]) == 0
@@ -104,3 +123,5 @@ def test_table_names_the_factors_and_an_unfinished_warm_up():
     assert "S^2: 0.70, R^2: 0.30" in told
     assert "KL weight at the best epoch %" in told
     assert next(line.split()[-1] for line in told.splitlines() if line.startswith("KL weight")) == "20"
+    constant = {**summary, "warm_up": 0.2, "test": {**summary["test"], "kl_is_constant": True}}
+    assert "KL weight" not in result_table(constant)

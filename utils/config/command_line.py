@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from hyperspherical_vae import __version__
@@ -17,7 +17,9 @@ from utils.config.config import Config, owners
 from utils.config.flags import Flag, UsageError, bare, flags_of, nearest, shown
 from utils.config.request import Revisit, resolve_revisit
 from utils.config.rules import resolve
+from utils.config.stored import Source, settings_in
 
+PROGRAM = (Config, Source, Revisit)  # what the flags of run_models.py fill
 _ONE = {int: "N", float: "X", str: "TEXT"}
 _HELP = Flag(("-h", "--help"), bool, "help", "print this help and stop")
 _VERSION = Flag(("--version",), bool, "help", "print the version and stop")
@@ -117,24 +119,34 @@ def is_flag(word: str) -> bool:
     return word.startswith("-") and not re.fullmatch(r"-\d+|-\d*\.\d+", word)
 
 
-def parse(arguments: Sequence[str]) -> Config | Revisit:
+def parse(arguments: Sequence[str], say: Callable[[str], None] | None = None) -> Config | Revisit:
     """The run that the words describe, or with `--from` what to do with finished ones.
+
+    Args:
+        arguments: the words.
+        say: takes a line on what is done otherwise than the file of `--config` says.
 
     Raises:
         UsageError, SystemExit: as `CommandLine.read`, or two settings contradict each other.
     """
     parser = CommandLine(
-        (Config, Revisit), usage="python run_models.py [FLAGS]", epilog=_EPILOG,
+        PROGRAM, usage="python run_models.py [FLAGS]", epilog=_EPILOG,
         description="Train, evaluate and picture a variational auto-encoder.\n"
         "Its latent space is a sphere, a Euclidean space, a product of these, or discrete codes.",
     )
     parser.add(_VERSION, action="version", version=f"run_models.py {__version__}")
     values, _ = parser.read(arguments)
     settings: type[Config | Revisit] = Revisit if "runs" in values else Config
+    note = ""
+    if settings is Config and "config" in values:
+        stored, note = settings_in(values.pop("config"))
+        values = {**stored, **values}
     extra = [flag.names[0] for name, flag in parser.flags.items() if name in values.keys() - flags_of(settings)]
-    if "runs" not in values:
+    if settings is Config:
         if extra:
             raise UsageError(f"{extra[0]}: is for finished runs; add --from RUN, or leave it out")
+        if note and say:
+            say(note)
         return resolve(Config(**values))
     if extra:
         allowed = ", ".join(flag.names[0] for flag in flags_of(Revisit).values())

@@ -8,6 +8,7 @@ imported here.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -312,11 +313,26 @@ class Config:
         return tuple(dataclasses.replace(self, rs=self.rs + number, seeds=1) for number in range(self.seeds))
 
     @property
+    def to_repeat(self) -> Config:
+        """The same without what is meant for one call only: to move a run aside, and how much to print."""
+        return dataclasses.replace(self, overwrite=Config.overwrite, verbosity=Config.verbosity)
+
+    @property
     def space(self) -> str:
-        """The latent space in symbols, such as `S^4 x S^4 x R^2` or `S^10 in R^11`, or its codes in words."""
-        parts = [KINDS[kind].describe(dim, vars(self)) for kind, dim in self.factors]
+        """The latent space in symbols, such as `S^4 x S^4 x R^2` or `S^10 in R^11`, or its codes in words.
+
+        From three on, equal factors that follow each other are counted: `S^3 x64`.
+        """
+        factors = [KINDS[kind].describe(dim, vars(self)) for kind, dim in self.factors]
         kind, dim = self.factors[0]
-        return " x ".join(parts) + (f" in R^{dim + 1}" if len(parts) == 1 and KINDS[kind].is_sphere else "")
+        alike = [(name, len(list(group))) for name, group in itertools.groupby(factors)]
+        parts = [f"{name} x{count}" if count > 2 else " x ".join([name] * count) for name, count in alike]
+        return " x ".join(parts) + (f" in R^{dim + 1}" if len(factors) == 1 and KINDS[kind].is_sphere else "")
+
+    @property
+    def model(self) -> str:
+        """The model in words."""
+        return f"{self.name} on {self.space}, {self.encode_type} encoder, {self.decode_type} decoder"
 
     @property
     def has_own_data(self) -> bool:

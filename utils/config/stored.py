@@ -2,12 +2,73 @@
 
 from __future__ import annotations
 
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from utils.config.config import Config
-from utils.config.flags import UsageError, flags_of, nearest, shown
-from utils.config.formats import FIRST, FORMATS, rules_of
+from utils.config import sealed
+from utils.config.config import RUN, Config
+from utils.config.flags import UsageError, flag, flags_of, nearest, printable, shown
+from utils.config.formats import FIRST, FORMAT, FORMATS, rules_of
 from utils.config.rules import resolve
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where settings come from that are not on the command line."""
+
+    config: str | None = flag(
+        "--config", str, RUN, None,
+        "config.json that a run left, to do that run again; flags beside it override what it says",
+    )
+
+
+def settings_in(file: str) -> tuple[dict[str, Any], str]:
+    """What the config.json of a run says, as flags would say it for a run of today.
+
+    Returns:
+        The settings that neither are defaults nor follow from the others, so that other flags may stand beside them;
+        and a line on the rules of today where the run was made by others, else nothing.
+
+    Raises:
+        UsageError: there is no such file, or it is damaged or not of a run, or says what is not allowed.
+    """
+    path, given = Path(file), f"--config {printable(file)}"
+    if not path.is_file():
+        what = "is no file; give the config.json of a run" if path.exists() else "there is no such file"
+        raise UsageError(f"{given}: {what}")
+    try:
+        values = sealed.read(path)
+        config = from_values({name: value for name, value in values.items() if name not in ("run", "data")})
+        today = resolve(dataclasses.replace(config.to_repeat, format=FORMAT))
+    except OSError as error:
+        raise UsageError(f"{given}: {error.strerror}") from None
+    except sealed.Unsound as error:
+        raise UsageError(f"{given}: {error}; leave it as the run wrote it, and override by flags") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{given}: is no JSON ({printable(str(error)[:80])})") from None
+    except UsageError as error:
+        raise UsageError(f"{given}: {error}") from None
+    note = ""
+    if rules_of(config.format) != rules_of(FORMAT):
+        note = (
+            f"{given}: is of format {config.format}; a new run follows the rules of format {FORMAT}, which choose the "
+            "best model and binarize test images otherwise, so that its numbers differ"
+        )
+    return _chosen(today), note
+
+
+def _chosen(config: Config) -> dict[str, Any]:
+    """The settings of a configuration that neither are defaults nor follow from the others."""
+    values = {name: value for name in flags_of(Config) if (value := getattr(config, name)) != getattr(Config, name)}
+    for name in list(values):
+        rest = {other: value for other, value in values.items() if other != name}
+        try:
+            values = rest if resolve(Config(**rest)) == config else values
+        except UsageError:  # the others need it
+            continue
+    return values
 
 
 def from_values(values: dict[str, Any]) -> Config:

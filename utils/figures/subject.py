@@ -76,8 +76,8 @@ def factors_of(config: Config) -> tuple[Factor, ...]:
 
 
 def symbols(text: str) -> str:
-    """`S^2 x R^3` set as mathematics."""
-    return re.sub(r"([SR])\^(\d+)", r"$\1^{\2}$", text).replace(" x ", " × ")
+    """`S^2 x R^3 x4` set as mathematics."""
+    return re.sub(r"([SR])\^(\d+)", r"$\1^{\2}$", text).replace(" x", " ×")
 
 
 @dataclass

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +24,8 @@ PATIENCE = 60.0
 class Console:
     """Prints the head of a run, a progress bar or plain lines, and warnings.
 
-    A terminal gets a bar with epoch, training and validation ELBO, the best so far and the time left; anything else
-    gets a line every `-pf` epochs.
+    A terminal gets a bar with epoch, validation ELBO and time left, and as it has room for them the best validation
+    ELBO and that of training; anything else gets a line every `-pf` epochs.
     """
 
     def __init__(self, config: Config) -> None:
@@ -46,9 +48,8 @@ class Console:
 
     def head(self, facts: dict[str, str]) -> None:
         """What is about to run, a line each."""
-        width = max(len(name) for name in facts)
         for name, value in facts.items():
-            self.say(f"{name.ljust(width)}  {value}")
+            self.say(f"{name.ljust(10)}  {value}")
 
     def begin(self, first_epoch: int) -> None:
         """Training starts after `first_epoch` epochs."""
@@ -57,8 +58,9 @@ class Console:
             from tqdm import tqdm
 
             self._bar = tqdm(
-                total=self.config.epochs, initial=first_epoch, unit="epoch", dynamic_ncols=True, file=sys.stdout
-            )
+                total=self.config.epochs, initial=first_epoch, dynamic_ncols=True, file=sys.stdout,
+                bar_format="{desc} {bar}",
+            )  # fmt: skip
 
     def end(self) -> None:
         """Training is over."""
@@ -73,15 +75,14 @@ class Console:
         validated = f"val {number(line['val']['elbo'])}" if line["val"] else "val -"
         if line["val"] and "log_px" in line["val"]:
             validated += f" log p(x) {number(line['val']['log_px'])}"
-        text = f"train {number(line['train']['elbo'])}  {validated}  {best}"
+        trained, count = f"train {number(line['train']['elbo'])}", f"{progress.epoch}/{self.config.epochs}"
+        per_epoch = (time.perf_counter() - self.started) / max(progress.epoch - self.first_epoch, 1)
+        left = f"{duration(per_epoch * (self.config.epochs - progress.epoch))} left"
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.set_description_str(_in_a_line(count, [validated, left], [best, trained]), refresh=False)
             self._bar.update(1)
         elif progress.epoch % self.config.pf == 0 or progress.epoch == self.config.epochs:
-            per_epoch = (time.perf_counter() - self.started) / max(progress.epoch - self.first_epoch, 1)
-            left = per_epoch * (self.config.epochs - progress.epoch)
-            weight = f"KL weight {line['kl_weight']:.2f}"
-            self.say(f"epoch {progress.epoch}/{self.config.epochs}  {text}  {weight}  {duration(left)} left")
+            self.say(f"epoch {count}  {trained}  {validated}  {best}  KL weight {line['kl_weight']:.2f}  {left}")
         if self.config.verbosity > 1 and "kl_factors" in line["train"]:
             self.say("    KL per factor " + " ".join(number(kl) for kl in line["train"]["kl_factors"]))
 
@@ -106,6 +107,16 @@ class Console:
             print(f"\r{what}: {done} of {total}", end="\n" if done == total else "", flush=True)
         elif time.perf_counter() - self.said >= PATIENCE:
             self.say(f"{what}: {done} of {total}")
+
+
+def _in_a_line(count: str, always: Sequence[str], where_room: Sequence[str]) -> str:
+    """What a bar says of an epoch: as much as leaves a fifth of the terminal's line to the bar itself."""
+    width = shutil.get_terminal_size().columns
+    parts = [f"epoch {count}" if width >= 60 else count, *always]
+    for part in where_room:
+        if len("  ".join([*parts, part])) < 0.8 * width:
+            parts.append(part)
+    return "  ".join(parts)
 
 
 def duration(seconds: float) -> str:

@@ -388,8 +388,7 @@ class RunDir:
             until = f"summary_e{old.config.epochs}" if old else "summary_earlier"
             for summary in (*self.path.glob("summary.json"), *self.path.glob("summary_k*.json")):
                 summary.rename(summary.with_name(summary.name.replace("summary", until, 1)))
-            config = dataclasses.replace(self.config, overwrite=False)  # meant for this once
-            self.write("config.json", {**dataclasses.asdict(config), "data": self.identity.data})
+            self.write("config.json", {**dataclasses.asdict(self.config.to_repeat), "data": self.identity.data})
         self.write("env.json", _environment(device, images))
 
     def log(self, line: dict[str, Any]) -> None:

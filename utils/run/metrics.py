@@ -26,6 +26,7 @@ class Metric:
         detail: what the table of one run adds, a template of other numbers such as `of {units:.0f}`.
         reference: key of the same metric of real images, which the table of one run adds; its error ends in `_se`.
         compared: whether tables of several runs show it unless other metrics are asked for.
+        depends_on_k: whether only runs with equally many importance samples can be compared by it.
         optional: whether None in a summary means that this run has no such number, rather than that it is not finite.
     """
 
@@ -38,6 +39,7 @@ class Metric:
     detail: str = ""
     reference: str = ""
     compared: bool = True
+    depends_on_k: bool = False
     optional: bool = False
 
     def text(self, value: float | None, error: float | None = None, sign: str = "") -> str:
@@ -86,7 +88,15 @@ METRICS: dict[str, Metric] = {
         better=1,
         error="log_px_se",
         detail="(K={k:.0f})",
+        depends_on_k=True,
         optional=True,
+    ),
+    "bits_per_dim": Metric(
+        "bits/dim",
+        "-log p(x) in bits for each pixel and channel, where the likelihood is one of grey levels (`-lf logistic`)",
+        better=-1,
+        digits=3,
+        depends_on_k=True,
     ),
     "elbo": Metric(
         "ELBO",
@@ -111,6 +121,7 @@ METRICS: dict[str, Metric] = {
         digits=1,
         detail="of {k:.0f}",
         compared=False,
+        depends_on_k=True,
         optional=True,
     ),
     "active_units": Metric(

@@ -249,6 +249,8 @@ def values_of(summary: Mapping[str, Any]) -> dict[str, Value]:
     """The metrics in a summary by their keys, such as `kl` or `kappa.mean`; those that the run lacks are left out."""
     found = dict(flatten({**summary, **(summary.get("test") or {}), "test": None}))
     del found["test"]
+    if (summary.get("test") or {}).get("kl_is_constant") is True:
+        found.pop("warm_up", None)  # a weight that changes nothing
     for key, metric in METRICS.items():
         if metric.optional and found.get(key, 0) is None and not found.get(f"{key}_nonfinite"):
             del found[key]

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
+from utils.config import sealed
 from utils.config.flags import bare, printable, shown
 from utils.files import write_atomically
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 Stamp = Mapping[str, Any]
 
 LAYOUT = 1  # of the files of states
-_BYTES = 2**24  # no JSON file has as many
 
 
 class RunFileError(Exception):
@@ -129,22 +129,15 @@ def previous(path: Path) -> Path:
 
 def _pack_json(content: Mapping[str, Any]) -> bytes:
     plain = finite(content)
-    if "run" in plain:
-        plain["sha256"] = _digest_of_json(plain)
+    plain = sealed.sealed(plain) if "run" in plain else plain
     return (json.dumps(plain, indent=2) + "\n").encode()
 
 
 def _unpack_json(path: Path, device: Any) -> dict[str, Any]:
-    with open(path, "rb") as file:
-        content = json.loads(file.read(_BYTES))
-    if not isinstance(content, dict):
-        raise Damaged("is damaged (it holds no object)")
-    _check("sha256" in content or "run" in content, content.pop("sha256", None), lambda: _digest_of_json(content))
-    return content
-
-
-def _digest_of_json(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    try:
+        return sealed.read(path)
+    except sealed.Unsound as error:
+        raise Damaged(str(error)) from None
 
 
 def finite(value: Any) -> Any:

@@ -43,7 +43,8 @@ class Options(TableOptions):
         "--cores", int, "where to run", None, "cores per run; local divides all, the others give 1", low=1, high=1000
     )
     gpus: float | None = flag(
-        "--gpus", float, "where to run", None, "share of a card per run, where there are cards (1)", above=0, high=1
+        "--gpus", float, "where to run", None,
+        "share of a card per run, where there are cards (1); Slurm gives a card only with --gpus 1", above=0, high=1,
     )
     retries: int = flag(
         "--retries", int, "where to run", 2, "times that a killed run is started again, to resume",
@@ -118,12 +119,12 @@ def sweep(units: Sequence[Unit], options: Options, program: Sequence[str]) -> in
         engine = build_engine(options.engine, request_of(options, missing))
         print(engine.summary, flush=True)
         display = build_display(len(units), len(complete))
-        try:
-            with StopRequest() as stop:
+        with StopRequest() as stop:  # which a second signal does not wait for
+            try:
                 failures += drive(missing, engine, program, options.retries, display, stop.check)
-        finally:
-            display.close()
-            engine.stop()
+            finally:
+                display.close()
+                engine.stop()
     report(units, failures, options)
     return FAILED if failures else DONE
 

@@ -7,7 +7,9 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from utils.run.console import duration
@@ -17,14 +19,12 @@ from utils.sweep.units import Unit
 
 REFRESH_SECONDS = 0.5
 HEARTBEAT_SECONDS = 60.0
+LINES = 20  # of runs at most, each time
 TAIL_BYTES = 16_384
 
 
 class Display(Protocol):
     """What the driver tells."""
-
-    def started(self, unit: Unit) -> None:
-        """A run starts or resumes."""
 
     def ended(self, unit: Unit, failure: str | None) -> None:
         """A run is over."""
@@ -33,7 +33,7 @@ class Display(Protocol):
         """Time has passed.
 
         Args:
-            running: the runs that were started, each with what it waits for, or an empty text if it computes.
+            running: the runs in hand, each with what it waits for, or an empty text if it computes.
             waiting: whether another sweep has all that is left in hand.
         """
 
@@ -91,48 +91,69 @@ class _Clock:
         return duration((time.monotonic() - self.started) / work * (self.total - self.done - running))
 
 
+def counts_of(running: Mapping[Unit, str]) -> str:
+    """How many runs compute and how many wait, such as `2 running, 5 queued (Priority)`."""
+    counts = Counter(waits or "running" for waits in running.values())
+    return ", ".join(f"{count} {word}" for word, count in sorted(counts.items(), key=lambda item: item[0] != "running"))
+
+
 class Lines:
-    """One line when a run begins or ends, and one a minute in between."""
+    """A line when a run begins, waits again or ends, and once a minute how far those are that compute."""
 
     def __init__(self, total: int, done: int) -> None:
         self._clock = _Clock(total, done)
         self._width = len(str(total))
         self._spoke = time.monotonic()
+        self._waits: dict[Unit, str] = {}
         self._began: dict[Unit, float] = {}
+        self._reasons: set[str] = set()  # why runs wait that have not begun, as far as it was told
 
-    def _say(self, text: str) -> None:
-        print(text, flush=True)
+    def _say(self, text: str, counted: bool = False) -> None:
+        start = f"[{self._clock.done:{self._width}}/{self._clock.total}]" if counted else " " * (2 * self._width + 3)
+        print(f"{start} {text}", flush=True)
         self._spoke = time.monotonic()
-
-    def started(self, unit: Unit) -> None:
-        self._began[unit] = time.monotonic()
-        self._say(f"{'':{2 * self._width + 3}}started  {unit.label}")
 
     def ended(self, unit: Unit, failure: str | None) -> None:
         self._clock.done += 1
-        took = duration(time.monotonic() - self._began.pop(unit)) if unit in self._began else "elsewhere"
+        began = self._began.pop(unit, None)
+        took = "a moment" if unit in self._waits else "elsewhere"
+        took = took if began is None else duration(time.monotonic() - began)
         left = f"{self._clock.left(0.0)} left" if self._clock.done < self._clock.total else "all done"
         verdict = f"FAILED   {unit.label}  {failure}" if failure else f"done     {unit.label}  {result_of(unit)}"
-        self._say(f"[{self._clock.done:{self._width}}/{self._clock.total}] {verdict}  ({took}; {left})")
+        self._say(f"{verdict}  ({took}; {left})", counted=True)
 
     def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
-        if time.monotonic() - self._spoke < HEARTBEAT_SECONDS:
+        reasons = {waits for unit, waits in running.items() if waits and unit not in self._began}
+        is_new = not reasons <= self._reasons
+        self._reasons |= reasons
+        for unit, waits in running.items():
+            self._note(unit, waits)
+        if time.monotonic() - self._spoke < HEARTBEAT_SECONDS and not is_new:
             return
         if waiting:
-            self._say("waiting for runs that another process has in hand")
+            self._say("waiting for runs that another process has in hand", counted=True)
             return
-        progress = [progress_of(unit, waits) for unit, waits in running.items()]
-        for unit, (_, text) in zip(running, progress, strict=True):
-            self._say(f"{'':{2 * self._width + 3}}{'waiting' if running[unit] else 'running'}  {unit.label}  {text}")
-        left = self._clock.left(sum(part for part, _ in progress))
-        self._say(f"[{self._clock.done:{self._width}}/{self._clock.total}] {left} left")
+        progress = {unit: progress_of(unit, waits) for unit, waits in running.items() if not waits}
+        for unit, (_, text) in islice(progress.items(), LINES):
+            self._say(f"running  {unit.label}  {text}")
+        left = self._clock.left(sum(part for part, _ in progress.values()))
+        self._say(f"{counts_of(running)}; {left} left", counted=True)
+
+    def _note(self, unit: Unit, waits: str) -> None:
+        before = self._waits.get(unit, "queued")
+        self._waits[unit] = waits
+        if before and not waits:
+            self._say(f"{'resumed' if unit in self._began else 'started'}  {unit.label}")
+            self._began.setdefault(unit, time.monotonic())
+        elif waits and not before:
+            self._say(f"{waits}  {unit.label}")
 
     def close(self) -> None:
         pass
 
 
 class Bars:
-    """A line per worker that is rewritten, above an overall bar with the time left."""
+    """A line per run that computes, rewritten, above an overall bar with the time left."""
 
     def __init__(self, total: int, done: int) -> None:
         from tqdm import tqdm
@@ -140,9 +161,10 @@ class Bars:
         self._tqdm: Any = tqdm
         self._clock = _Clock(total, done)
         self._failed = 0
-        self._seen = 0.0
+        self._next = 0.0
         self._workers: list[Any] = []
         self._rows: list[Unit | None] = []
+        self._parts: dict[Unit, float] = {}  # how far each run was when it was last read
         self._bar: Any = tqdm(
             total=total,
             initial=done,
@@ -153,42 +175,47 @@ class Bars:
             bar_format="{desc}{percentage:3.0f}%|{bar}| {n:.1f}/{total} runs [{elapsed}{postfix}]",
         )
 
-    def started(self, unit: Unit) -> None:
-        self._seen = 0.0
-
     def ended(self, unit: Unit, failure: str | None) -> None:
         self._clock.done += 1
-        self._seen = 0.0
+        self._next = 0.0
+        self._parts.pop(unit, None)
         if failure:
             self._failed += 1
             self._tqdm.write(f"FAILED  {unit.label}  {failure}", file=sys.stdout)
 
     def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
-        if time.monotonic() - self._seen < REFRESH_SECONDS:
+        if time.monotonic() < self._next:
             return
-        self._seen = time.monotonic()
-        self._rows = [unit if unit in running else None for unit in self._rows]
-        for unit in running:  # a run keeps its line
-            if unit not in self._rows:
-                if None not in self._rows:
-                    self._rows.append(None)
-                self._rows[self._rows.index(None)] = unit
         columns, height = shutil.get_terminal_size()
-        progress = {unit: progress_of(unit, waits) for unit, waits in running.items()}
-        for row, shown in enumerate(self._rows[: max(height - 3, 1)]):
+        shown = sorted(running, key=lambda unit: running[unit] != "")[: max(height - 3, 1)]
+        self._place(shown)
+        progress = {unit: progress_of(unit, waits) for unit, waits in running.items() if not waits or unit in shown}
+        self._parts |= {unit: part for unit, (part, _) in progress.items()}
+        # A hundred files a second are enough to ask of a shared disk.
+        self._next = time.monotonic() + max(REFRESH_SECONDS, len(progress) / 100)
+        for row, unit in enumerate(self._rows):
             if row == len(self._workers):
                 self._workers.append(
                     self._tqdm(total=0, file=sys.stdout, position=row + 1, bar_format="{desc}", leave=False)
                 )
-            text = f"{row + 1:3}  " + (f"{shown.label}  {progress[shown][1]}" if shown else "")
+            text = f"{row + 1:3}  " + (f"{unit.label}  {progress[unit][1]}" if unit else "")
             self._workers[row].set_description_str(text[: columns - 1])
-        part = sum(fraction for fraction, _ in progress.values())
+        part = sum(self._parts.values())
         self._bar.n = self._clock.done + part
+        waits = counts_of({unit: text for unit, text in running.items() if text})
+        told = [f"{self._clock.left(part)} left", waits, f"{self._failed} failed" if self._failed else ""]
         self._bar.set_postfix_str(
-            "waiting for runs that another process has in hand"
-            if waiting
-            else f"{self._clock.left(part)} left" + (f", {self._failed} failed" if self._failed else "")
+            "waiting for runs that another process has in hand" if waiting else ", ".join(filter(None, told))
         )
+
+    def _place(self, shown: Sequence[Unit]) -> None:
+        """Give each of these runs a line, and let those keep theirs that have one."""
+        self._rows = [unit if unit in shown else None for unit in self._rows]
+        for unit in shown:
+            if unit not in self._rows:
+                if None not in self._rows:
+                    self._rows.append(None)
+                self._rows[self._rows.index(None)] = unit
 
     def close(self) -> None:
         for line in self._workers:

@@ -19,7 +19,6 @@ from utils.sweep.engines import Ended, Engine, Job
 from utils.sweep.units import Unit
 
 USAGE, DIVERGED = 2, 3
-POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -83,13 +82,11 @@ def drive(
                 }
             )
             running.update(chosen)
-            for unit in chosen.values():
-                display.started(unit)
         waiting = engine.waiting()
         states = {unit: waiting.get(number, "") for number, unit in running.items()}
         display.refresh(states, waiting=bool(pending) and not running)
         if pending or running:
-            time.sleep(POLL_SECONDS)
+            time.sleep(engine.poll_seconds)
     return failures
 
 

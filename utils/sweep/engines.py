@@ -88,10 +88,12 @@ class Engine(Protocol):
     Attributes:
         summary: what it is, in words for the user.
         cores: threads of a run.
+        poll_seconds: time between two looks at what ended.
     """
 
     summary: str
     cores: int
+    poll_seconds: float
 
     def room(self, running: int) -> int:
         """How many more runs can be started while so many are running."""
@@ -103,7 +105,7 @@ class Engine(Protocol):
         """Those that ended since the last call, by number."""
 
     def waiting(self) -> dict[int, str]:
-        """Those that were started and do not compute now, by number: `queued`, or `queued again`."""
+        """What those wait for that were started and do not compute now, by number: `queued`, or `queued again`."""
 
     def stop(self) -> None:
         """End what is running; every run saves its state first where it can."""

@@ -32,6 +32,8 @@ class LocalEngine:
         UsageError: a share of a card is asked for and there is none.
     """
 
+    poll_seconds = 0.1
+
     def __init__(self, request: Request) -> None:
         cores, cards = available_cores(), cuda_cards() if request.uses_gpus else []
         if request.gpus is not None and not cards:

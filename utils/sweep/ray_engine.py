@@ -32,6 +32,8 @@ class RayEngine:
         UsageError: no cluster answers at the address.
     """
 
+    poll_seconds = 0.1
+
     def __init__(self, request: Request) -> None:
         address = request.address or os.environ.get("RAY_ADDRESS")
         self.cores = request.cores or 1

@@ -5,37 +5,26 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from itertools import islice
-from pathlib import Path
-from typing import Any
 
 import submitit
 
 from utils.config.flags import UsageError
 from utils.run.lock import FolderLock
 from utils.sweep.engines import ENDED_BY_A_SIGNAL, LOST, Ended, Job, Request, execute
+from utils.sweep.slurm_queue import FINAL, GONE, Queue, arrays_of, ask_slurm, largest_array, recorded_states
+from utils.sweep.slurm_settings import DEFAULTS, parse_settings
 
-# Seconds between two questions to Slurm, and until a job that has left the queue must have left a result, too.
-ASK_EVERY = 2.0
-SETTLE = 10.0
+# Seconds within which a job that Slurm has ended must have left a result; a shared disk may show it late.
+SETTLE, SETTLE_COMPLETED = 5.0, 60.0
 # Seconds that a run has for saving its state once Slurm has announced the end of the job, and that a job then waits to
 # be ended by Slurm.
 SAVE_WITHIN = 60.0
 END_WITHIN = 120.0
-
-# Settings of submitit whose values are whole numbers, and those that are lists of shell commands or words.
-WHOLE = {
-    *("timeout_min", "cpus_per_task", "gpus_per_node", "nodes", "tasks_per_node", "slurm_gpus_per_task"),
-    *("slurm_array_parallelism", "slurm_signal_delay_s", "slurm_cpus_per_gpu", "slurm_max_num_timeout"),
-}
-LISTS = {"slurm_setup", "slurm_teardown", "slurm_srun_args"}
-# What begins another setting behind a comma; any other comma belongs to a value.
-_NEXT = re.compile(r",(?=(?:slurm_\w+|timeout_min|name|mem_gb|nodes|tasks_per_node|\w+_per_(?:task|node))=)")
 
 
 class Task:
@@ -75,166 +64,158 @@ class SlurmEngine:
         UsageError: there is no Slurm here, or a setting is not allowed.
     """
 
+    poll_seconds = 1.0
+
     def __init__(self, request: Request, cluster: str = "slurm") -> None:
         if cluster == "slurm" and not shutil.which("sbatch"):
             raise UsageError(
                 "--engine slurm: there is no sbatch on this machine; start the sweep where jobs are submitted"
             )
-        wanted = parse_settings(request.slurm)
-        self.cores = wanted.setdefault("cpus_per_task", request.cores or 1)
-        if request.cores and request.cores != self.cores:
-            raise UsageError(
-                f"--cores {request.cores}: contradicts --slurm cpus_per_task={self.cores}; give one of the two"
-            )
-        wanted = {"name": "run_models", "timeout_min": 24 * 60, **wanted}
-        if request.workers:
-            wanted["slurm_array_parallelism"] = request.workers
-        if request.gpus is not None:
-            if request.gpus != 1:
-                raise UsageError(f"--gpus {request.gpus:g}: Slurm gives out whole cards; give 1")
-            wanted["gpus_per_node"] = 1
+        if request.gpus not in (None, 1):
+            raise UsageError(f"--gpus {request.gpus:g}: Slurm gives out whole cards; give 1")
+        wanted = {**DEFAULTS, **parse_settings(request.slurm)}
+        for flag, given, name in (
+            ("--cores", request.cores, "cpus_per_task"),
+            ("--workers", request.workers, "slurm_array_parallelism"),
+            ("--gpus", None if request.gpus is None else 1, "gpus_per_node"),
+        ):
+            if given is not None and wanted.setdefault(name, given) != given:
+                raise UsageError(f"{flag} {given}: contradicts --slurm {name}={wanted[name]}; give one of the two")
+        self.cores: int = wanted.setdefault("cpus_per_task", 1)
+        self._at_once: int | None = wanted.get("slurm_array_parallelism")
         # A run that makes progress is queued again as often as it needs: `Task.checkpoint` sees to it.
-        timeouts = wanted.pop("slurm_max_num_timeout", 10**6)
-        folder = request.log_dir / "logs" / "slurm"
-        self._executor = submitit.AutoExecutor(folder=folder, cluster=cluster, slurm_max_num_timeout=timeouts)
-        try:
-            self._executor.update_parameters(**wanted)
-        except (NameError, ValueError, TypeError, AssertionError) as error:
-            raise UsageError(f"--slurm: {str(error).strip().splitlines()[0]}") from None
+        self._timeouts = wanted.pop("slurm_max_num_timeout", 10**6)
+        self._wanted, self._folder, self._cluster = wanted, request.log_dir / "logs" / "slurm", cluster
         self._jobs: dict[int, submitit.Job[int]] = {}
         self._began: set[int] = set()
         self._left: dict[int, float] = {}  # when a job was first seen to have left the queue
-        self._states: dict[str, str] | None = {}
-        self._asked = 0.0
-        self.summary = f"a job array of Slurm, {self.cores} core{'s' if self.cores > 1 else ''} each"
+        self._queue = Queue()
+        self.summary = f"job arrays of Slurm, {self.cores} core{'s' if self.cores > 1 else ''} each"
 
     def room(self, running: int) -> int:
-        return 10_000  # Slurm has a queue of its own
+        # Slurm has a queue of its own. It keeps an array to --workers, but not what is added while the array is there.
+        return 10_000 if self._at_once is None or not running else self._at_once - running
 
     def start(self, jobs: Mapping[int, Job]) -> None:
-        left = iter(jobs.items())
-        while part := dict(islice(left, _largest_array())):
-            try:
-                with redirect_stderr(io.StringIO()):  # what sbatch says there is in the error, too
-                    submitted = self._executor.map_array(Task(), list(part.values()))
-            except submitit.core.utils.FailedJobError as error:
-                reason = str(error).strip().splitlines()[-1]
-                raise UsageError(f"--engine slurm: the jobs were not accepted: {reason}") from None
+        left, before = iter(jobs.items()), ""
+        largest = largest_array()
+        while part := dict(islice(left, largest)):
+            submitted = self._submit(list(part.values()), before)
             self._jobs.update(zip(part, submitted, strict=True))
-        self._asked = time.monotonic()
+            ids = [job.job_id for job in submitted]
+            self._queue.add(ids)
+            before = arrays_of(ids)[0]
+
+    def _submit(self, jobs: Sequence[Job], before: str) -> list[submitit.Job[int]]:
+        """Submit one array; with --workers it waits for the end of the array `before`, if there is one."""
+        settings = dict(self._wanted)
+        if before and self._at_once:
+            own = settings.get("slurm_dependency")
+            settings["slurm_dependency"] = f"{own + ',' if own else ''}afterany:{before}"
+        executor = submitit.AutoExecutor(
+            folder=self._folder, cluster=self._cluster, slurm_max_num_timeout=self._timeouts
+        )
+        executor.update_parameters(**settings)
+        try:
+            with redirect_stderr(io.StringIO()):  # what sbatch says there is in the error, too
+                return executor.map_array(Task(), list(jobs))
+        except submitit.core.utils.FailedJobError as error:
+            said = re.findall(r"^sbatch: (?:error: )?(.+)$", str(error), flags=re.MULTILINE)
+            reason = "; ".join(said) or str(error).strip().splitlines()[-1]
+            raise UsageError(f"--engine slurm: the jobs were not accepted: {reason}") from None
 
     def ended(self) -> dict[int, Ended]:
-        self._ask()
+        if not self._jobs:
+            return {}
+        self._queue.update([job.job_id for job in self._jobs.values()])
+        found: dict[int, Ended] = {}
+        lost: dict[int, submitit.Job[int]] = {}
+        for number, job in self._jobs.items():
+            word = self._queue[job.job_id].word
+            if word == "RUNNING":
+                self._began.add(number)
+            if word == "PENDING" and number not in self._began:
+                continue  # its result is not looked for: the disk is shared
+            if job.paths.result_pickle.exists():
+                end = _result_of(job, word)
+                found |= {number: end} if end else {}
+            elif self._is_lost(number, word):
+                lost[number] = job
+        found |= self._describe(lost)
+        for number in found:
+            del self._jobs[number]
+        return found
+
+    def _is_lost(self, number: int, word: str) -> bool:
+        """Whether a job without a result has left the queue for long enough."""
+        if word not in FINAL | {GONE.word}:
+            self._left.pop(number, None)
+            return False
+        within = SETTLE_COMPLETED if word in ("COMPLETED", GONE.word) else SETTLE
+        return time.monotonic() - self._left.setdefault(number, time.monotonic()) > within
+
+    def _describe(self, lost: Mapping[int, submitit.Job[int]]) -> dict[int, Ended]:
+        """What became of jobs, in Slurm's words, and where to read on."""
+        words = {job.job_id: self._queue[job.job_id].word for job in lost.values()}
+        forgotten = [job_id for job_id, word in words.items() if not word]
+        words |= recorded_states(forgotten) if forgotten else {}
         found = {}
-        for number, job in list(self._jobs.items()):
-            if (end := self._end_of(number, job)) is not None:
-                del self._jobs[number]
-                found[number] = end
+        for number, job in lost.items():
+            word = words[job.job_id]
+            said = f"Slurm says {word}" if word else "Slurm does not know any more how its job ended"
+            began = number in self._began or word == "COMPLETED" or job.paths.stderr.exists()
+            found[number] = Ended(LOST, f"{said}; its log: {job.paths.stderr}" if began else f"{said}, before it began")
         return found
 
     def waiting(self) -> dict[int, str]:
-        states = self._states or {}
-        words = {True: "queued again", False: "queued"}
-        queued = {number for number, job in self._jobs.items() if states.get(job.job_id) == "PENDING"}
-        return {number: words[number in self._began] for number in queued}
+        return {
+            number: text for number, job in self._jobs.items() if (text := self._waits_for(number, job.job_id))
+        }
+
+    def _waits_for(self, number: int, job_id: str) -> str:
+        """What a job waits for, or nothing if it is computing or ended."""
+        state = self._queue[job_id]
+        if state.word in FINAL | {GONE.word, "RUNNING", "COMPLETING"}:
+            return ""
+        if state.word != "PENDING":
+            return state.word.lower()
+        text = "queued again" if number in self._began else "queued"
+        return text if state.reason == "None" else f"{text} ({state.reason})"
 
     def stop(self) -> None:
         """Cancel what is not over, and say which jobs could not be cancelled."""
-        ids = [job.job_id for job in self._jobs.values()]
-        if not ids:
+        if not self._jobs:
             return
-        failed = _ask_slurm("scancel", *ids)[1]
+        arrays = arrays_of([job.job_id for job in self._jobs.values()])
+        failed = ask_slurm("scancel", *arrays)[1]
         if failed:
-            print(f"Slurm did not cancel its jobs ({failed}); do so with: scancel {' '.join(ids)}", file=sys.stderr)
-
-    def _ask(self) -> None:
-        """Look at the queue, but not all the time; while Slurm does not answer, what it said last counts."""
-        if time.monotonic() - self._asked < ASK_EVERY:
-            return
-        self._asked = time.monotonic()
-        text, failed = _ask_slurm("squeue", "--me", "--noheader", "--array", "--format=%i|%T")
-        self._states = None if failed else dict(line.split("|", 1) for line in text.splitlines() if "|" in line)
-        running = self._states or {}
-        self._began |= {number for number, job in self._jobs.items() if running.get(job.job_id) == "RUNNING"}
-
-    def _end_of(self, number: int, job: submitit.Job[int]) -> Ended | None:
-        """How a job ended, or None while it has not."""
-        if job.paths.result_pickle.exists():
-            error = job.exception()
-            return Ended(job.result()) if error is None else Ended(LOST, _reason(str(error), job.paths.stderr))
-        if self._states is None or job.job_id in self._states:
-            self._left.pop(number, None)
-            return None
-        if time.monotonic() - self._left.setdefault(number, time.monotonic()) < SETTLE:
-            return None
-        return Ended(LOST, f"Slurm says {_last_state(job.job_id)}; its log: {job.paths.stderr}")
+            print(f"Slurm did not cancel its jobs ({failed}); do so with: scancel {' '.join(arrays)}", file=sys.stderr)
 
 
-def parse_settings(words: Sequence[str]) -> dict[str, Any]:
-    """The settings of `--slurm` by name, checked as far as submitit does not.
+def _result_of(job: submitit.Job[int], word: str) -> Ended | None:
+    """How a job ended that left a result; None while Slurm is to say why it was killed.
 
     Args:
-        words: `NAME=VALUE`, or several of them with commas between; a comma within a value belongs to it.
-
-    Raises:
-        UsageError: a word is no setting, or its value is not allowed.
+        job: the job.
+        word: its state.
     """
-    found: dict[str, Any] = {}
-    for word in words:
-        for text in [word] if word.partition("=")[0] in LISTS else _NEXT.split(word):
-            name, equals, value = text.partition("=")
-            if not (name and equals and value):
-                raise UsageError(f"--slurm: {text!r} must be NAME=VALUE, such as timeout_min=600")
-            if name in LISTS:
-                found.setdefault(name, []).append(value)
-            elif name in WHOLE:
-                if not re.fullmatch("[0-9]{1,9}", value) or int(value) == 0:
-                    raise UsageError(f"--slurm {name}: {value!r} is not a whole number from 1 on")
-                found[name] = int(value)
-            elif name == "mem_gb":
-                if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", value) or float(value) == 0:
-                    raise UsageError(f"--slurm mem_gb: {value!r} is not a number of gigabytes above 0")
-                found[name] = float(value)
-            else:
-                found[name] = {"true": True, "false": False}.get(value.lower(), value)
-    for name in ("nodes", "tasks_per_node"):
-        if found.get(name, 1) != 1:
-            raise UsageError(f"--slurm {name}={found[name]}: a run is one process on one node; leave it out")
-    return found
+    error = job.exception()
+    if error is not None:
+        return Ended(LOST, _reason(str(error), f"its log: {job.paths.stderr}"))
+    code = job.result()
+    if code >= 0 or word in ("COMPLETED", GONE.word):
+        return Ended(code)
+    return Ended(code, f"was killed; Slurm says {word}; its log: {job.paths.stderr}") if word in FINAL else None
 
 
-def _ask_slurm(*command: str) -> tuple[str, str]:
-    """What a command of Slurm prints, and why it failed: empty if it did not."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return "", f"{command[0]}: {type(error).__name__}"
-    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-    return done.stdout, lines[0] if done.returncode else ""
-
-
-def _largest_array() -> int:
-    """How many tasks an array may have here."""
-    found = re.search(r"MaxArraySize\s*=\s*(\d+)", _ask_slurm("scontrol", "show", "config")[0])
-    return int(found[1]) if found else 1000
-
-
-def _last_state(job_id: str) -> str:
-    """What became of a job in Slurm's word, such as CANCELLED or OUT_OF_MEMORY."""
-    found = re.search(r"JobState=(\w+)", _ask_slurm("scontrol", "show", "job", job_id, "--oneliner")[0])
-    if found:
-        return found[1]
-    recorded = _ask_slurm("sacct", "--noheader", "--parsable2", "--allocations", "--format=State", "--jobs", job_id)[0]
-    return recorded.split()[0] if recorded.split() else "nothing of it any more"
-
-
-def _reason(text: str, log: Path) -> str:
+def _reason(text: str, log: str) -> str:
     """Why submitit gave up a job, in words of a user."""
     if "checkpoint function returned None" in text:
         return (
-            "nothing was saved between two time limits: one step takes longer than the limit; give a longer "
-            f"--slurm timeout_min, or a smaller -bs; its log: {log}"
+            "the time limit came before the run had saved anything new: its start, a step or the evaluation takes "
+            f"longer; give a longer --slurm timeout_min; {log}"
         )
     if "timed-out too many times" in text:
-        return f"reached the time limit as often as --slurm slurm_max_num_timeout allows; its log: {log}"
-    return f"the job failed: {text.strip().splitlines()[-1]}; its log: {log}"
+        return f"reached the time limit more often than --slurm slurm_max_num_timeout allows; {log}"
+    trace = re.split(r"^-{5,}$", text, flags=re.MULTILINE)[1:2] or [text]  # submitit puts advice of its own behind it
+    return f"the job failed: {trace[0].strip().splitlines()[-1]}; {log}"

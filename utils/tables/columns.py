@@ -4,27 +4,47 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from utils.config.config import PRODUCT, Config, identity_fields
-from utils.config.flags import UsageError, nearest
+from utils.config.flags import UsageError, flag_of, nearest
 from utils.run.identity import MARK
 from utils.run.records import Record
 
 FIRST = ("dataset", "name", "space")
 # What a row never averages over.
 APART = ("dataset", "format")
-HEADINGS = {"dataset": "data", "name": "model", "k": "K", "format": "version"}
+HEADINGS = {"dataset": "data", "name": "model", "dim": "d", "rs": "seed", "k": "K", "format": "version"}
+# Columns that are no fields of `Config`: the latent space, its dimension, importance samples, the folder of a run.
+_DERIVED = {"space", "dim", "k", "folder"}
 # What is averaged over, of no interest as a column, or implied by the latent space.
 _NO_COLUMNS = {"rs", "device", "allow_unverified", "z", "z_dims", *FIRST}
 
 
 def default_columns(records: Sequence[Record]) -> tuple[str, ...]:
     """Data set, model, latent space, and every setting in which the runs differ, but for the seed."""
+    return (*FIRST, *(name for name, values in _values(records).items() if len(values) > 1))
+
+
+def in_common(records: Sequence[Record], columns: Sequence[str]) -> str:
+    """The settings that are no columns and the same in all runs which have them, as flags.
+
+    Those of some models only are followed by the names of these.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for name, values in _values(records).items():
+        if len(values) == 1 and name not in columns:
+            having = dict.fromkeys(str(record.config.name) for record in records if has(record, name))
+            whose = "" if all(has(record, name) for record in records) else f" ({', '.join(having)})"
+            found.setdefault(whose, {})[name] = next(iter(values))
+    return ", ".join(flags + whose for whose, values in found.items() if (flags := as_flags(values)))
+
+
+def _values(records: Sequence[Record]) -> dict[str, set[Any]]:
+    """The values of each setting that may be a column, besides those of `FIRST`."""
     names = [f.name for f in identity_fields() if f.name not in _NO_COLUMNS] + ["format", "epochs", "k"]
-    values = {name: {setting(record, name) for record in records if has(record, name)} for name in names}
-    return (*FIRST, *(name for name in names if len(values[name]) > 1))
+    return {name: {setting(record, name) for record in records if has(record, name)} for name in names}
 
 
 def check_columns(columns: Sequence[str]) -> None:
@@ -33,7 +53,7 @@ def check_columns(columns: Sequence[str]) -> None:
     Raises:
         UsageError: which, and what there is.
     """
-    known = {f.name for f in dataclasses.fields(Config)} | {"space", "k"}
+    known = {f.name for f in dataclasses.fields(Config)} | _DERIVED
     for name in columns:
         if name not in known:
             raise UsageError(f"--by: {name!r} is no setting of a run{nearest(name, known)}; {', '.join(sorted(known))}")
@@ -45,7 +65,11 @@ def setting(record: Record, name: str) -> Any:
         return None
     if name == "format":
         return MARK if record.identity.is_first else ""
-    return {"k": record.k, "dataset": record.data}.get(name) or getattr(record.config, name)
+    if name == "dim":
+        return sum(dim for _, dim in record.config.factors)
+    return {"k": record.k, "dataset": record.data, "folder": str(record.folder)}.get(name) or getattr(
+        record.config, name
+    )
 
 
 def has(record: Record, name: str) -> bool:
@@ -60,6 +84,19 @@ def say(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def as_flags(values: Mapping[str, Any]) -> str:
+    """Settings as one would type them, without those that have their default value or that a model lacks."""
+    fields = {field.name: field for field in dataclasses.fields(Config)}
+    words = []
+    for name, value in values.items():
+        field = fields["ll_sample" if name == "k" else name]
+        if name == "format":
+            words += [value] if value else []
+        elif value not in (None, field.default):
+            words.append(flag_of(field).names[0] + ("" if value is True else f" {say(value)}"))
+    return " ".join(words)
 
 
 def natural_order(value: Any) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ from utils.config.flags import UsageError, nearest, printable
 from utils.run.identity import MARK
 from utils.run.metrics import METRICS
 from utils.run.records import Record, mean_of
-from utils.tables.columns import APART, check_columns, default_columns, natural_order, say, setting
+from utils.tables.columns import APART, check_columns, default_columns, in_common, natural_order, say, setting
 from utils.tables.published import protocol_notes, published_for
 from utils.tables.welch import welch
 
@@ -70,6 +70,7 @@ class Comparison:
         by: what the rows are grouped by.
         metrics: what is compared.
         rows: the groups, in order.
+        shared: further settings that all runs have in common, as flags.
         baseline: the settings that rows are compared with, such as `{"name": "normal"}`; empty for none.
         notes: what a reader has to know.
     """
@@ -77,6 +78,7 @@ class Comparison:
     by: tuple[str, ...]
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
+    shared: str
     baseline: Mapping[str, str]
     notes: tuple[str, ...]
 
@@ -115,7 +117,7 @@ def compare(
         UsageError: there is no such metric, column or baseline.
     """
     metrics = _metrics(records, metrics)
-    columns = tuple(by) or default_columns(records)
+    columns = tuple(dict.fromkeys(by)) or default_columns(records)
     check_columns(columns)
     columns = (*columns, *(name for name in APART if name not in columns and _differ(records, name)))
     if "k" not in columns:
@@ -138,7 +140,9 @@ def compare(
                 beside += [(published.protocol, record) for record in group]
         rows.append(Row(key, len(group), sum(record.diverged for record in group), cells))
     all_notes = (*notes, *_notes(records, metrics), *_mixed(groups, columns), *protocol_notes(beside))
-    return Comparison(columns, tuple(metrics), tuple(rows), baseline, all_notes)
+    return Comparison(
+        columns, tuple(metrics), tuple(rows), in_common(records, columns), baseline, all_notes
+    )  # fmt: skip
 
 
 def _differ(records: Sequence[Record], name: str) -> bool:
@@ -176,7 +180,8 @@ def _cell(metric: str, records: Sequence[Record], base: Sequence[Record] | None)
     if base is None or mean is None:
         return cell
     others, others_not_finite = _values(metric, base)
-    if not others or others_not_finite or (metric == "log_px" and len({r.k for r in (*records, *base)}) > 1):
+    depends_on_k = metric in METRICS and METRICS[metric].depends_on_k
+    if not others or others_not_finite or (depends_on_k and len({r.k for r in (*records, *base)}) > 1):
         return cell
     difference, p = mean - statistics.fmean(others), welch(values, others)
     better = metric in METRICS and METRICS[metric].better * difference > 0 and p is not None and p < 0.05

@@ -2,35 +2,171 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from utils.config.flags import UsageError, nearest, printable
 from utils.run.metrics import METRICS, Metric
-from utils.tables.columns import HEADINGS, say
+from utils.tables.columns import FIRST, HEADINGS, as_flags, say
 from utils.tables.comparison import Cell, Comparison, Row
-from utils.tables.layout import FORMATS, Bold, Table
+from utils.tables.layout import FORMATS, Bold, Table, fitted
+
+# Columns that say what a row is even where the other settings are one column.
+_APART = (*FIRST, "dim", "rs", "folder")
+# Rows that differ in these are not held against each other.
+_SCOPE = ("dataset", "format", "loss_function")
+# A row of the table: what it is, and the groups of runs in it, by their value of `across` ("" without).
+_Line = tuple[tuple[Any, ...], Mapping[str, Row]]
 
 
-def write(comparison: Comparison, form: str) -> str:
-    """The table in one of `FORMATS`."""
-    return FORMATS[form](in_numbers(comparison) if form == "csv" else in_words(comparison))
+def write(comparison: Comparison, form: str, across: str = "") -> str:
+    """The table in one of `FORMATS`; as text it is made to fit the terminal.
+
+    Args:
+        comparison: the table in numbers.
+        form: a key of `FORMATS`.
+        across: a column whose values become columns, such as `name` for one column per model, as papers have it.
+
+    Raises:
+        UsageError: there is no such column, or several rows would be one.
+    """
+    if form == "csv":
+        return FORMATS[form](in_numbers(comparison))
+    if form == "text":
+        return fitted(in_words(comparison, across, folded) for folded in (False, True))
+    return FORMATS[form](in_words(comparison, across))
 
 
-def in_words(comparison: Comparison) -> Table:
-    """Mean ± standard deviation of each metric, with what it is compared with beside it."""
-    rows = [[HEADINGS.get(name, name) for name in comparison.by] + ["runs"]]
-    rows += [[*map(say, row.key), _runs(row)] for row in comparison.rows]
-    baseline = " ".join(f"{name}={value}" for name, value in comparison.baseline.items())
+def in_words(comparison: Comparison, across: str = "", folded: bool = False) -> Table:
+    """Mean ± standard deviation of each metric, with what it is compared with beside it.
+
+    What all rows have in common is no column, nor is what none has.
+
+    Args:
+        comparison: the table in numbers.
+        across: as for `write`.
+        folded: whether the settings are one column, written as flags.
+
+    Raises:
+        UsageError: as `write`.
+    """
+    names, lines = _lines(comparison, across)
+    keys = {name: [key[place] for key, _ in lines] for place, name in enumerate(names)}
+    facts, keys = _in_common(keys)
+    columns = [("", heading, texts) for heading, texts in _key_columns(keys, folded)]
+    left = len(columns)
+    runs = [", ".join(dict.fromkeys(map(_runs, groups.values()))) for _, groups in lines]
+    if len(lines) > 1 and len(set(runs)) == 1:
+        facts.append(f"runs {runs[0]}")
+    else:
+        columns.append(("", "runs", runs))
+    marked = False
     for key in comparison.metrics:
-        cells, metric = [row.cells[key] for row in comparison.rows], METRICS.get(key, Metric(key))
-        columns: list[tuple[str, Callable[[Cell, Metric], str]]] = [(metric.heading, _spread)]
-        if any(cell.difference is not None for cell in cells):
-            columns.append((f"against {baseline}", _against))
-        if any(cell.published is not None for cell in cells):
-            columns.append(("published (difference)", _published))
-        for heading, write_cell in columns:
-            for row, text in zip(rows, [heading, *(write_cell(cell, metric) for cell in cells)], strict=True):
-                row.append(text)
-    return Table(rows, len(comparison.by), comparison.notes)
+        best = [] if comparison.baseline else _best(comparison, lines, key, bool(across))
+        found = _metric_columns(comparison, lines, key, best)
+        marked |= any(isinstance(text, Bold) for *_, texts in found for text in texts)
+        columns += [column for column in found if any(column[2])]
+    facts += [comparison.shared] if comparison.shared else []
+    best_of = "the best in each row" if across else "the best with the same data and likelihood"
+    meaning = f"better than {_baseline(comparison)}, p < 0.05" if comparison.baseline else best_of
+    notes = [*comparison.notes, *([f"marked: {meaning}"] if marked else [])]
+    rows = [[heading for _, heading, _ in columns], *map(list, zip(*(texts for *_, texts in columns), strict=True))]
+    return Table(rows, left, notes, ", ".join(facts), [over for over, *_ in columns] if across else ())
+
+
+def _lines(comparison: Comparison, across: str) -> tuple[Sequence[str], Sequence[_Line]]:
+    """What the rows of a table are named by, and the rows."""
+    if not across:
+        return comparison.by, [(row.key, {"": row}) for row in comparison.rows]
+    if across not in comparison.by:
+        known = ", ".join(comparison.by)
+        raise UsageError(f"--across: {across!r} is no column of this table{nearest(across, known)}; {known}")
+    rows = [dict(zip(comparison.by, row.key, strict=True)) for row in comparison.rows]
+    names = [name for name in comparison.by if name != across]
+    if across == "name":  # models of equal dimension stand side by side, whatever they are made of
+        of_all = [name for name in names if None not in (values[name] for values in rows)]
+        names = [name for name in of_all if name != "space" or "dim" not in of_all]
+    lines: dict[tuple[Any, ...], dict[str, Row]] = {}
+    placed: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row, values in zip(comparison.rows, rows, strict=True):
+        key, value = tuple(values[name] for name in names), say(values[across])
+        other = placed.setdefault((*key, value), values)
+        if other is not values:
+            differing = ", ".join(name for name in comparison.by if values[name] != other[name])
+            raise UsageError(
+                f"--across {across}: two rows of {printable(value)} would share a cell; they differ in {differing}; "
+                "leave some runs out, or --across"
+            )
+        lines.setdefault(key, {})[value] = row
+    return names, list(lines.items())
+
+
+def _in_common(keys: Mapping[str, list[Any]]) -> tuple[list[str], dict[str, list[Any]]]:
+    """What all rows have in common, as words, and the columns in which they differ."""
+    if len(next(iter(keys.values()), ())) < 2:
+        return [], dict(keys)
+    facts = [
+        f"{HEADINGS.get(name, name)} {say(values[0])}"
+        for name, values in keys.items()
+        if len(set(values)) == 1 and say(values[0])
+    ]
+    found = {name: values for name, values in keys.items() if len(set(values)) > 1}
+    if "folder" in found:
+        parent = os.path.commonpath(map(os.path.dirname, found["folder"]))
+        facts.append(f"in {parent}")
+        found["folder"] = [os.path.relpath(folder, parent) for folder in found["folder"]]
+    return facts, found
+
+
+def _key_columns(keys: Mapping[str, list[Any]], folded: bool) -> list[tuple[str, list[str]]]:
+    """The columns that say what a row is: heading and texts."""
+    loose = {name: values for name, values in keys.items() if folded and name not in _APART}
+    found = [(HEADINGS.get(name, name), list(map(say, keys[name]))) for name in keys if name not in loose]
+    if loose:
+        rows = zip(*loose.values(), strict=True)
+        found.append(("settings", [as_flags(dict(zip(loose, row, strict=True))) for row in rows]))
+    return found
+
+
+def _metric_columns(
+    comparison: Comparison, lines: Sequence[_Line], key: str, best: Sequence[Row]
+) -> list[tuple[str, str, list[str]]]:
+    """The columns of a metric: heading above, heading and texts."""
+    metric, found = METRICS.get(key, Metric(key)), []
+    writers: tuple[tuple[str, Callable[[Cell, Metric], str]], ...] = (
+        ("", _spread), (f"against {_baseline(comparison)}", _against), ("published (difference)", _published)
+    )  # fmt: skip
+    for variant in dict.fromkeys(variant for _, groups in lines for variant in groups):
+        for heading, write_cell in writers:
+            texts = []
+            for _, groups in lines:
+                text = write_cell(groups[variant].cells[key], metric) if variant in groups else ""
+                texts.append(Bold(text) if write_cell is _spread and groups.get(variant) in best else text)
+            found.append((metric.heading, f"{variant} {heading}".strip() or metric.heading, texts))
+    return [column for column in found if any(column[2])]
+
+
+def _best(comparison: Comparison, lines: Sequence[_Line], key: str, across: bool) -> list[Row]:
+    """The rows with the best mean of a metric among those that can be held against each other."""
+    metric = METRICS.get(key, Metric(key))
+    scope = (*_SCOPE, "k") if metric.depends_on_k else _SCOPE
+    scopes: dict[tuple[Any, ...], list[Row]] = {}
+    for place, (_, groups) in enumerate(lines):
+        for row in groups.values():
+            kind = [value for name, value in zip(comparison.by, row.key, strict=True) if name in scope]
+            scopes.setdefault((place if across else None, *kind), []).append(row)
+    best = []
+    for rows in scopes.values():
+        values = [metric.better * mean for row in rows if (mean := row.cells[key].mean) is not None]
+        if metric.better and len(values) > 1:
+            text = metric.text(metric.better * max(values))
+            best += [row for row in rows if (mean := row.cells[key].mean) is not None and metric.text(mean) == text]
+    return best
+
+
+def _baseline(comparison: Comparison) -> str:
+    return " ".join(f"{name}={value}" for name, value in comparison.baseline.items())
 
 
 def _runs(row: Row) -> str:

@@ -6,9 +6,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from utils.run.metrics import METRICS, Value
+from utils.run.metrics import METRICS, Metric, Value
 from utils.run.records import mean_of, values_of
-from utils.tables.layout import Table, as_text
+from utils.tables.layout import Table, as_text, fitted
+
+# Of more factors than these, equal ones are summarized.
+_MANY = 4
 
 
 def result_table(summary: Mapping[str, Any], verbosity: int = 1) -> str:
@@ -16,7 +19,7 @@ def result_table(summary: Mapping[str, Any], verbosity: int = 1) -> str:
     if not summary["test"]:
         return "no test metrics: the run diverged before a model was saved"
     values = values_of(summary)
-    factors = str(summary.get("space", "")).split(" x ")  # older summaries do not hold the space
+    factors = _factors(str(summary.get("space", "")))  # older summaries do not hold the space
     rows = [["nats per image", "value"]]
     for key, metric in METRICS.items():
         if key in values and (verbosity or not isinstance(values[key], tuple)):
@@ -25,13 +28,16 @@ def result_table(summary: Mapping[str, Any], verbosity: int = 1) -> str:
     return as_text(Table(rows))
 
 
-def described(key: str, values: Mapping[str, Value], factors: Sequence[str] = ()) -> str:
+def described(
+    key: str, values: Mapping[str, Value], factors: Sequence[str] = (), with_detail: bool = True
+) -> str:  # fmt: skip
     """A metric of one run in words, with its error and detail; empty where the run lacks it.
 
     Args:
         key: of the metric.
         values: of the run.
         factors: of its latent space; a metric that has a value for each, or for each sphere, is written with them.
+        with_detail: whether to add what `Metric.detail` says.
     """
     metric, value, error = METRICS[key], values.get(key, ()), values.get(METRICS[key].error)
     if isinstance(value, tuple):
@@ -39,10 +45,14 @@ def described(key: str, values: Mapping[str, Value], factors: Sequence[str] = ()
         texts = [metric.text(one, its_error) for one, its_error in zip(value, errors, strict=True)]
         spheres = [name for name in factors if name.startswith("S")]
         names = next((names for names in (factors, spheres) if 1 < len(names) == len(texts)), None)
+        if len(value) > _MANY:
+            return _summarized(metric, value, names or ["values"] * len(value))
         return ", ".join(texts if names is None else map("{}: {}".format, names, texts))
     if value is None and isinstance(count := values.get(f"{key}_nonfinite"), float):
         return f"not finite for {count:.0f} images"
     text = metric.text(value, None if isinstance(error, tuple) else error)
+    if not with_detail:
+        return text
     beside = values.get(metric.reference)
     if isinstance(beside, float):
         beside_error = values.get(f"{metric.reference}_se")
@@ -69,6 +79,27 @@ def kappas_table(score: Mapping[str, Any]) -> str:
     return as_text(Table(rows))
 
 
+def _factors(space: str) -> list[str]:
+    """The name of each factor of a latent space, such as `S^3` three times of `S^3 x3`."""
+    parts = (part.partition(" x") for part in space.split(" x "))
+    return [name for name, _, count in parts for _ in range(int(count or 1))]
+
+
+def _summarized(metric: Metric, value: Sequence[float | None], names: Sequence[str]) -> str:
+    """Mean and range of the values of a name: `S^3 x64: 0.70 (0.01 to 1.20)`."""
+    texts = []
+    for name in dict.fromkeys(names):
+        own = [one for one, its_name in zip(value, names, strict=True) if its_name == name]
+        numbers = [one for one in own if one is not None]
+        if len(numbers) < len(own):
+            texts.append(f"{name} x{len(own)}: not finite")
+        else:
+            spread = f" ({metric.text(min(numbers))} to {metric.text(max(numbers))})" if len(own) > 1 else ""
+            count = f" x{len(own)}" if len(own) > 1 else ""
+            texts.append(f"{name}{count}: {metric.text(statistics.fmean(numbers))}{spread}")
+    return ", ".join(texts)
+
+
 def seeds_table(summaries: Mapping[int, Mapping[str, Any]]) -> str:
     """The test metrics of runs that differ in their seed only, their mean and standard deviation (divisor n - 1).
 
@@ -90,4 +121,4 @@ def seeds_table(summaries: Mapping[int, Mapping[str, Any]]) -> str:
             enough = len(values) >= least
             row.append(metric.text(statistic(whole) if len(whole) == len(values) else None) if enough else "n/a")
         rows.append([*row, ""])
-    return as_text(Table(rows))
+    return fitted([Table(rows)])

@@ -23,7 +23,7 @@ def test_metric_from_outside_needs_one_entry(tmp_path, capsys, monkeypatch):
     assert "roughness" not in result_table(summaries[1])
     assert "roughness" in seeds_table(summaries).splitlines()[0]
     assert results.main([str(tmp_path)]) == 0
-    table = capsys.readouterr().out.splitlines()
+    _, *table = capsys.readouterr().out.splitlines()
     assert table[0].endswith("roughness")
     assert table[2].endswith(("1.234", "1.235"))
     assert table[3].endswith("0.50"), "the run without it shows a blank"

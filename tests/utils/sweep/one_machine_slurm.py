@@ -11,6 +11,8 @@ from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontrol", "scancel")
 MISSING = [name for name in PROGRAMS if not shutil.which(name)]
+OF_ACCOUNTING = ("slurmdbd", "mariadbd", "mariadb-install-db", "sacct", "sacctmgr")
+NO_ACCOUNTING = [name for name in OF_ACCOUNTING if not shutil.which(name)]
 
 CONFIGURATION = """\
 ClusterName=here
@@ -18,7 +20,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={control}
 CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
 AuthType=auth/munge
-AuthInfo=socket={folder}/munge.socket
+AuthInfo=socket={folder}/munge.socket,cred_expire=10
 SlurmUser=root
 SlurmdUser=root
 StateSaveLocation={folder}/state
@@ -31,11 +33,12 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
-AccountingStorageType=accounting_storage/none
+{accounting}
+JobAcctGatherType=jobacct_gather/linux
 JobCompType=jobcomp/none
 ReturnToService=2
 MailProg=/bin/true
-MaxArraySize=1001
+MaxArraySize={array}
 MaxJobCount=5000
 KillWait=5
 SchedulerParameters=batch_sched_delay=0,sched_interval=2
@@ -44,40 +47,80 @@ NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=2 RealMemo
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
+NO_RECORDS = "AccountingStorageType=accounting_storage/none"
+ACCOUNTING = """\
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/munge.socket
+AccountingStorageEnforce=associations,limits,qos
+"""
+
+DATABASE = """\
+DbdHost={host}
+DbdAddr=127.0.0.1
+DbdPort={port}
+CommunicationParameters=NoInAddrAny
+SlurmUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+LogFile={folder}/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database}
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm
+"""
+
 
 class Cluster:
     """The cluster; a context manager that ends every process that it started.
 
     Args:
         folder: takes configuration, logs and state; its path is short, for it holds a socket.
+        accounting: whether a database records the jobs.
+        array: MaxArraySize.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, accounting: bool = False, array: int = 1001) -> None:
+        self.folder, self.accounting, self.array = folder, accounting, array
         self.environment = {"SLURM_CONF": str(folder / "slurm.conf")}
         self.processes: dict[str, subprocess.Popen] = {}
 
     def __enter__(self) -> "Cluster":
+        try:
+            self.begin()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def begin(self) -> None:
         for name in ("state", "n1", "n2"):
             (self.folder / name).mkdir(parents=True)
         key = self.folder / "munge.key"
         key.write_bytes(os.urandom(128))
         key.chmod(0o400)
-        control, first, second = free_ports(3)
+        control, first, second, port = free_ports(4)
+        recorded = ACCOUNTING.format(folder=self.folder, port=port) if self.accounting else NO_RECORDS
         (self.folder / "slurm.conf").write_text(
             CONFIGURATION.format(
-                host=socket.gethostname(), folder=self.folder, control=control, first=first, second=second
+                host=socket.gethostname(), folder=self.folder, control=control, first=first, second=second,
+                accounting=recorded, array=self.array,
             )
-        )
+        )  # fmt: skip
         files = {"key-file": "key", "pid-file": "pid", "log-file": "log", "seed-file": "seed", "socket": "socket"}
         places = [f"--{flag}={self.folder}/munge.{ending}" for flag, ending in files.items()]
         self.start("munged", "--foreground", "--force", *places)
         wait_until((self.folder / "munge.socket").exists)
+        if self.accounting:
+            self.start_database(port)
         self.start("slurmctld", "-D", "-c")
         for node in ("n1", "n2"):
             self.start_node(node)
         wait_until(lambda: self.ask("sinfo", "--noheader", "--format=%t %D").strip() == "idle 2")
-        return self
 
     def __exit__(self, *_: object) -> None:
         for name in reversed(self.processes):
@@ -93,6 +136,24 @@ class Cluster:
                 stdout=out,
                 stderr=out,
             )
+
+    def start_database(self, port: int) -> None:
+        """Start a database and what writes Slurm's records to it, and enter this cluster."""
+        (database,) = free_ports(1)
+        data, access = self.folder / "data", self.folder / "slurmdbd.conf"
+        where = ("--no-defaults", "--user=root", f"--datadir={data}")
+        subprocess.run(["mariadb-install-db", *where, "--skip-test-db"], check=True, capture_output=True)
+        users = self.folder / "users.sql"
+        user = "slurm@'127.0.0.1'"
+        users.write_text(f"create user {user} identified by 'slurm';\ngrant all on slurm.* to {user};\n")
+        own = (f"--socket={self.folder}/db.socket", f"--port={database}", "--bind-address=127.0.0.1")
+        small = ("--innodb-buffer-pool-size=32M", "--skip-name-resolve", f"--init-file={users}")
+        self.start("mariadbd", *where, *own, *small)
+        wait_until((self.folder / "db.socket").exists)
+        access.write_text(DATABASE.format(host=socket.gethostname(), folder=self.folder, port=port, database=database))
+        access.chmod(0o600)
+        self.start("slurmdbd", "-D")
+        wait_until(lambda: "here" in self.ask("sacctmgr", "-i", "add", "cluster", "here"))
 
     def start_node(self, node: str) -> None:
         self.start("slurmd", "-D", "-N", node, name=node)

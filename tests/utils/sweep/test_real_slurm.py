@@ -1,5 +1,6 @@
 """Sweeps on a real Slurm of two nodes on this machine."""
 
+import re
 import tempfile
 import time
 from pathlib import Path
@@ -18,7 +19,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cluster():
-    with tempfile.TemporaryDirectory(prefix="slurm") as folder, Cluster(Path(folder) / "c") as found:
+    """Two nodes of two cores; an array may have four tasks, so that sweeps of more runs submit several."""
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder, Cluster(Path(folder) / "c", array=4) as found:
         yield found
 
 
@@ -38,9 +40,9 @@ def sweep(cluster, tmp_path):
         cluster.ask("scancel", job)
 
 
-def jobs(cluster, state):
-    lines = cluster.ask("squeue", "--noheader", "--array", "--format=%i %T").splitlines()
-    return [line.split()[0] for line in lines if line.split()[1] == state]
+def jobs(cluster, state, node=""):
+    lines = cluster.ask("squeue", "--noheader", "--array", "--format=%i %T %N").splitlines()
+    return [line.split()[0] for line in lines if line.split()[1] == state and line.endswith(node)]
 
 
 def test_sweep_ends_in_its_table(sweep, tmp_path):
@@ -50,31 +52,38 @@ def test_sweep_ends_in_its_table(sweep, tmp_path):
     assert [len(lines) for lines in starts(tmp_path).values()] == [1, 1, 1]
 
 
-def test_cancelled_runs_are_reported_with_the_word_of_slurm(sweep, cluster):
-    process = sweep("-- -rs 1 2 3 4 5 -e 6", nap="1")  # one more than the cluster has cores
+def test_lost_runs_are_reported_with_the_word_of_slurm(sweep, cluster):
+    line = "--slurm slurm_additional_parameters=no-requeue -- -rs 1 2 3 4 5 -e 8"
+    process = sweep(line, nap="1")  # one more than the cluster has cores
     wait_until(lambda: len(jobs(cluster, "RUNNING")) == 4)
     began = time.monotonic()
-    waiting, computing = jobs(cluster, "PENDING")[0], jobs(cluster, "RUNNING")[0]
+    waiting, computing = jobs(cluster, "PENDING")[0], jobs(cluster, "RUNNING", node="n1")[0]
     cluster.ask("scancel", waiting)  # first, since it would start in the place of the other
     cluster.ask("scancel", computing)
+    cluster.ask("scontrol", "update", "nodename=n2", "state=down", "reason=test")
     out, err = process.communicate(timeout=120)
+    cluster.ask("scontrol", "update", "nodename=n2", "state=resume")
     assert process.returncode == 1
-    assert out.count("Slurm says CANCELLED; its log: ") == 2, out + err
+    assert len(re.findall(r"FAILED .* Slurm says CANCELLED, before it began", out)) == 1, out + err
+    assert len(re.findall(r"FAILED .* Slurm says CANCELLED; its log: \S+\.err", out)) == 1, out + err
+    assert len(re.findall(r"FAILED .* Slurm says NODE_FAIL; its log: \S+\.err", out)) == 2, out + err
     assert "[5/5]" in out
     assert time.monotonic() - began < 40
 
 
-def test_run_that_is_queued_again_resumes(sweep, cluster, tmp_path):
-    process = sweep("-- -rs 1 -e 8", nap="1")
-    wait_until(lambda: epochs(tmp_path) and epochs(tmp_path)[0] >= 2)
-    cluster.ask("scontrol", "requeue", jobs(cluster, "RUNNING")[0])
-    wait_until(lambda: jobs(cluster, "PENDING"))
-    cluster.ask("scontrol", "update", f"jobid={jobs(cluster, 'PENDING')[0]}", "StartTime=now")
-    out, err = process.communicate(timeout=200)
+def test_run_resumes_after_its_time_limit_and_when_it_is_queued_again(sweep, cluster, tmp_path):
+    process = sweep("--slurm timeout_min=9 -- -rs 1 2 -e 8", nap="1")
+    wait_until(lambda: len(epochs(tmp_path)) == 2 and min(epochs(tmp_path)) >= 1)
+    first, second = jobs(cluster, "RUNNING")
+    cluster.ask("scancel", "--signal=USR2", first)  # what Slurm itself sends before the limit
+    cluster.ask("scontrol", "requeue", second)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
-    (lines,) = starts(tmp_path).values()
-    assert len(lines) == 2
-    assert int(lines[1][0]) >= 2
+    assert len(re.findall(r"queued again \S+  -rs [12]", out)) == 2, out
+    assert out.count("resumed  -rs") == 2
+    for lines in starts(tmp_path).values():
+        assert [int(line[0]) > 0 for line in lines] == [False, True]
+    assert epochs(tmp_path) == [8, 8]
 
 
 def test_killed_driver_can_be_repeated(sweep, tmp_path):

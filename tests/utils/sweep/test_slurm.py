@@ -12,7 +12,9 @@ from utils.sweep.engines import Request, build_engine
 
 pytest.importorskip("submitit", reason="Slurm: pip install -r requirements-extras.txt")
 
-from utils.sweep.slurm import parse_settings
+from utils.sweep import slurm_queue
+from utils.sweep.slurm_queue import GONE, Queue, State, recorded_states
+from utils.sweep.slurm_settings import parse_settings
 
 # Executes each task of the array in turn, as Slurm would: the script is run with the task's number.
 SBATCH = r"""
@@ -34,7 +36,7 @@ for task in tasks:
     subprocess.run(["bash", sys.argv[-1]], env={**os.environ, **named})
 """
 SRUN = "import os, sys\nos.execv(sys.executable, sys.argv[sys.argv.index(sys.executable):])\n"
-SACCT = "print('JobID|State|NodeList')\nfor task in range(9): print(f'7_{task}|COMPLETED|here')\n"
+SQUEUE = "for task in range(9): print(f'7_{task}|RUNNING|None')\n"
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def slurm(tmp_path):
     """The environment of a machine with Slurm."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("sacct", SACCT), ("scancel", "")):
+    for name, text in (("sbatch", SBATCH), ("srun", SRUN), ("squeue", SQUEUE), ("scancel", "")):
         path = folder / name
         path.write_text(f"#!{sys.executable}\n{text}")
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -68,7 +70,7 @@ def test_sweep_is_one_array(slurm, tmp_path):
 def test_setting_that_submitit_does_not_know_is_named(slurm, monkeypatch, tmp_path):
     for name, value in slurm.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UsageError, match=r"--slurm: .*bogus"):
+    with pytest.raises(UsageError, match=r"--slurm bogus: is not known"):
         build_engine("slurm", Request(jobs=1, slurm=("bogus=1",), log_dir=tmp_path))
     with pytest.raises(UsageError, match="whole cards"):
         build_engine("slurm", Request(jobs=1, gpus=0.5, log_dir=tmp_path))
@@ -87,7 +89,10 @@ def test_machine_without_slurm_is_told(monkeypatch, tmp_path):
         (["slurm_exclude=n1,n2,mem_gb=1.5"], {"slurm_exclude": "n1,n2", "mem_gb": 1.5}),
         (["slurm_exclusive=true"], {"slurm_exclusive": True}),
         (["slurm_setup=module load x,y", "slurm_setup=export A=1"], {"slurm_setup": ["module load x,y", "export A=1"]}),
-        (["nodes=1"], {"nodes": 1}),
+        (["slurm_exclusive=false", "nodes=1"], {"slurm_exclusive": None}),
+        (["slurm_additional_parameters=reservation=course,timeout_min=5"],
+         {"slurm_additional_parameters": {"reservation": "course"}, "timeout_min": 5}),
+        (["slurm_additional_parameters=no-requeue"], {"slurm_additional_parameters": {"no-requeue": True}}),
     ],
 )
 def test_settings_are_read_as_sbatch_takes_them(words, settings):
@@ -98,7 +103,10 @@ def test_settings_are_read_as_sbatch_takes_them(words, settings):
     "word",
     [
         *("timeout_min=abc", "timeout_min=0", "timeout_min=1.5", "timeout_min", "nodes=2", "tasks_per_node=2"),
-        *("mem_gb=much", "mem_gb=0", "=3", "slurm_max_num_timeout=-1", "slurm_setup="),
+        *("mem_gb=much", "mem_gb=0", "=3", "slurm_max_num_timeout=-1", "slurm_setup=", "slurm_exclusive=perhaps"),
+        *("slurm_nodes=2", "slurm_ntasks_per_node=2", "slurm_time=1-00:00:00", "slurm_mem=16G", "slurm_patition=gpu"),
+        *("slurm_additional_parameters=ntasks=2", "slurm_additional_parameters=--qos=low", "timeout_min=1"),
+        *("slurm_additional_parameters=cpus-per-task=2", "slurm_signal_delay_s=86400"),
     ],
 )
 def test_wrong_setting_is_one_line(word):
@@ -112,3 +120,70 @@ def test_cores_follow_the_setting_of_slurm(slurm, monkeypatch, tmp_path):
     assert build_engine("slurm", Request(jobs=1, slurm=("cpus_per_task=3",), log_dir=tmp_path)).cores == 3
     with pytest.raises(UsageError, match="--cores 2: contradicts --slurm cpus_per_task=3"):
         build_engine("slurm", Request(jobs=1, cores=2, slurm=("cpus_per_task=3",), log_dir=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("request_", "flag"),
+    [
+        (Request(jobs=1, workers=2, slurm=("slurm_array_parallelism=3",)), "--workers 2"),
+        (Request(jobs=1, gpus=1.0, slurm=("gpus_per_node=2",)), "--gpus 1"),
+    ],
+)
+def test_flag_and_setting_that_disagree_are_refused(slurm, monkeypatch, request_, flag):
+    monkeypatch.setenv("PATH", slurm["PATH"])
+    with pytest.raises(UsageError, match=f"^{flag}: contradicts --slurm"):
+        build_engine("slurm", request_)
+
+
+class Controller:
+    """In place of Slurm's commands: what they print, and how often they are asked."""
+
+    def __init__(self, monkeypatch):
+        self.now, self.asked, self.answer = 0.0, 0, ("", "")
+        monkeypatch.setattr(slurm_queue, "ask_slurm", self.ask)
+        monkeypatch.setattr(slurm_queue.time, "monotonic", lambda: self.now)
+
+    def ask(self, *command):
+        self.asked += 1
+        return self.answer
+
+    def watch(self, queue, jobs, seconds):
+        """Let time pass, with a look each second; returns how often Slurm was asked."""
+        before = self.asked
+        for _ in range(seconds):
+            self.now += 1
+            queue.update(jobs)
+        return self.asked - before
+
+
+def test_controller_is_asked_once_for_all_jobs_and_seldom_while_nothing_changes(monkeypatch):
+    controller, queue = Controller(monkeypatch), Queue()
+    jobs = [f"7_{task}" for task in range(1200)]
+    queue.add(jobs)
+    assert queue["7_3"] == State("PENDING")
+    controller.answer = ("\n".join(f"{job}|PENDING|Priority" for job in jobs), "")
+    assert controller.watch(queue, jobs, 3600) <= 3600 / 15 + 15
+    assert queue["7_1199"] == State("PENDING", "Priority")
+    controller.answer = ("7_3|RUNNING|None\n8_1|RUNNING|None", "")  # the rest is forgotten, 8 is somebody else's
+    controller.watch(queue, jobs, 15)
+    assert (queue["7_3"], queue["7_4"], queue["8_1"]) == (State("RUNNING"), GONE, GONE)
+
+
+def test_last_answer_counts_while_the_controller_gives_none(monkeypatch):
+    controller, queue = Controller(monkeypatch), Queue()
+    queue.add(["7_0"])
+    controller.answer = ("", "slurm_load_jobs error: Unable to contact slurm controller (connect failure)")
+    controller.watch(queue, ["7_0"], 60)
+    assert queue["7_0"] == State("PENDING")
+    controller.answer = ("", "slurm_load_jobs error: Invalid job id specified")
+    controller.watch(queue, ["7_0"], 20)
+    assert queue["7_0"] == GONE
+
+
+def test_forgotten_jobs_are_looked_up_in_one_question(monkeypatch):
+    controller = Controller(monkeypatch)
+    controller.answer = ("JobID|State\n7_0|CANCELLED by 0\n7_[2-3%4]|TIMEOUT\n", "")
+    assert recorded_states(["7_0", "7_1", "7_2", "7_3"]) == {"7_0": "CANCELLED", "7_2": "TIMEOUT", "7_3": "TIMEOUT"}
+    assert controller.asked == 1
+    controller.answer = ("", "Slurm accounting storage is disabled")
+    assert recorded_states(["7_0"]) == {}

@@ -3,13 +3,15 @@
 import csv
 import io
 import re
+import shutil
+import subprocess
 
 import pytest
 
 from tests.utils.fake_runs import comparable, finished
 from utils.tables.comparison import compare
 from utils.tables.comparison_table import write
-from utils.tables.layout import FORMATS, Bold, Table, as_text
+from utils.tables.layout import FORMATS, Bold, Table, as_text, fitted
 
 
 @pytest.fixture
@@ -24,8 +26,9 @@ def comparison(tmp_path):
 
 
 def test_text(comparison):
-    lines = write(comparison, "text").splitlines()
-    assert lines[0].split("  ")[0] == "data"
+    facts, *lines = write(comparison, "text").splitlines()
+    assert facts == "all: data mnist, -dis vmf (productspace)"
+    assert lines[0].split("  ")[0] == "model"
     assert "-94.15 ± 0.07" in lines[2]
     assert "-93.84 ± 0.30 (-0.31, 1.0 s.d.)" in lines[2]
     assert "2, 1 diverged" in lines[3]
@@ -36,18 +39,21 @@ def test_text(comparison):
 
 
 def test_markdown_has_equal_columns(comparison):
-    lines = write(comparison, "markdown").split("\n\n")[0].splitlines()
-    assert {line.count("|") for line in lines} == {8}
+    above, table, *_ = write(comparison, "markdown").split("\n\n")
+    assert above == "all: data mnist, -dis vmf (productspace)"
+    lines = table.splitlines()
+    assert {line.count("|") for line in lines} == {7}
     assert "**-93.03 ± 0.01**" in lines[-1]
 
 
 def test_latex_is_escaped_and_has_equal_columns(comparison):
     text = write(comparison, "latex")
     body = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert {line.count("&") for line in body} == {6}
+    assert {line.count("&") for line in body} == {5}
     assert r"\textbf{$-$93.03 $\pm$ 0.01}" in text
     assert r"$S^{10}$ in $\mathbb{R}^{11}$" in text
     assert "S-VAE" in text.split(r"\begin")[0]
+    assert r"\usepackage{booktabs,amssymb}" in text.split(r"\begin")[0]
 
 
 def test_csv_holds_plain_numbers(comparison):
@@ -72,7 +78,7 @@ def test_cells_are_escaped_for_their_format(text):
     body = "\n".join(line for line in written["latex"].splitlines() if not line.startswith("%"))
     assert "\\input" not in body
     assert "^^" not in body
-    assert len(written["latex"].splitlines()) == 8
+    assert len(written["latex"].splitlines()) == 9
     assert "<" not in written["markdown"]
     row = written["markdown"].splitlines()[2]
     assert len(re.findall(r"(?<!\\)\|", row)) == 3
@@ -85,3 +91,61 @@ def test_plain_cells_are_left_alone():
     rows = [["space", "log p(x)"], ["S^10 in R^11", "-1.50 ± 0.25"]]
     assert as_text(Table(rows)).splitlines()[2] == "S^10 in R^11  -1.50 ± 0.25"
     assert FORMATS["markdown"](Table(rows)).splitlines()[2] == "| S^10 in R^11 | -1.50 ± 0.25 |"
+
+
+WIDE = Table([["model", "a heading of words", "log p(x)"], ["vmf", "1", "-1.50 ± 0.25"], ["normal", "20", "-2.00"]])
+
+
+@pytest.mark.parametrize(
+    ("width", "head"),
+    [
+        (40, ["model   a heading of words      log p(x)"]),
+        (39, ["               a", "         heading", "model   of words      log p(x)"]),
+    ],
+)
+def test_headings_are_broken_where_the_table_is_too_wide(width, head):
+    lines = fitted([WIDE], width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[: len(head)] == head
+
+
+def test_table_of_few_rows_and_many_columns_is_turned():
+    names = [f"metric{number}" for number in range(20)]
+    table = Table([["model", *names], ["vmf", *"1" * 20], ["normal", *"2" * 20]], notes=["a note"])
+    head, rule, first, *_, last, note = fitted([table], 40).splitlines()
+    assert head.split() == ["model", "vmf", "normal"]
+    assert set(rule) == {"-"}
+    assert first.split() == ["metric0", "1", "2"]
+    assert last.split() == ["metric19", "1", "2"]
+    assert note == "a note"
+
+
+def test_table_that_fits_in_no_way_is_cut_into_parts_with_numbered_rows():
+    names = [f"metric{number}" for number in range(20)]
+    rows = [[f"model{number}", *(str(number * 100) for _ in names)] for number in range(30)]
+    rows[4][-1] = ""
+    lines = fitted([Table([["model", *names], *rows])], 60).splitlines()
+    assert max(map(len, lines)) <= 60
+    parts = "\n".join(lines).split("\n\n")
+    assert [word for part in parts for word in part.splitlines()[0].split() if word != "#"] == ["model", *names]
+    assert all(part.splitlines()[2].split()[0] == "1" for part in parts)
+    assert all(len(part.splitlines()) == 32 for part in parts)
+
+
+def test_row_without_a_value_in_a_part_is_not_in_it():
+    head = ["model", *(f"metric{number}" for number in range(9))]
+    rows = [[f"m{number}", *["1"] * 4, *["1" if number == 7 else ""] * 5] for number in range(20)]
+    last = fitted([Table([head, *rows])], 50).split("\n\n")[-1].splitlines()
+    assert [line.split()[0] for line in last[2:]] == ["8"]
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(tmp_path, comparison):
+    table = write(comparison, "latex", "name")
+    packages = re.search(r"\\usepackage{.*}", table)[0]
+    lines = [r"\documentclass{article}", packages, r"\begin{document}", table, r"\end{document}"]
+    (tmp_path / "table.tex").write_text("\n".join(lines))
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"], cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:].decode(errors="replace")
