@@ -78,12 +78,8 @@ class Visit:
                 f"{path}: the model of epoch {self.summary['best_epoch']}, which summary.json is of, is lost; the one "
                 f"of epoch {self.best_epoch} is left"
             )
-<<<<<<< HEAD
-        config = record.config
-        known = {"ll_sample": self.summary["test"]["k"]}  # the configuration may ask for another by now
-=======
         config = record.config.to_repeat
->>>>>>> main
+        known = {"ll_sample": self.summary["test"]["k"]}  # the configuration may ask for another by now
         asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
         known |= {name: value for name, value in asked.items() if value is not None}
         config = dataclasses.replace(config, **known)

@@ -76,7 +76,7 @@ def kappas_table(score: Mapping[str, Any]) -> str:
         if metric.reference and score["real"][name] is not None:
             cells = [metric.text(values[name], values[f"{name}_se"]) for values in columns.values()]
             rows.append([metric.heading, *cells])
-    return as_text(Table(rows))
+    return fitted([Table(rows)])
 
 
 def _factors(space: str) -> list[str]:
