@@ -38,7 +38,7 @@ classes() { # a classifier on the latent: space, concentration and epochs
 codes() { # priors over codes
     train codes-independent -n vq --positions 4 --codes 32 --vq_prior independent -e "${EPOCHS:-100}"
     train codes-autoregressive -n vq --positions 4 --codes 32 --vq_prior autoregressive -e "${EPOCHS:-100}" \
-        --vq_prior_epochs 300
+        --vq_prior_epochs 30
     metrics+=" code_prior.bits code_prior.log_joint"
 }
 
