@@ -1,6 +1,7 @@
 """Models of the user's own arrays: densities in the units of the data, and whole runs."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -64,3 +65,40 @@ def test_vectors_train_and_leave_a_table_and_the_figures_that_make_sense(run_mod
     assert {"learning_curves.png", "log_px.png"} <= {path.name for path in (summary.parent / "figures").iterdir()}
     assert main(["--from", str(summary.parent), "--generate", "2"]) == 2
     assert "--generate 2: vectors make no pictures" in capfd.readouterr().err
+    again = shutil.copytree(summary.parent, tmp_path / "again" / summary.parent.name)
+    assert main(["--from", str(summary.parent), str(again)]) == 2
+    assert "holds vectors, which make no pictures to compare" in capfd.readouterr().err
+
+
+UNSUITED = {
+    "encoder": ("-et cnn", "-et cnn: is for images, but x holds vectors; leave it out"),
+    "decoder": ("-dt cnn", "-dt cnn: is for images, but x holds vectors; leave it out"),
+    "once": ("-bnz", "-bnz: is for binary pixels (-lf bce), but the likelihood is logistic; leave it out"),
+    "once-poisson": ("-bnz -lf poisson", "-bnz: is for binary pixels (-lf bce), but the likelihood is poisson"),
+    "once-normal": ("-bnz -lf normal", "-bnz: is for binary pixels (-lf bce), but the likelihood is normal"),
+    "once-mse": ("-bnz -lf mse", "-bnz: is for binary pixels (-lf bce), but the likelihood is mse"),
+    "unverified": ("--allow_unverified", "--allow_unverified: -d array has no files with a checksum; leave it out"),
+    "pictures": ("--figures samples", "--figures samples: vectors make no pictures (x); leave it out"),
+    "labels": ("--figures class_areas -n vmf -z 2", "--figures class_areas: the images have no labels (x); leave it"),
+    "classifier": ("--classifier", "--classifier: the data set x has no labels"),
+    "probe": ("--probe", "--probe: the data set x has no labels"),
+    "size": ("--image_size 8,8", "--image_size 8,8: is for -d folder"),
+    "grey": ("--grey", "--grey: is for -d folder"),
+}
+
+
+@pytest.mark.parametrize(("flags", "text"), UNSUITED.values(), ids=UNSUITED)
+def test_what_does_not_suit_vectors_is_refused_in_one_line_and_nothing_is_made(run_models, tmp_path, flags, text):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 99, (40, 6)))
+    done = run_models(f"-d array --data_dir {tmp_path / 'x.npy'} {flags}", every_figure=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert text in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_binarizing_once_what_is_binary_is_refused(run_models, tmp_path):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 2, (40, 6)))
+    done = run_models(f"-d array --data_dir {tmp_path / 'x.npy'} -bnz")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "-bnz: has no effect with x, which is binary already" in done.stderr

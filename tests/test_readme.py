@@ -129,7 +129,8 @@ def test_table_is_made(words, tmp_path, monkeypatch):
 
     numbers = {"kappa": {"mean": 5.0}, "score": {"fid": 1.0, "agreement": 0.9}}
     for line in ("-n normal -z 2", "-n vmf -z 2", "-n vmf -z 2 -rs 2"):
-        finished(tmp_path / "results", f"{line} -d mnist", **numbers)
+        for dataset in ("mnist", "digits"):
+            finished(tmp_path / "results", f"{line} -d {dataset}", **numbers)
     monkeypatch.chdir(tmp_path)
     assert {"utils.results": results, "utils.report": report}[words[2]].main(words[3:]) == 0
 
@@ -154,6 +155,14 @@ def test_page_of_flags_is_current():
         cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert written.stdout == (ROOT / "docs" / "flags.md").read_text(), "run python docs/make_flags.py"
+
+
+def test_page_of_pictures_explains_every_figure():
+    from utils.figures.registry import FIGURES
+
+    page = (ROOT / "docs" / "pictures.md").read_text()
+    rows = " ".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
+    assert [name for name in FIGURES if f"`{name}`" not in rows] == []
 
 
 def anchors(page):

@@ -6,14 +6,15 @@ import contextlib
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hyperspherical_vae.kinds import KINDS
+from hyperspherical_vae.kinds import KINDS, LIKELIHOODS
 from hyperspherical_vae.latents.code_priors import CodePrior
 from models import VAE, ELBOTerms, Images, build_model, fill, point_of, restore_best
 from utils.classifying_utils import (
@@ -28,10 +29,13 @@ from utils.classifying_utils import (
 from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, nearest
 from utils.config.formats import rules_of
+from utils.config.networks import NETWORKS
 from utils.config.schedule import note_on_selection, warm_up
+from utils.data.splits import SPLITS
+from utils.export.run import export
 from utils.figures import registry
 from utils.figures.subject import Subject
-from utils.load_data import Data, Split, load_data
+from utils.load_data import DATASETS, Data, Split, load_data
 from utils.measure.code_prior import code_prior_metrics, fit_by_gradient
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import SplitTerms, active_units, evaluate_elbo
@@ -91,6 +95,31 @@ def check_figures(names: Sequence[str], config: Config, place: str = "") -> None
             raise UsageError(f"--figures {name}: {misfit}{place}; it has {fitting}")
 
 
+def check_data(config: Config, data: Data) -> None:
+    """Refuse settings that have no meaning or no effect for these data.
+
+    Raises:
+        UsageError: which, and why.
+    """
+    check_labels(config, data)
+    likelihood = config.loss_function or data.likelihood
+    if config.binarize and not resolve_name(LIKELIHOODS[likelihood]).binary:
+        raise UsageError(f"-bnz: is for binary pixels (-lf bce), but the likelihood is {likelihood}; leave it out")
+    if config.binarize and data.levels == 1:
+        raise UsageError(f"-bnz: has no effect with {config.data_name}, which is binary already; leave it out")
+    if config.allow_unverified and not DATASETS[config.dataset].files:
+        raise UsageError(f"--allow_unverified: -d {config.dataset} has no files with a checksum; leave it out")
+    if data.is_vectors:
+        for flag, network in (("-et", config.encode_type), ("-dt", config.decode_type)):
+            if NETWORKS[network].has_map:
+                raise UsageError(f"{flag} {network}: is for images, but {config.data_name} holds vectors; leave it out")
+    lacking = {"pictures": data.is_vectors, "labels": data.train.labels is None}
+    for name in config.figures or ():
+        for need, lacks in lacking.items():
+            if lacks and name != NO_FIGURES and need in registry.FIGURES[name].needs:
+                raise UsageError(f"--figures {name}: {registry.NEEDS[need].reason} ({config.data_name}); leave it out")
+
+
 def load_together(config: Config, processes: Alone) -> Data:
     """The data set of a run; the first process loads it before the others do, for it may have to download.
 
@@ -140,7 +169,7 @@ class Experiment:
             data: its data set, where it is loaded already.
 
         Raises:
-            UsageError: the device is not there, or the labels that the run needs are not, or it has no such figure.
+            UsageError: the device is not there, a setting does not suit the data, or the run has no such figure.
             DataError: the data cannot be had.
         """
         if config.tensorboard:
@@ -149,7 +178,7 @@ class Experiment:
             check_figures(config.figures or (), config)
         device = processes.device(choose_device(config.device))
         data = data or load_together(config, processes)
-        check_labels(config, data)
+        check_data(config, data)
         processes.check(config, len(data.train))
         if config.compile:
             from utils.train.compiling import check_compiler
@@ -175,17 +204,21 @@ class Experiment:
     @functools.cached_property
     def val_images(self) -> Tensor:
         """The validation images as the model sees them, (M, C, H, W)."""
-        return self._held_out(self.data.val, "val")
+        return torch.cat(list(self.blocks("val")))
 
     @functools.cached_property
     def test_images(self) -> Tensor:
         """The test images as the model sees them, (N, C, H, W)."""
-        return self._held_out(self.data.test, "test")
+        return torch.cat(list(self.blocks("test")))
 
-    def _held_out(self, split: Split, name: str) -> Tensor:
-        """Images that are not trained on: the same, with the same noise, for all runs on this data set."""
-        of_data = rules_of(self.config.format).noise_of_data
-        return self.preparation.fixed(split, name, self.data.digest if of_data else self.config.rs)
+    def blocks(self, split: str) -> Iterator[Tensor]:
+        """The images of `train`, `val` or `test` as the model sees them, block by block, (n, C, H, W).
+
+        Those that are not trained on are the same, with the same noise, for all runs on this data set. Binarized
+        training images are those that `-bnz` trains on.
+        """
+        of_data = split != "train" and rules_of(self.config.format).noise_of_data
+        return self.preparation.blocks(self.data.split(split), split, self.data.digest if of_data else None)
 
     @functools.cached_property
     def test_terms(self) -> SplitTerms:
@@ -360,7 +393,15 @@ class Experiment:
             result["probe"] = self._probe(modes)
         if config.score is not None:
             result["score"] = self.score(self.subject(best_epoch, modes), config.score, config.rs)
+        if config.export:
+            self.export(self.subject(best_epoch, modes))
         return self.write(result, best)
+
+    def export(self, subject: Subject) -> None:
+        """Write what other programs may want of the run, see `utils.export.run`, and say what was written."""
+        blocks = {name: self.blocks(name) for name in SPLITS}
+        for line in export(subject, self.data, blocks, self.run):
+            self.console.say(line)
 
     def write(self, result: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
         """Write the result of the best model, of which no partial one is needed any more; returns what was written."""

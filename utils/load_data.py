@@ -20,6 +20,7 @@ from utils.data.sets import DATASETS
 from utils.data.splits import check_pairs
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from utils.config.config import Config
@@ -36,10 +37,13 @@ class Split:
     Attributes:
         images: Shape (N, C, H, W): whole levels, or real numbers as they were standardized.
         labels: Shape (N,), int64, or None where there are none.
+        index: Shape (N,), which example of the user's data each is: its row in the array that it was read from, or its
+            path in the folder. None for known data sets.
     """
 
     images: torch.Tensor
     labels: torch.Tensor | None
+    index: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -83,6 +87,24 @@ class Data:
     test: Split
     moments: tuple[torch.Tensor, torch.Tensor] | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_vectors(self) -> bool:
+        """Whether the examples are vectors, which make no pictures."""
+        return self.shape[:2] == (1, 1)
+
+    def split(self, name: str) -> Split:
+        """The split of that name: `train`, `val` or `test`."""
+        split: Split = getattr(self, name)
+        return split
+
+    def in_units(self, images: torch.Tensor) -> torch.Tensor:
+        """What a model sees or gives, (..., C, H, W), in the units of the data: grey levels, counts or real numbers."""
+        images = images * self.levels
+        if self.moments is None:
+            return images
+        mean, std = (moment.to(images) for moment in self.moments)
+        return images * std + mean
 
     @functools.cached_property
     def digest(self) -> str:
@@ -164,7 +186,8 @@ def _checked(spec: DataSet, source: Source) -> Data:
         raise DataError(f"pixels are of type {dtype}; whole numbers from 0 to {spec.levels} are due")
     names = spec.class_names or loaded.class_names
     classes = spec.classes or len(names)
-    train, val, test = (_to_split(part, shape, levels, classes) for part in (loaded.train, loaded.val, loaded.test))
+    parts, index = (loaded.train, loaded.val, loaded.test), loaded.index or (None,) * 3
+    train, val, test = (_to_split(*part, shape, levels, classes) for part in zip(parts, index, strict=True))
     sizes = (len(train), len(val), len(test))
     if spec.splits not in (None, sizes):
         source.notes.append(f"the splits hold {sizes} images, not the {spec.splits} that published figures are on")
@@ -198,7 +221,9 @@ def _notes(splits: dict[str, Split], names: tuple[str, ...]) -> Iterator[str]:
             yield f"{repeated:,} of {len(seen[second]):,} {second} examples are equal to {first} examples"
 
 
-def _to_split(arrays: Arrays, shape: tuple[int, int, int], levels: int, classes: int) -> Split:
+def _to_split(
+    arrays: Arrays, index: np.ndarray | None, shape: tuple[int, int, int], levels: int, classes: int
+) -> Split:
     """Make tensors of what was read, if it is as it should be."""
     import numpy as np
     import torch
@@ -217,6 +242,7 @@ def _to_split(arrays: Arrays, shape: tuple[int, int, int], levels: int, classes:
     return Split(
         torch.from_numpy(np.require(images, requirements=("C", "W"))),
         None if labels is None else torch.from_numpy(np.array(labels, np.int64)),
+        index,
     )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import itertools
 import re
 import sys
 from collections.abc import Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,24 @@ import torch
 from torch import Tensor
 
 from hyperspherical_vae.kinds import KINDS
-from models import load_best
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.experiment import Experiment, check_figures, choose_device
+from utils.export.arrays import writing_arrays
+from utils.export.run import facts_of
 from utils.figures import registry
 from utils.figures.subject import Subject, Undrawable
 from utils.files import write_atomically
-from utils.load_data import Data, load_data
+from utils.load_data import Data
+from utils.model_utils import at_once
+from utils.python.runs import load_run
 from utils.run.console import Console
 from utils.run.folder import RunDir
-from utils.run.identity import changes
 from utils.run.interrupts import StopRequest
-from utils.run.records import Record, read_run
-from utils.run.stamped import Damaged
 from utils.seeds import derive_seed
 from utils.tables.result import kappas_table, result_table
 
 ALL = "all"  # what --label calls every class
-BLOCK = 500  # images that are decoded at once
 
 
 def revisit(request: Revisit, stop: StopRequest) -> bool:
@@ -70,17 +70,14 @@ class Visit:
 
     def __init__(self, request: Revisit, path: Path, stop: StopRequest) -> None:
         self.request, self.path, self.stop = request, path, stop
-        record = _finished(path)
-        self.summary = dict(record.summary)
-        self.model, self.best_epoch = load_best(RunDir(record.identity, path))
-        if self.best_epoch != self.summary["best_epoch"]:
-            raise Damaged(
-                f"{path}: the model of epoch {self.summary['best_epoch']}, which summary.json is of, is lost; the one "
-                f"of epoch {self.best_epoch} is left"
-            )
-        config = record.config.to_repeat
-        known = {"ll_sample": self.summary["test"]["k"]}  # the configuration may ask for another by now
-        asked = {name: getattr(request, name) for name in ("data_dir", "ll_sample", "verbosity")}
+        try:
+            self.finished = load_run(path, request.data_dir)
+        except UsageError as error:
+            raise UsageError(f"--from {error}") from None
+        self.model, self.best_epoch = self.finished.model, self.finished.best_epoch
+        config = self.finished.config.to_repeat
+        known = {"ll_sample": self.finished.summary["test"]["k"]}  # the configuration may ask for another by now
+        asked = {name: getattr(request, name) for name in ("ll_sample", "verbosity")}
         known |= {name: value for name, value in asked.items() if value is not None}
         config = dataclasses.replace(config, **known)
         check_figures(request.figures or (), config, f" ({path})")
@@ -89,7 +86,7 @@ class Visit:
         if request.sample_temperature and all(KINDS[kind].symbol != "R" for kind, _ in config.factors):
             raise UsageError(f"--sample_temperature: {config.space} has no Euclidean part ({path}); leave it out")
         self.config, self.console = config, Console(config)
-        self.run = RunDir(dataclasses.replace(record.identity, config=config), path)
+        self.run = RunDir(dataclasses.replace(self.finished.identity, config=config), path)
         self.labels = (None,) if request.label is None else self._classes(request.label)
         self.model.to(choose_device(request.device or "auto"))
 
@@ -115,21 +112,6 @@ class Visit:
             + nearest(text, names)
         )
 
-    def load_data(self) -> Data:
-        """The data set of the run.
-
-        Raises:
-            UsageError: its content is not what the run was trained on.
-            DataError: it cannot be had.
-        """
-        data, known = load_data(self.config), self.run.identity.data
-        if known and known != data.contents:
-            raise UsageError(
-                f"--from {self.path}: the data changed since the run was made: {changes(known, data.contents)}; give "
-                "--data_dir with those that it was trained on, or train a new run"
-            )
-        return data
-
     def experiment(self, data: Data) -> Experiment:
         """The run with its data."""
         return Experiment(self.config, data, self.model, self.run, self.console, self.stop)
@@ -138,9 +120,9 @@ class Visit:
         """Evaluate, draw and generate, as asked; returns whether all could be done."""
         request = self.request
         with self.run:
-            experiment = self.experiment(self.load_data())
+            experiment = self.experiment(self.finished.data)
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
-            result = self.summary if request.ll_sample is None else self.evaluate(experiment)
+            result = self.finished.summary if request.ll_sample is None else self.evaluate(experiment)
             if request.score is not None:
                 result = self.score(experiment, subject, result, request.score)
             if request.ll_sample is not None or request.score is not None:
@@ -148,8 +130,10 @@ class Visit:
             if request.score is not None and request.kappas:
                 print(kappas_table(result["score"]))
             self.run.check()
+            if request.export:
+                experiment.export(subject)
             if request.generate is not None:
-                self.generate(subject, request.generate)
+                self.generate(subject, request.generate, experiment.data)
             if not request.draws:
                 return True
             drawn = registry.draw(subject, self.run.figures, request.figure_names, request)
@@ -168,8 +152,8 @@ class Visit:
         self.run.refuse_foreign_files()
         best = self.run.load("best")
         # What does not depend on K, such as the accuracy of a classifier, is taken over.
-        test = {**self.summary["test"], **experiment.evaluate(best)}
-        return experiment.write({**self.summary, "test": test}, best)
+        test = {**self.finished.summary["test"], **experiment.evaluate(best)}
+        return experiment.write({**self.finished.summary, "test": test}, best)
 
     def score(self, experiment: Experiment, subject: Subject, result: dict[str, Any], count: int) -> dict[str, Any]:
         """The result with the scores of so many samples, which is also written."""
@@ -183,27 +167,51 @@ class Visit:
         return self.config.rs if self.request.rs is None else self.request.rs
 
     @torch.no_grad()
-    def generate(self, subject: Subject, count: int) -> None:
-        """Write new images, in place of earlier ones; of all classes each has a folder."""
-        if not subject.has_pictures:
-            raise UsageError(f"--generate {count}: vectors make no pictures ({self.path})")
+    def generate(self, subject: Subject, count: int, data: Data) -> None:
+        """Write new images as PNG files, in place of earlier ones, and as an array where --export asks for it.
+
+        Where all classes are asked for, each has a folder.
+
+        Raises:
+            UsageError: vectors make no pictures, or the model draws none of a class.
+            FolderLost, OSError: a file could not be written.
+        """
+        if not (subject.has_pictures or self.request.export):
+            raise UsageError(
+                f"--generate {count}: vectors make no pictures ({self.path}); add --export, which writes an array"
+            )
         drawn: dict[Path, Tensor] = {}
         digits = 0 if len(self.labels) == 1 else len(str(len(self.labels) - 1))
         for kappa in self.request.kappas or (None,):
             for label in self.labels:
                 place = self.run.figures / _place(label, digits, kappa, subject.class_names)
                 drawn[place] = self._draw(subject, count, label, kappa)
-        from utils.plotting_utils import png  # only here, since it imports matplotlib
-
-        width = max(len(str(count)), 4)
         for place, latents in drawn.items():
             place.parent.mkdir(parents=True, exist_ok=True)
-            for old in place.parent.glob(f"{place.name}_[0-9]*.png"):
-                old.unlink()
-            numbers = itertools.count(1)
-            for part in latents.split(BLOCK):
-                for number, image in zip(numbers, subject.decode(part)):  # noqa: B905  (the numbers never end)
+            self._write(place, latents, subject, data)
+
+    def _write(self, place: Path, latents: Tensor, subject: Subject, data: Data) -> None:
+        """Decode latents (N, D) to numbered PNG files, and with --export to an array."""
+        from utils.plotting_utils import png  # only here, since it imports matplotlib
+
+        for old in place.parent.glob(f"{place.name}_[0-9]*.png"):
+            old.unlink()
+        count, export = len(latents), self.request.export
+        width, number = max(len(str(count)), 4), 0
+        with contextlib.ExitStack() as opened:
+            if export:
+                facts = facts_of(self.run, subject)
+                add = opened.enter_context(writing_arrays(place.with_name(f"{place.name}.npz"), count, facts))
+            for z in latents.split(at_once(latents.device, self.model.likelihood.params_per_pixel * prod(data.shape))):
+                images = self.model.decode(z)
+                if export:
+                    add({"x": data.in_units(images).cpu().numpy(), "z": z.cpu().numpy()})
+                for image in subject.shown(images.cpu().numpy()) if subject.has_pictures else ():
+                    number += 1
                     write_atomically(place.with_name(f"{place.name}_{number:0{width}d}.png"), png(image))
+        if export:
+            self.console.say(f"{count} examples: {place}.npz")
+        if subject.has_pictures:
             self.console.say(f"{count} images: {place}_*.png")
 
     def _draw(self, subject: Subject, count: int, label: int | None, kappa: float | None) -> Tensor:
@@ -235,24 +243,6 @@ def _place(label: int | None, digits: int, kappa: float | None, names: Sequence[
     return f"{stem}/{folder}/image"
 
 
-def _finished(path: Path) -> Record:
-    """The first result of a finished run that saved a model.
-
-    Raises:
-        UsageError: the folder holds no such run.
-    """
-    if not path.is_dir():
-        absolute = "" if path.is_absolute() else f" ({path.absolute()})"
-        what = "is a file, not the folder of a run" if path.exists() else "there is no such folder"
-        raise UsageError(f"--from {path}{absolute}: {what}")
-    record = read_run(path)[0]
-    if not record.summary:
-        raise UsageError(f"--from {path}: is not finished; repeat its command to resume it")
-    if not record.summary["best_epoch"]:
-        raise UsageError(f"--from {path}: diverged before a model was saved; there is nothing to look at")
-    return record
-
-
 def _compare(request: Revisit, visits: list[Visit]) -> bool:
     """Draw the reconstructions of several runs below each other."""
     data_sets = {visit.run.identity.data_set for visit in visits}
@@ -260,7 +250,12 @@ def _compare(request: Revisit, visits: list[Visit]) -> bool:
         names = ", ".join(sorted(name for name, _ in data_sets))
         raise UsageError(f"--from: runs are compared on the same images, but these are of {names}; give runs of one")
     first = visits[0]
-    data = first.load_data()
+    data = first.finished.data
+    if data.is_vectors:
+        raise UsageError(
+            f"--from: {first.config.data_name} holds vectors, which make no pictures to compare; `python -m "
+            "utils.results` compares the numbers of runs"
+        )
     with first.run:
         subjects = [visit.experiment(data).subject(visit.best_epoch) for visit in visits]
         files = registry.draw_side_by_side(subjects, first.run.figures, request)

@@ -15,7 +15,7 @@ from torch import Tensor
 from hyperspherical_vae.kinds import KINDS
 from models import VAE, ELBOTerms
 from utils.config.config import Config
-from utils.config.schedule import compared_after, kl_weight
+from utils.config.schedule import compared_after, kl_weight, lr_falls
 from utils.run.checkpoints import Progress
 from utils.run.console import Console
 from utils.run.folder import RunDir
@@ -194,6 +194,7 @@ class Trainer:
         """
         epoch, progress, optimizer = self.progress.epoch + 1, self.progress, self.optimizer
         weight, first_step, step = kl_weight(self.config, epoch), progress.step, self.step or self.model
+        optimizer.lr = self.config.lr / 2**progress.halvings
         self.model.latent.set_epoch(epoch)
         self._seed_noise(epoch)
         bad, taken_before = optimizer.skip.zero_(), optimizer.taken.clone()
@@ -295,6 +296,7 @@ class Trainer:
         line = {
             "epoch": progress.epoch,
             "kl_weight": kl_weight(config, progress.epoch),
+            "lr": self.optimizer.lr,
             "seconds": seconds,
             "train": self._means(),
             "val": validated,
@@ -304,6 +306,8 @@ class Trainer:
         self.sums = None
         if validated is not None and self._is_best(validated["elbo"]):
             self.store.save("best", {"progress": asdict(progress), "model": self.model.state_dict()})
+        if lr_falls(config, progress.epoch, max(progress.best_epoch, progress.halved)):
+            progress.halvings, progress.halved = progress.halvings + 1, progress.epoch
         if progress.epoch % config.save_f == 0 or progress.epoch == config.epochs:
             self.store.save("last", self.state())
         self.console.epoch(line, progress)

@@ -32,11 +32,11 @@ def test_all_seeds_are_tested_on_the_same_images_but_for_runs_of_version_1(forma
 
 def test_noise_of_the_splits_differs_and_changed_data_have_other_noise():
     experiment = prepared("")
-    grey = experiment.data.test
-    assert not torch.equal(experiment.test_images, experiment._held_out(grey, "val"))
+    experiment.data.val = experiment.data.test
+    assert not torch.equal(experiment.test_images, experiment.val_images)
     experiment.data.train.labels[0] = (experiment.data.train.labels[0] + 1) % 10
     del experiment.data.train.digest, experiment.data.digest
-    assert not torch.equal(experiment.test_images, experiment._held_out(grey, "test"))
+    assert not torch.equal(experiment.test_images, torch.cat(list(experiment.blocks("test"))))
 
 
 def test_run_that_sees_no_full_weight_says_so_and_has_the_newest_model(run_models, tmp_path):

@@ -11,8 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from tests.utils.fake_runs import edit, finished
-from tests.utils.tables.test_comparison_table import MIXED
+from tests.utils.fake_runs import MIXED, edit, finished
 from utils.config.config import Config
 from utils.config.rules import resolve
 from utils.plotting_utils import png

@@ -221,6 +221,53 @@ def test_run_given_more_epochs_equals_the_long_run():
     assert_same(memory.last, whole.last)
 
 
+def test_learning_rate_is_halved_on_a_plateau_of_the_whole_objective():
+    elbos = iter([-9.0] * 4 + [-5.0, -5.0, -5.0, -4.0, -4.0, -4.0, -4.0, -4.0, -4.0])
+    memory, progress, _ = train(*setting("-e 13 -klw 5 --lr_plateau 2 -la 9"), validate=lambda: {"elbo": next(elbos)})
+    # The weight is 1 from epoch 5 on, the best epochs are 5 and 8, and each halving begins a new count.
+    halved = [1e-3 / line["lr"] for line in memory.lines]
+    assert halved == [1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 4, 4, 8]
+    assert (progress.halvings, progress.halved) == (3, 12)
+    constant, _, _ = train(*setting("-e 13 -klw 5 -la 9"))
+    assert {line["lr"] for line in constant.lines} == {1e-3}
+    assert not torch.equal(constant.last["optimizer"]["means"][0], memory.last["optimizer"]["means"][0])
+
+
+def test_learning_rate_is_not_halved_while_models_are_not_compared():
+    _, progress, _ = train(*setting("-e 9 -bi 6 --lr_plateau 2"))
+    assert (progress.halvings, progress.halved) == (1, 9)
+
+
+@pytest.mark.parametrize("steps", [12, 17, 18, 19, 21, 24])
+def test_run_stopped_around_a_halving_resumes_exactly(steps):
+    line = "-e 7 -klw 0 --lr_plateau 2"  # five steps an epoch; halved after epochs 3, 5 and 7
+    whole, progress, _ = train(*setting(line))
+    assert (progress.halvings, progress.halved) == (3, 7)
+    config, model, batches = setting(line)
+    memory, count = Memory(), iter(range(1000))
+
+    def stop():
+        if next(count) == steps:
+            raise Interrupted(15)
+
+    with pytest.raises(Interrupted):
+        train(config, model, batches, memory, stop)
+    config, model, batches = setting(line)
+    train(config, model, batches, memory, state=memory.load_furthest())
+    assert memory.lines == whole.lines
+    assert_same(memory.last, whole.last)
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 4, 5, 6])
+def test_run_given_more_epochs_after_a_halving_equals_the_long_run(epochs):
+    whole, _, _ = train(*setting("-e 7 -klw 0 --lr_plateau 2"))
+    memory, _, _ = train(*setting(f"-e {epochs} -klw 0 --lr_plateau 2"))
+    config, model, batches = setting("-e 7 -klw 0 --lr_plateau 2")
+    train(config, model, batches, memory, state=memory.load("last"))
+    assert memory.lines == whole.lines
+    assert_same(memory.last, whole.last)
+
+
 class Poisoned(VAE):
     """Gives NaN, in the loss or in a gradient alone, at chosen calls."""
 

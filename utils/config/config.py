@@ -136,6 +136,12 @@ class Config:
         low=1, high=10**7, identity=False,
     )
     lr: float = flag("-lr --lr", float, TRAINING, 1e-3, "learning rate of Adam", above=0, high=1e3)
+    lr_plateau: int = flag(
+        "--lr_plateau", int, TRAINING, 0,
+        "epochs without a better validation ELBO after which the learning rate is halved, counted while the KL has its "
+        "full weight (0: it stays)",
+        low=0, high=10**7,
+    )
     batch_size: int = flag("-bs --batch_size", int, TRAINING, 100, "images in a batch", low=1, high=10**6)
     burn_in: int | None = flag(
         "-bi --burn_in", int, TRAINING, None,
@@ -251,6 +257,13 @@ class Config:
         identity=False,
     )
 
+    export: bool = flag(
+        "--export", bool, EMBEDDINGS, False,
+        "write the embeddings of all splits, their coordinates in the figure `latent` and the learning curves to "
+        "export/ in the folder of the run, as .npz and .csv",
+        identity=False,
+    )
+
     rs: int = flag("-rs --rs", int, RUN, 1, "random seed", low=0, high=2**31 - 1)
     seeds: int = flag(
         "--seeds", int, RUN, 1,
@@ -314,8 +327,9 @@ class Config:
 
     @property
     def to_repeat(self) -> Config:
-        """The same without what is meant for one call only: to move a run aside, and how much to print."""
-        return dataclasses.replace(self, overwrite=Config.overwrite, verbosity=Config.verbosity)
+        """The same without what is meant for one call only: to move a run aside, to export it, how much to print."""
+        once = {name: getattr(Config, name) for name in ("overwrite", "export", "verbosity")}
+        return dataclasses.replace(self, **once)
 
     @property
     def space(self) -> str:

@@ -10,8 +10,8 @@ from utils.config.config import Config
 from utils.config.flags import UsageError, flag, flags_of
 
 LOOK = (
-    "finished runs; with --from go also -lls, --score, --figures, --pdf, --svg, --width, --no_titles, --data_dir, -rs, "
-    "--device and -v"
+    "finished runs; with --from go also -lls, --score, --export, --figures, --pdf, --svg, --width, --no_titles, "
+    "--data_dir, -rs, --device and -v"
 )
 
 
@@ -52,6 +52,7 @@ class Revisit:
     )
     ll_sample: int | None = _as_in_training("ll_sample")
     score: int | None = _as_in_training("score")
+    export: bool | None = _as_in_training("export")
     pdf: bool | None = _as_in_training("pdf")
     svg: bool | None = _as_in_training("svg")
     width: float | None = _as_in_training("width")
@@ -65,7 +66,8 @@ class Revisit:
     def draws(self) -> bool:
         """Whether figures are asked for: by name or by their options, or because nothing else is."""
         options = (self.figures, self.pdf, self.svg, self.width, self.no_titles)
-        return any(options) or not (self.generate or self.ll_sample or self.score)
+        others = (self.generate, self.ll_sample, self.score, self.export)
+        return any(options) or not any(others)
 
     @property
     def figure_names(self) -> tuple[str, ...] | None:
@@ -75,7 +77,7 @@ class Revisit:
     @property
     def compares(self) -> bool:
         """Whether several runs are to be put side by side."""
-        others = (self.figures, self.kappas, self.generate, self.ll_sample, self.score)
+        others = (self.figures, self.kappas, self.generate, self.ll_sample, self.score, self.export)
         return len(self.runs) > 1 and not any(others)
 
 

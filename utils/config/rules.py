@@ -159,5 +159,10 @@ def _check_epochs(config: Config) -> None:
         raise UsageError(
             f"-la {config.look_ahead}: must be at least -vf, which is {config.val_f}; only a validation shows progress"
         )
+    if config.lr_plateau and not config.val_f <= config.lr_plateau < config.look_ahead:
+        raise UsageError(
+            f"--lr_plateau {config.lr_plateau}: must be at least -vf, which is {config.val_f}, and below -la, which is "
+            f"{config.look_ahead}: training would stop before the learning rate falls"
+        )
     if config.kl_freeze >= config.epochs:
         raise UsageError(f"-klf {config.kl_freeze}: must be below -e, which is {config.epochs}")

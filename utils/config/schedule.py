@@ -39,6 +39,18 @@ def compared_after(config: Config) -> int:
     return whole_from(config) - 1 if rules_of(config.format).whole_selection else 0
 
 
+def lr_falls(config: Config, epoch: int, since: int) -> bool:
+    """Whether the learning rate is halved after an epoch.
+
+    Args:
+        config: the run.
+        epoch: that has ended.
+        since: the epoch of the best model or of the last halving, whichever came later.
+    """
+    since = max(since, whole_from(config) - 1, compared_after(config))
+    return bool(config.lr_plateau) and epoch - since >= config.lr_plateau
+
+
 def last_validation(config: Config) -> int:
     """The last epoch that can have a validation, 0 where none can."""
     return config.epochs // config.val_f * config.val_f

@@ -53,6 +53,12 @@ class _Part:
             chosen = slice(start, start + step)
             yield self.images[chosen if self.rows is None else self.rows[chosen]]
 
+    def index(self) -> np.ndarray:
+        """The rows of the array that are in the split, (M,)."""
+        import numpy as np
+
+        return np.arange(len(self.images)) if self.rows is None else self.rows
+
     def chosen_labels(self) -> np.ndarray | None:
         return self.labels if self.labels is None or self.rows is None else self.labels[self.rows]
 
@@ -87,12 +93,14 @@ def read_arrays(source: Source) -> Loaded:
         f"{values.low:g} to {values.high:g} ({stored}); likelihood: -lf {likelihood}"
         + (", standardized on the training split; densities are in the units of the data" if moments else "")
     )
+    train, val, test = (parts[name].index() for name in SPLITS)
     return Loaded(
         *((images[name], labels[name]) for name in SPLITS),
         class_names=class_names,
         likelihood=likelihood,
         levels=levels,
         moments=moments,
+        index=(train, val, test),
     )
 
 

@@ -24,6 +24,7 @@ class Loaded:
         class_names: Names of the classes.
         likelihood, levels: As in `DataSet`.
         moments: Mean and standard deviation (C, H, W) by which real values were standardized.
+        index: For each split which example of the user's data each is, (N,); see `Split`.
     """
 
     train: Arrays
@@ -34,6 +35,7 @@ class Loaded:
     likelihood: str = ""
     levels: int = 0
     moments: tuple[np.ndarray, np.ndarray] | None = None
+    index: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)

@@ -36,11 +36,13 @@ class DataFile:
         checksum: ``kind:hex digest`` of the file as its source gives it out; kinds: ``md5``, ``sha256``, ``git-blob``
             (the id under which git stores it).
         parse: Turns the decompressed file and its name, for messages, into values: an array, or several.
-        content: ``kind:hex digest`` of what the file holds, be it the decompressed bytes or those of the one array that
-            `parse` returns. A file that was packed in another way is accepted by it. Empty where it is not known.
+        content: ``kind:hex digest`` of what the file holds, be it the decompressed bytes or those of the arrays that
+            `parse` returns, in the order of their names. A file that was packed in another way is accepted by it. Empty
+            where it is not known.
         urls: Addresses, tried in this order.
         names: Other names under which the same content is passed around.
-        parts: The files that this archive holds; all of them together are accepted in its place.
+        parts: The files that this archive holds, whose bytes `parse` returns by their paths. All of them together are
+            accepted in its place, and so is another archive of them.
         torchvision: Fetched with torchvision's downloader.
     """
 
@@ -70,6 +72,13 @@ class DataFile:
         """Whether these bytes, as they are stored, decompressed or as values, are those of the file."""
         return any(checksum(data, known.split(":")[0]) == known for known in (self.checksum, self.content) if known)
 
+    def _holds_known(self, values: Any) -> bool:
+        """Whether what `parse` returned is what the known file holds."""
+        if self.parts:
+            return all(part.is_known(values[part.path]) for part in self.parts)
+        arrays = [values[name] for name in sorted(values)] if isinstance(values, dict) else [values]
+        return self.is_known(b"".join(getattr(array, "tobytes", bytes)() for array in arrays))
+
     def difference(self, data: bytes) -> str:
         """How a file of other bytes differs from the known one."""
         found = checksum(data, self.checksum.split(":")[0])
@@ -92,9 +101,11 @@ class DataFile:
         try:
             content = gunzip(stored, MAX_CONTENT, name) if stored[:2] == GZIP else stored
             known = self.is_known(stored) or self.is_known(content)
-            if known or trust or self.content:
+            if known or trust or self.content or self.parts:
                 values = self.parse(content, name)
-                known = known or self.is_known(getattr(values, "tobytes", bytes)())
+                known = known or self._holds_known(values)
+            if known or trust:
+                values = [part.parse(values[part.path], f"{name}: {part.path}") for part in self.parts] or values
         except DataError:
             if trust:
                 raise

@@ -41,13 +41,13 @@ def read_amat(text: bytes, name: str, columns: int) -> np.ndarray:
     return values.reshape(lines, columns)
 
 
-def read_tar_members(data: bytes, wanted: Collection[str], name: str) -> dict[str, bytes]:
+def read_tar_members(data: bytes, name: str, wanted: Collection[str]) -> dict[str, bytes]:
     """Take named files out of a tar archive, in memory: nothing in it decides what is written where.
 
     Args:
         data: The archive, decompressed.
-        wanted: Names of the members.
         name: For messages.
+        wanted: Names of the members.
 
     Returns:
         The content of each member, in the order of `wanted`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import warnings
@@ -22,6 +23,7 @@ DEFAULT_SIZE = (64, 64)
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
 EXTENSIONS = tuple(".png .jpg .jpeg .jfif .bmp .webp .tif .tiff .pbm .pgm .ppm .pnm .gif".split())  # noqa: SIM905
 MAX_PIXELS = 64_000_000  # of one image, before it is decoded
+TOO_LARGE = f"of more than {MAX_PIXELS:,} pixels"
 MAX_FILES = 1_000_000
 WORKERS = 8  # images decoded at the same time, each of up to MAX_PIXELS
 OUTSIDE, OTHER_KIND = "outside the class folders", "of another kind"
@@ -103,6 +105,8 @@ def read_image_folder(source: Source) -> Loaded:
         DataError: No folder, too few images, or an arrangement that could be read in two ways.
         DataUsageError: A size that no image can have.
     """
+    import numpy as np
+
     root, size, grey = source.folder, source.settings.image_size or DEFAULT_SIZE, source.settings.grey
     if not all(1 <= length <= 4096 for length in size):
         raise DataUsageError(f"--image_size {size[0]},{size[1]}: height and width must lie between 1 and 4096")
@@ -120,29 +124,34 @@ def read_image_folder(source: Source) -> Loaded:
     rows, labels = _split(kept, class_names)
     size_text = f"{size[0]}x{size[1]}{', grey' * grey}"
     source.notes.append(f"read {len(kept):,} images at {size_text} from {root}{skipped}")
+    keys = np.array([found.key for found in kept])
+    train, val, test = (keys[rows[split]] for split in SPLITS)
     return Loaded(
         *((images[rows[split]], labels[rows[split]] if class_names else None) for split in SPLITS),
         class_names=class_names,
+        index=(train, val, test),
     )
 
 
 def _find(root: Path) -> _Search:
     """List the image files under `root` with their split and class, in an order that does not depend on the machine."""
     if not root.is_dir():
-        raise DataError(f"{root} is not a folder; give the folder of your images with --data_dir")
+        arrays = "; -d array reads a file of arrays" if root.is_file() and root.suffix in (".npz", ".npy") else ""
+        raise DataError(f"{root} is not a folder; give the folder of your images with --data_dir{arrays}")
     search = _Search(root)
     try:
         for top, split in _split_folders(root):
             inside = _unwrapped(top)
             folders, files = _entries(inside)
+            true = inside.resolve()
             for folder in folders:
                 _refuse_nested(folder)
-                search.collect(folder, split, _printable(folder.name))
+                search.collect(folder, split, _printable(folder.name), (true, *true.parents))
             for path in files if folders else ():
                 if path.suffix.lower() in EXTENSIONS:
                     search.skip(OUTSIDE, path)
             if not folders:
-                search.collect(inside, split, None)
+                search.collect(inside, split, None, tuple(true.parents))
     except OSError as error:
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror or error}") from error
     if len({candidate.class_name is None for candidate in search.found}) > 1:
@@ -219,7 +228,7 @@ def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[np.nd
 
     images = np.empty((len(search.found), 1 if grey else 3, *size), np.uint8)
     kept: list[_Candidate] = []
-    with warnings.catch_warnings(), ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+    with warnings.catch_warnings(), _silent_libraries(), ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
         # What Pillow warns of and logs is skipped for a reason, or does not show.
         warnings.simplefilter("ignore")
         logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -233,6 +242,23 @@ def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[np.nd
     return images[: len(kept)], kept
 
 
+@contextlib.contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Drop what libraries in C write to standard error: libtiff has a line for every oddity of a file."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
 def _read_image(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray | str:
     """Decode one image to (C, H, W), or say why it cannot be used."""
     import numpy as np
@@ -243,7 +269,7 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool) -> np.ndarray | s
             return "empty"
         with Image.open(path, formats=FORMATS) as source:
             if source.width * source.height > MAX_PIXELS:
-                return f"of more than {MAX_PIXELS:,} pixels"
+                return TOO_LARGE
             if source.mode == "F":
                 return "of real numbers, whose range no format states"
             # Lets a JPEG decoder skip detail that scaling down would throw away.
@@ -266,6 +292,10 @@ def _reason(error: Exception) -> str:
         return "without permission to read"
     if isinstance(error, FileNotFoundError):
         return "links to nothing"
+    if type(error).__name__ == "DecompressionBombError":  # what Pillow raises before it tells the size
+        return TOO_LARGE
+    if "Unsupported" in str(error):
+        return "of a variant of its format that is not read"
     return "damaged, or no image inside"
 
 

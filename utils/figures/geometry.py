@@ -5,7 +5,7 @@ Shapes: N points, d the ambient dimension; points of S^m are unit vectors with d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +62,16 @@ def principal_components(points: Array, count: int = 2) -> tuple[Array, Array, A
     total = (scales**2).sum()
     shares = scales**2 / total if total > 0 else np.zeros_like(scales)
     return centred @ axes[:count].T, axes[:count], shares[:count]
+
+
+# In what a manifold is drawn: the names of the axes, and what gives the places (N, n) on them of points (N, d).
+CHARTS: dict[str, tuple[tuple[str, ...], Callable[[Array], Array]]] = {
+    "S^1": (("angle",), lambda points: angles(points)[:, None]),
+    "S^2": (("hammer x", "hammer y"), hammer),
+    "R^1": (("z",), lambda points: points),
+    "R^2": (("z 1", "z 2"), lambda points: points),
+}
+IN_MANY_DIMENSIONS = ("component 1", "component 2"), lambda points: principal_components(points)[0]
 
 
 def geodesic_distances(points: Array, factors: Sequence[tuple[slice, float | None]]) -> Array:

@@ -250,9 +250,10 @@ class Subject:
 
     def pictures(self, numbers: Tensor) -> Array:
         """The test images of these numbers as an array, black being 0 and white 1."""
-        return self._shown(self.chosen(numbers).cpu().numpy())
+        return self.shown(self.chosen(numbers).cpu().numpy())
 
-    def _shown(self, images: Array) -> Array:
+    def shown(self, images: Array) -> Array:
+        """Images as the model sees or gives them, black being 0 and white 1."""
         low, high = self.window
         shown: Array = (images - low) / (high - low)
         return shown
@@ -272,7 +273,7 @@ class Subject:
         """E[x | z] for latents (..., D), as an array (..., C, H, W), black being 0 and white 1."""
         latents = torch.as_tensor(z, dtype=self.images.dtype, device=self.images.device)
         flat = torch.cat([self.model.decode(part).cpu() for part in latents.flatten(0, -2).split(BLOCK)])
-        return self._shown(flat.unflatten(0, latents.shape[:-1]).numpy())
+        return self.shown(flat.unflatten(0, latents.shape[:-1]).numpy())
 
     def latents(
         self, count: int, label: int | None = None, kappa: float | None = None, temperature: float = 1.0

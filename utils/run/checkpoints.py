@@ -23,6 +23,7 @@ class Progress:
         best_elbo, best_epoch: best unweighted validation ELBO and when; epoch 0 where there is none yet, and -inf while
             the best model is the newest, because none was compared.
         seconds: time spent training and validating.
+        halvings, halved: how often the learning rate was halved, and after which epoch it was last.
     """
 
     epoch: int = 0
@@ -31,6 +32,8 @@ class Progress:
     best_elbo: float = -math.inf
     best_epoch: int = 0
     seconds: float = 0.0
+    halvings: int = 0
+    halved: int = 0
 
 
 class PartialResult:

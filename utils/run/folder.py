@@ -12,9 +12,10 @@ results/<data set>/<model>-<size>__s<seed>__<hash>/
     diverged.pt     what failed, where a run diverged
     log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
     confusions.npz  which class the judge of --score saw (column) where which was asked for (row)
+    export/         embeddings and tables for other programs, where they are asked for; see `utils.export.run`
     summary.json    the result; written last, its presence says that the run is complete
 
-All but the metrics, which only curves are drawn of, and the pictures name their run; see `stamped`.
+All but the metrics, which only curves are drawn of, and what is drawn or exported name their run; see `stamped`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
 from utils.config.flags import UsageError, printable
+from utils.data.splits import SPLITS
 from utils.files import naming, write_atomically
 from utils.run import stamped
 from utils.run.identity import Identity, changes
@@ -138,7 +140,7 @@ class RunDir:
         Raises:
             Foreign: which.
         """
-        for path in sorted(self.path.rglob("*")):
+        for path in sorted([*self.path.glob("*"), *self.path.glob("checkpoints/*")]):
             if path.suffix in stamped.KINDS and path.is_file():
                 with contextlib.suppress(Damaged):
                     self.read(str(path.relative_to(self.path)))
@@ -278,11 +280,27 @@ class RunDir:
         except Damaged:
             return None
         found = self.evaluated()
-        if not (found and found["test"]):
+        if not found or not found["test"]:
             return found
-        unprobed = self.config.probe and "probe" not in found
-        unscored = self.config.score not in (None, found.get("score", {}).get("n"))
-        return None if unprobed or unscored else found
+        lacks_probe = self.config.probe and "probe" not in found
+        lacks_score = self.config.score not in (None, found.get("score", {}).get("n"))
+        lacks_export = self.config.export and not self.is_exported(found["best_epoch"])
+        return None if lacks_probe or lacks_score or lacks_export else found
+
+    @property
+    def exported(self) -> dict[str, Path]:
+        """Where the embeddings of each split are exported to; those of the test split are written last."""
+        return {split: self.path / "export" / f"embeddings_{split}.npz" for split in SPLITS}
+
+    def is_exported(self, best_epoch: int) -> bool:
+        """Whether the model of that epoch was exported."""
+        import numpy
+
+        try:
+            with numpy.load(self.exported["test"], allow_pickle=False) as stored:
+                return int(stored["best_epoch"]) == best_epoch
+        except Exception:  # absent, or damaged: numpy and zipfile raise whatever the bytes lead to
+            return False
 
     def _stored(self) -> Identity | None:
         """The run that `config.json` describes; None where that is absent or damaged, and is to be written again."""

@@ -84,6 +84,7 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
         if not words and not files:
             raise UsageError(f"nothing to run; write -- and the flags of the runs, such as: {EXAMPLE}")
         check_columns(options.by)
+        check_columns([options.across] if options.across else [], "--across")
         units = build_units(words, [Path(file) for file in files], options.zip)
         return dry_run(units) if options.dry_run else sweep(units, options, program or default_program())
     except UsageError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -50,7 +51,12 @@ class Task:
         while FolderLock(job.folder).is_held() and time.monotonic() < deadline:
             time.sleep(0.1)
         saved = max((path.stat().st_mtime_ns for path in (job.folder / "checkpoints").glob("*.pt")), default=0)
-        return submitit.helpers.DelayedSubmission(Task(saved), job) if saved > self.saved else None
+        if saved <= self.saved:
+            return None
+        # Slurm ends all processes of a job that is queued again, among them, if it heeds the signal, the `scontrol
+        # requeue` that asked for it: submitit would take that for a failure.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        return submitit.helpers.DelayedSubmission(Task(saved), job)
 
 
 class SlurmEngine:

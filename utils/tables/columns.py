@@ -47,8 +47,8 @@ def _values(records: Sequence[Record]) -> dict[str, set[Any]]:
     return {name: {setting(record, name) for record in records if has(record, name)} for name in names}
 
 
-def check_columns(columns: Sequence[str]) -> None:
-    """Refuse what is no setting of a run.
+def check_columns(columns: Sequence[str], flag: str = "--by") -> None:
+    """Refuse what is no setting of a run, given with some flag.
 
     Raises:
         UsageError: which, and what there is.
@@ -56,7 +56,8 @@ def check_columns(columns: Sequence[str]) -> None:
     known = {f.name for f in dataclasses.fields(Config)} | _DERIVED
     for name in columns:
         if name not in known:
-            raise UsageError(f"--by: {name!r} is no setting of a run{nearest(name, known)}; {', '.join(sorted(known))}")
+            all_known = ", ".join(sorted(known))
+            raise UsageError(f"{flag}: {name!r} is no setting of a run{nearest(name, known)}; {all_known}")
 
 
 def setting(record: Record, name: str) -> Any:
@@ -65,11 +66,9 @@ def setting(record: Record, name: str) -> Any:
         return None
     if name == "format":
         return MARK if record.identity.is_first else ""
-    if name == "dim":
-        return sum(dim for _, dim in record.config.factors)
-    return {"k": record.k, "dataset": record.data, "folder": str(record.folder)}.get(name) or getattr(
-        record.config, name
-    )
+    dim = sum(dim for _, dim in record.config.factors)
+    derived = {"k": record.k, "dataset": record.data, "dim": dim, "folder": str(record.folder)}
+    return derived[name] if name in derived else getattr(record.config, name)
 
 
 def has(record: Record, name: str) -> bool:

@@ -13,7 +13,7 @@ from utils.run.identity import MARK
 from utils.run.metrics import METRICS
 from utils.run.records import Record, mean_of
 from utils.tables.columns import APART, check_columns, default_columns, in_common, natural_order, say, setting
-from utils.tables.published import protocol_notes, published_for
+from utils.tables.published import GATE, Published, protocol_notes, published_for, verdict
 from utils.tables.welch import welch
 
 Groups = Mapping[tuple[Any, ...], Sequence[Record]]
@@ -32,6 +32,7 @@ class Cell:
         p: of Welch's t-test against the baseline.
         better: whether the mean beats the baseline's with p below 0.05.
         published, published_std: what the literature reports, and its standard deviation over runs where that is known.
+        verdict: whether that is reproduced; empty where it cannot be said.
     """
 
     count: int
@@ -43,6 +44,7 @@ class Cell:
     better: bool = False
     published: float | None = None
     published_std: float | None = None
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,13 +137,14 @@ def compare(
         for metric in metrics:
             cells[metric] = _cell(metric, group, base)
             if published := published_for(group, metric):
-                reported, spread = published.values[metric], published.stds.get(metric)
-                cells[metric] = dataclasses.replace(cells[metric], published=reported, published_std=spread)
+                cells[metric] = _beside(cells[metric], metric, group, published)
                 beside += [(published.protocol, record) for record in group]
         rows.append(Row(key, len(group), sum(record.diverged for record in group), cells))
-    all_notes = (*notes, *_notes(records, metrics), *_mixed(groups, columns), *protocol_notes(beside))
+    all_notes = [*notes, *_notes(records, metrics), *_mixed(groups, columns), *protocol_notes(beside)]
+    if any(cell.verdict for row in rows for cell in row.cells.values()):
+        all_notes.append(GATE)
     return Comparison(
-        columns, tuple(metrics), tuple(rows), in_common(records, columns), baseline, all_notes
+        columns, tuple(metrics), tuple(rows), in_common(records, columns), baseline, tuple(all_notes)
     )  # fmt: skip
 
 
@@ -186,6 +189,14 @@ def _cell(metric: str, records: Sequence[Record], base: Sequence[Record] | None)
     difference, p = mean - statistics.fmean(others), welch(values, others)
     better = metric in METRICS and METRICS[metric].better * difference > 0 and p is not None and p < 0.05
     return dataclasses.replace(cell, difference=difference, p=p, better=better)
+
+
+def _beside(cell: Cell, metric: str, records: Sequence[Record], entry: Published) -> Cell:
+    """A cell with the published number and whether that is reproduced."""
+    published, std = entry.values[metric], entry.stds.get(metric)
+    ours = _values(metric, records)[0] if cell.mean is not None else ()
+    told = verdict(metric, ours, published, std)
+    return dataclasses.replace(cell, published=published, published_std=std, verdict=told)
 
 
 def _values(metric: str, records: Sequence[Record]) -> tuple[list[float], int]:

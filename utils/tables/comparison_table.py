@@ -193,18 +193,14 @@ def _against(cell: Cell, metric: Metric) -> str:
 
 
 def _published(cell: Cell, metric: Metric) -> str:
-    """`-93.16 ± 0.31 (+0.12, within s.d.)`: the published number, and how much higher ours is.
-
-    Where that is more than the published standard deviation, it also says how many of them: `(-1.24, 4.0 s.d.)`.
-    """
+    """`-93.16 ± 0.31 (+0.12, reproduced)`: the published number, how much higher ours is, and the verdict."""
     if cell.published is None:
         return ""
-    text, std = metric.text(cell.published, cell.published_std), cell.published_std
+    text = metric.text(cell.published, cell.published_std)
     if cell.mean is None:
         return text
-    difference = cell.mean - cell.published
-    spreads = "" if not std else ", within s.d." if abs(difference) <= std else f", {abs(difference) / std:.1f} s.d."
-    return f"{text} ({metric.text(difference, sign='+')}{spreads})"
+    told = f", {cell.verdict}" if cell.verdict else ""
+    return f"{text} ({metric.text(cell.mean - cell.published, sign='+')}{told})"
 
 
 def in_numbers(comparison: Comparison) -> Table:

@@ -17,6 +17,8 @@ from utils.load_data import Split
 from utils.seeds import derive_seed
 from utils.train.peers import ALONE, Alone
 
+BLOCK = 1 << 23  # bytes of images that are made floats together
+
 
 @dataclass(frozen=True)
 class Preparation:
@@ -40,7 +42,11 @@ class Preparation:
         return self.binary and self.levels > 1
 
     def fixed(self, split: Split, purpose: str, seed: int | str | None = None) -> Tensor:
-        """The images of a split as floats, (N, C, H, W), binarized once if need be.
+        """The images of a split as floats, (N, C, H, W), binarized once if need be; see `blocks`."""
+        return torch.cat(list(self.blocks(split, purpose, seed)))
+
+    def blocks(self, split: Split, purpose: str, seed: int | str | None = None) -> Iterator[Tensor]:
+        """The same block by block, (n, C, H, W), each of about `BLOCK` bytes.
 
         The noise is drawn on the CPU and fixed by the seed alone, so that it is the same on every device.
 
@@ -49,12 +55,13 @@ class Preparation:
             purpose: keeps the noise of two splits apart.
             seed: of the noise; by default that of the run.
         """
-        images = split.images.float() / self.levels
-        if self.binarizes:
-            seed = self.seed if seed is None else seed
-            generator = torch.Generator().manual_seed(derive_seed(seed, "binarize", purpose))
-            images = torch.bernoulli(images, generator=generator)
-        return images.to(self.device)
+        seed = self.seed if seed is None else seed
+        generator = torch.Generator().manual_seed(derive_seed(seed, "binarize", purpose))
+        for part in split.images.split(max(BLOCK // (4 * split.images[0].numel()), 1)):
+            images = part.float() / self.levels
+            if self.binarizes:
+                images = torch.bernoulli(images, generator=generator)
+            yield images.to(self.device)
 
 
 def binarize(grey: Tensor, levels: int) -> Tensor:

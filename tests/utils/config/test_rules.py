@@ -31,6 +31,8 @@ from utils.config.stored import from_values
         ("-n vq --vq_prior pixelcnn", ["--vq_prior", "pixelcnn", "autoregressive"]),
         ("--vq_prior independent", ["--vq_prior", "-n vq"]),
         ("-n vq --vq_prior independent --vq_prior_epochs 3", ["--vq_prior_epochs", "autoregressive"]),
+        ("--lr_plateau 50", ["--lr_plateau 50", "-la", "50"]),
+        ("--lr_plateau 2 -vf 3", ["--lr_plateau 2", "-vf", "3"]),
         ("-n gumbel --temperature 0.2", ["--temperature_min 0.5", "0.2"]),
         ("-n gumbel --temperature 0", ["--temperature", "above 0"]),
         ("-n gumbel --categories 1", ["--categories", "from 2"]),

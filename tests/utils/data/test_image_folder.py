@@ -165,7 +165,7 @@ def test_what_cannot_be_read_is_counted_with_its_reason(tmp_path, monkeypatch):
         "; skipped 13: 1 a link in a circle (a/round); "
         "3 damaged, or no image inside (a/cut.png, a/page.jpg, c/only.png); 1 empty (a/empty.png); "
         "1 links to nothing (a/gone.png); 3 of another kind (.txt 2, .mp4 1: a/film.MP4, a/notes.txt, b/only.txt); "
-        "1 of more than 1,600 pixels (a/huge.png); "
+        "1 of more than 64,000,000 pixels (a/huge.png); "
         "1 of real numbers, whose range no format states (a/real.tif); 1 outside the class folders (outside.png); "
         "1 without permission to read (d/private.png)"
     ), note
@@ -214,6 +214,24 @@ def test_layouts(tmp_path, folders, sizes, names):
     assert found.class_names == names
 
 
+def test_what_pillow_refuses_for_its_size_or_variant_counts_as_that(tmp_path, capfd):
+    make_classes(tmp_path, a=4)
+    header = b"BM" + bytes(12) + (40).to_bytes(4, "little") + 2 * (200_000).to_bytes(4, "little")
+    write(tmp_path / "a/bomb.bmp", header + bytes((1, 0, 24, 0)) + bytes(24))
+    write(tmp_path / "a/depth.bmp", header + bytes((1, 0, 48, 117)) + bytes(24))
+    fax = bytearray(encoded(quarters(64, 64).convert("1"), "TIFF", compression="group4"))
+    fax[8:40] = bytes(range(100, 132))
+    with Image.open(write(tmp_path / "a/fax.tif", bytes(fax))) as image:
+        image.load()
+    assert "Fax4Decode" in capfd.readouterr().err, "libtiff writes to standard error itself"
+    found = read(tmp_path, (4, 4), grey=False)
+    assert found.notes[-1].endswith(
+        "skipped 2: 1 of a variant of its format that is not read (a/depth.bmp); "
+        "1 of more than 64,000,000 pixels (a/bomb.bmp)"
+    ), found.notes
+    assert capfd.readouterr() == ("", "")
+
+
 def test_linked_folders_are_followed(tmp_path):
     make_classes(tmp_path / "elsewhere", cats=5, dogs=5)
     root = tmp_path / "root"
@@ -223,6 +241,18 @@ def test_linked_folders_are_followed(tmp_path):
     found = read(root, (4, 4), grey=False)
     assert found.class_names == ("again", "cats", "dogs")
     assert sum(len(images) for images, _ in found.splits.values()) == 15
+
+
+def test_a_link_to_the_folder_itself_or_to_one_above_is_no_class(tmp_path):
+    root = tmp_path / "root"
+    make_classes(root, cats=5)
+    (root / "self").symlink_to(root)
+    (root / "above").symlink_to(tmp_path)
+    (root / "cats" / "above").symlink_to(tmp_path)
+    found = read(root, (4, 4), grey=False)
+    assert found.class_names == ("cats",)
+    assert sum(len(images) for images, _ in found.splits.values()) == 5
+    assert found.notes[-1].endswith("skipped 3: 3 a link in a circle (above, cats/above, self)")
 
 
 def test_too_many_files_are_refused(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ def test_factors_of_a_mixed_product_keep_their_order():
 def test_title_says_model_data_and_epoch():
     assert subject(name="vmf", z=2).title == "vmf on $S^{2}$ in $R^{3}$, digits, epoch 2"
     assert symbols("S^2 x R^10") == "$S^{2}$ × $R^{10}$"
+    assert symbols("S^3 x64 x R^1") == "$S^{3}$ ×64 × $R^{1}$"
 
 
 def test_embeddings_of_the_evaluation_take_the_place_of_encoding(monkeypatch):

@@ -8,6 +8,9 @@ import pytest
 from tests.utils.sweep.conftest import driver, epochs, is_gone, kill, starts, wait_until
 
 pytest.importorskip("ray", reason="Ray: pip install -r requirements-extras.txt")
+
+from utils.sweep.ray_engine import _unusable
+
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="processes are told apart by /proc")]
 
 
@@ -90,3 +93,15 @@ def test_ray_starts_here_where_no_address_is_given(tmp_path):
     assert (process.returncode, err) == (0, "")
     assert "on Ray (1 node)" in out
     assert {lines[0][1] for lines in starts(tmp_path).values()} == {"1"}
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "AuthenticationError: Unauthenticated: InvalidAuthToken: Authentication token is missing or incorrect",
+        "Token authentication is enabled but no authentication token was found",
+    ],
+)
+def test_cluster_that_asks_for_a_token_says_what_to_set(reason):
+    told = str(_unusable("10.0.0.1:6379", reason))
+    assert told.startswith("--address 10.0.0.1:6379: the cluster asks for a token; set RAY_AUTH_MODE=token")

@@ -68,7 +68,7 @@ def test_lost_runs_are_reported_with_the_word_of_slurm(sweep, cluster):
     assert len(re.findall(r"FAILED .* Slurm says CANCELLED; its log: \S+\.err", out)) == 1, out + err
     assert len(re.findall(r"FAILED .* Slurm says NODE_FAIL; its log: \S+\.err", out)) == 2, out + err
     assert "[5/5]" in out
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 90  # on a loaded machine; some 10 seconds of it are waiting
 
 
 def test_run_resumes_after_its_time_limit_and_when_it_is_queued_again(sweep, cluster, tmp_path):
@@ -90,8 +90,9 @@ def test_killed_driver_can_be_repeated(sweep, tmp_path):
     first = sweep("-- -rs 1 2 -e 8", nap="0.5")
     wait_until(lambda: len(epochs(tmp_path)) == 2)
     kill(first.pid)
-    out, err = sweep("-- -rs 1 2 -e 8", nap="0.5").communicate(timeout=120)
-    assert "[2/2]" in out, out + err
+    again = sweep("-- -rs 1 2 -e 8", nap="0.5")
+    out, err = again.communicate(timeout=120)
+    assert again.returncode == 0, out + err
     assert all(count == 8 for count in epochs(tmp_path))
 
 

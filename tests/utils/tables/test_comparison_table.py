@@ -2,22 +2,12 @@
 
 import pytest
 
-from tests.utils.fake_runs import comparable, finished
+from tests.utils.fake_runs import MIXED, comparable, finished
 from utils.config.flags import UsageError
 from utils.tables.comparison import compare
 from utils.tables.comparison_table import in_words, write
 from utils.tables.layout import Bold, fitted
 from utils.tables.result import result_table
-
-MIXED = (
-    "-n vmf -z 2", "-n vmf -z 2 -rs 2", "-n vmf -z 2 -rs 3", "-n normal -z 2", "-n normal -z 2 -rs 2",
-    "-n normal -z 2 -rs 3", "-n vmf -z 5 -b 2 -klw 10", "-n normal -z 5 -cvm full", "-n normal -z 5 -lr 0.01",
-    "-n powerspherical -z 10 --radius 2", "-n vmf -z 10 --kappa 50", "-n spcauchy -z 5", "-zd s2,s2,e3",
-    "-zd 2,2 -dis powerspherical", "-zd s1,s2,s1,s2,e1,e4,s3,s3,s2,s1,e2", f"-zd {','.join(['3'] * 64)}", "-n gumbel",
-    "-n gumbel --temperature_epochs 20", "-n vq", "-n vmf -z 2 --classifier", "-n vmf -z 3 -lf mse",
-    "-n vmf -z 2 -lls 4 -bs 64", "-n vmf -z 4 -d mnist", "-n normal -z 4 -d mnist", "-n normal -z 4 -d mnist -hd 8",
-    "-n vmf -z 4 -d freyfaces", "-n normal -z 4 -d freyfaces",
-)  # fmt: skip
 
 
 def _compared(folder, **options):

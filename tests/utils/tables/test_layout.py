@@ -30,7 +30,7 @@ def test_text(comparison):
     assert facts == "all: data mnist, -dis vmf (productspace)"
     assert lines[0].split("  ")[0] == "model"
     assert "-94.15 ± 0.07" in lines[2]
-    assert "-93.84 ± 0.30 (-0.31, 1.0 s.d.)" in lines[2]
+    assert "-93.84 ± 0.30 (-0.31, reproduced)" in lines[2]
     assert "2, 1 diverged" in lines[3]
     assert "not finite (1 of 1)" in lines[3]
     assert "* -93.03 ± 0.01" in lines[4]

@@ -1,10 +1,15 @@
 """The Caltech 101 silhouettes, as Marlin gives them out."""
 
-from functools import partial
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from utils.data.dataset import DataSet, Loaded, Source
 from utils.data.files import DataError, DataFile
 from utils.data.mat import read_mat
+
+if TYPE_CHECKING:
+    import numpy as np
 
 PARTS = ("train", "val", "test")
 SHAPES = {f"{part}_{kind}": (None, width) for part in PARTS for kind, width in (("data", 784), ("labels", 1))}
@@ -26,20 +31,26 @@ CLASSES = (
 # fmt: on
 
 
-def _read(source: Source) -> Loaded:
-    """Read the column-major images, and make the silhouette the foreground: 1 - data."""
+def _parse(data: bytes, name: str) -> dict[str, np.ndarray]:
+    """Read the matrices as bytes: images (N, 784), column-major with 0 as the foreground, and labels (N, 1) from 1."""
     import numpy as np
 
+    matrices = read_mat(data, name, SHAPES)
+    for key, matrix in matrices.items():
+        if key.endswith("_data") and not ((matrix == 0) | (matrix == 1)).all():
+            raise DataError(f"variable '{key}' holds other values than 0 and 1")
+        if (matrix != np.rint(matrix)).any() or matrix.min() < 0 or matrix.max() > 255:
+            raise DataError(f"variable '{key}' holds other values than whole numbers from 0 to 255")
+    return {key: matrix.astype(np.uint8) for key, matrix in matrices.items()}
+
+
+def _read(source: Source) -> Loaded:
+    """Turn the images, and make the silhouette the foreground: 1 - data."""
     matrices = source.read(source.files[0])
     splits = []
     for part in PARTS:
-        images, labels = matrices[f"{part}_data"], matrices[f"{part}_labels"][:, 0]
-        if not ((images == 0) | (images == 1)).all():
-            raise DataError(f"variable '{part}_data' holds other values than 0 and 1")
-        if (labels != np.rint(labels)).any():
-            raise DataError(f"variable '{part}_labels' holds other values than whole numbers")
-        foreground = (1 - images).astype(np.uint8).reshape(-1, 1, 28, 28).swapaxes(2, 3)
-        splits.append((foreground, labels.astype(np.int64) - 1))
+        foreground = 1 - matrices[f"{part}_data"].reshape(-1, 1, 28, 28).swapaxes(2, 3)
+        splits.append((foreground, matrices[f"{part}_labels"][:, 0].astype("int64") - 1))
     return Loaded(*splits)
 
 
@@ -58,8 +69,9 @@ SPEC = DataSet(
             "Caltech101Silhouettes/caltech101_silhouettes_28_split1.mat",
             872124,
             "sha256:eb6735e8d84b1850fabc5590124aab1755e90c9fd28123585324398405e1e42a",
-            partial(read_mat, shapes=SHAPES),
+            _parse,
             ("https://people.cs.umass.edu/~marlin/data/caltech101_silhouettes_28_split1.mat",),
+            content="sha256:e2086e72117b92c25ef5b1e8f45e15d70f7106a1f8b62e60b84f48b73e9aa245",
         ),
     ),
     splits=(4100, 2264, 2307),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from utils.data.dataset import DataSet, Loaded, Source
@@ -42,10 +43,6 @@ def _parse_batch(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
     return images.reshape(-1, 3, 32, 32), np.array(labels, np.int64)
 
 
-def _parse_archive(data: bytes, name: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [_parse_batch(batch, f"{name}: {member}") for member, batch in read_tar_members(data, BATCHES, name).items()]
-
-
 def _read(source: Source) -> Loaded:
     """Read the six batches, unpacked or in their archive; the last tenth of the training images validates."""
     import numpy as np
@@ -71,7 +68,7 @@ SPEC = DataSet(
             "cifar-10-python.tar.gz",
             170498071,
             "md5:c58f30108f718f92721af3b95e74349a",
-            _parse_archive,
+            partial(read_tar_members, wanted=BATCHES),
             ("https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",),
             parts=tuple(DataFile(path, None, f"md5:{md5}", _parse_batch) for path, md5 in BATCHES.items()),
             torchvision=True,

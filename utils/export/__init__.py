@@ -1,0 +1,1 @@
+"""What a run gives to other programs: embeddings and images as arrays, curves and coordinates as tables."""
