@@ -122,7 +122,7 @@ class Visit:
         with self.run:
             experiment = self.experiment(self.finished.data)
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
-            result = self.finished.summary if request.ll_sample is None else self.evaluate(experiment)
+            result = self.evaluate(experiment) if request.ll_sample is not None else dict(self.finished.summary)
             if request.score is not None:
                 result = self.score(experiment, subject, result, request.score)
             if request.ll_sample is not None or request.score is not None:
