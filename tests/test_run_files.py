@@ -90,7 +90,7 @@ def test_table_1_ends_in_its_table(script):
 def test_product_spaces_end_in_their_table(script):
     out = script("product_spaces.sh", **TINY, DATASETS="digits", DECOMPOSITIONS="auto:4:1,4", SINGLE="s4")
     table = out[out.index("all: data digits") :]
-    assert table.index("s1,s1,s1,s1") < table.index("s4")
+    assert "s1,s1,s1,s1" in table
     assert "against z_dims=s4" in table
 
 
