@@ -46,9 +46,9 @@ SWEEPS = [words for words in of("python", "-m", "utils.sweep") if "--" in words]
 TABLES = of("python", "-m", "utils.results") + of("python", "-m", "utils.report")
 SNIPPETS = of("python", "-c")
 SCRIPT = "run_files/table1_svae.sh"
-# What the tests of the scripts, examples, distributed training and sweeps run, and what is no command of this project.
+# What tests of scripts, examples, benchmarks, distributed training and sweeps run, and what is no command of ours.
 ELSEWHERE = re.compile(
-    r"(\w+=\S* )*(bash run_files/|python examples/|torchrun |python -m tests\.|ray |apt-get |source |run=)"
+    r"(\w+=\S* )*(bash run_files/|python examples/|python -m (tests|benchmarks)\.|torchrun |ray |apt-get |source |run=)"
 )
 # Appended to each command, where the last of a repeated flag counts: small, and on data that are at hand.
 SMALL = "-e 1 -klw 0 -lls 5 -hd 8 --seeds 1"
