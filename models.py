@@ -193,9 +193,27 @@ class VAE(nn.Module):
             )
         return point_of(self.posterior(x))
 
+    @property
+    def knows_classes(self) -> bool:
+        """Whether the model itself can draw latents of a class: by a classifier, or a prior for each class."""
+        return self.classifier is not None or self.latent.class_prior(0) is not None
+
     @torch.no_grad()
-    def sample_latents(self, n: int, label: int | None = None, like: Tensor | None = None) -> Tensor:
-        """Latents to decode, (n, D): see `sample`."""
+    def sample_latents(
+        self,
+        n: int,
+        label: int | None = None,
+        like: Tensor | None = None,
+        kappa: float | None = None,
+        temperature: float = 1.0,
+    ) -> Tensor:
+        """Latents to decode, (n, D): see `sample`.
+
+        Args:
+            n, label, like: as there.
+            kappa: concentration of the posteriors of `like` on every sphere, in place of their own.
+            temperature: factor on the standard deviation of every normal distribution that is drawn from.
+        """
         if n < 1:
             raise ValueError(f"n is {n}; at least one sample has to be asked for")
         if like is not None:
@@ -203,27 +221,31 @@ class VAE(nn.Module):
                 raise ValueError("label and like: give one of the two; `like` images are of a class already")
             if not len(like):
                 raise ValueError("like: holds no image")
-            chosen = torch.randint(len(like), (n,), device=like.device)
-            return self.posterior(like[chosen]).sample()
-        if label is None:
-            return self.latent.prior().sample((n,))
-        prior = self.latent.class_prior(label)
+
+            def draw(chosen: Tensor) -> Tensor:
+                q = self.posterior(like[chosen])
+                q = q if kappa is None else self.latent.with_concentration(q, kappa)
+                return self.latent.with_temperature(q, temperature).sample()
+
+            return in_parts(draw, torch.randint(len(like), (n,), device=like.device), math.prod(self.shape))
+        prior = self.latent.class_prior(label) if label is not None else self.latent.prior()
         if prior is not None:
-            return prior.sample((n,))
+            return self.latent.with_temperature(prior, temperature).sample((n,))
         if self.classifier is None:
             raise ValueError(
                 f"label {label}: the model knows no classes; train it with a classifier (or a codebook with a prior), "
                 "or give images of the class as `like`"
             )
-        return self._draws_of_class(n, label)
+        assert label is not None
+        return self._draws_of_class(n, label, self.latent.with_temperature(self.latent.prior(), temperature))
 
-    def _draws_of_class(self, n: int, label: int) -> Tensor:
+    def _draws_of_class(self, n: int, label: int, prior: Distribution) -> Tensor:
         """Draws of the prior that the classifier assigns to a class, (n, D)."""
         assert self.classifier is not None
         parts: list[Tensor] = []
         found = drawn = 0
         while found < n:
-            z = self.latent.prior().sample((max(n, 1000),))
+            z = prior.sample((max(n, 1000),))
             logits = self.classifier(z)
             if not 0 <= label < logits.shape[-1]:
                 raise ValueError(f"label is {label}; allowed: 0 to {logits.shape[-1] - 1}")

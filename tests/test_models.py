@@ -162,6 +162,18 @@ def test_sample_like_images_comes_from_their_posteriors():
     assert set(cosine.argmax(-1).tolist()) == set(range(4))
 
 
+def test_latents_are_drawn_at_a_concentration_and_at_a_temperature():
+    _, model = built("-n vmf -z 2 --kappa 5")
+    torch.manual_seed(0)
+    x = pixels("bce", 1)
+    cosine = model.sample_latents(500, like=x, kappa=1e6) @ model.encode(x)[0]
+    assert (cosine > 0.99).all()
+    _, model = built("-n normal -z 2 --classifier")
+    assert model.knows_classes
+    # 5 standard deviations of that of 4000 normal numbers: by chance once in 10^6 seeds.
+    assert model.sample_latents(2000, temperature=0.1).std().item() == pytest.approx(0.1, rel=0.056)
+
+
 def test_sample_of_a_class_prefers_the_prior_of_the_class():
     _, model = built("-n vq --codes 5 --code_dim 3 --positions 2")
     prior = model.latent.add_code_prior("independent", 3)

@@ -54,6 +54,11 @@ ELSEWHERE = re.compile(
 SMALL = "-e 1 -klw 0 -lls 5 -hd 8 --seeds 1"
 
 
+@pytest.fixture(autouse=True)
+def quick_judge(monkeypatch):
+    monkeypatch.setattr("utils.measure.judge.STEPS", 5)
+
+
 def make_faces(folder):
     generator = np.random.default_rng(0)
     for kind in ("happy", "sad"):
@@ -122,9 +127,10 @@ def test_sweep_is_understood(words, capsys):
 def test_table_is_made(words, tmp_path, monkeypatch):
     from utils import report, results
 
+    numbers = {"kappa": {"mean": 5.0}, "score": {"fid": 1.0, "agreement": 0.9}}
     for line in ("-n normal -z 2", "-n vmf -z 2", "-n vmf -z 2 -rs 2"):
         for dataset in ("mnist", "digits"):
-            finished(tmp_path / "results", f"{line} -d {dataset}", kappa={"mean": 5.0})
+            finished(tmp_path / "results", f"{line} -d {dataset}", **numbers)
     monkeypatch.chdir(tmp_path)
     assert {"utils.results": results, "utils.report": report}[words[2]].main(words[3:]) == 0
 

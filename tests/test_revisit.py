@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.utils.small_data import load
 from utils.config.command_line import parse
 from utils.config.flags import UsageError
 from utils.config.request import Revisit
@@ -61,6 +62,10 @@ def figures(run):
         ("--from a --generate 3 --label 7", "label", "7"),
         ("--from a --generate 3 -rs 0", "rs", 0),
         ("--from a -v 0", "verbosity", 0),
+        ("--from a --score", "score", 10_000),
+        ("--score 500 --from a", "score", 500),
+        ("--from a --score -v 0", "score", 10_000),
+        ("--from a --generate 3 --sample_temperature 0.5", "sample_temperature", 0.5),
     ],
 )
 def test_words_fill_the_request(line, field, value):
@@ -82,7 +87,9 @@ def test_words_fill_the_request(line, field, value):
         ("--from a --kappas -1", ["--kappas", "out of range"]),
         ("--from a --generate 0", ["--generate", "out of range"]),
         ("--from a --label 3", ["--label 3", "--generate"]),
-        ("--from a -rs 3", ["-rs 3", "--generate"]),
+        ("--from a -rs 3", ["-rs 3", "--generate", "--score"]),
+        ("--from a --sample_temperature 2", ["--sample_temperature 2", "--generate"]),
+        ("--from a --score 5", ["--score", "out of range"]),
         ("--from a --figure latent", ["--figure", "--figures"]),
         ("--generate 5 -n vmf", ["--generate", "--from"]),
     ],
@@ -106,7 +113,10 @@ def test_what_is_asked_is_what_is_done():
     assert asked("a b --figures samples") == (True, False)
     assert asked("a -lls 5") == (False, False)
     assert asked("a --generate 5") == (False, False)
-    assert asked("a --generate 5 --kappas 1") == (True, False)
+    assert asked("a --score") == asked("a b --score") == (False, False)
+    assert asked("a --kappas 1") == asked("a b --kappas 1") == (True, False)
+    assert asked("a --generate 5 --kappas 1") == asked("a --score --kappas 1") == (False, False)
+    assert asked("a --score --figures samples") == (True, False)
 
 
 def test_a_run_is_drawn_again_without_being_trained(finished, look, capfd):
@@ -184,6 +194,76 @@ def test_generated_images_have_the_size_of_the_data_and_follow_the_seed(finished
     assert len(generated("--generate 3")) == 3, "images of a class must not replace the others"
 
 
+def test_images_of_all_classes_are_a_data_set(finished, look, capfd):
+    run = finished("-n vmf -z 2 --classifier -e 30")
+    code, _, err = look(f"{run} --generate 3 --label all", capfd)
+    assert (code, err) == (0, "")
+    folder = run / "figures" / "generated"
+    assert sorted(path.name for path in folder.iterdir()) == list("0123456789")
+    data = load("folder", folder, image_size=(8, 8), grey=True)
+    assert (data.shape, data.classes, data.class_names) == ((1, 8, 8), 10, tuple("0123456789"))
+    of_class = (folder / "7" / "image_0002.png").read_bytes()
+    assert look(f"{run} --generate 3 --label 7", capfd)[0] == 0
+    assert (run / "figures" / "generated_label7_0002.png").read_bytes() == of_class
+    assert look(f"{run} --generate 2 --label all", capfd)[0] == 0
+    assert len(list(folder.rglob("*.png"))) == 20, "earlier ones are replaced"
+
+
+def test_images_are_generated_at_each_concentration_and_temperature(finished, look, capfd):
+    sphere, flat = finished("-n vmf -z 2"), finished("-n normal -z 2")
+
+    def generated(run, line):
+        code, _, err = look(f"{run} --generate 4 {line}", capfd)
+        assert (code, err) == (0, "")
+        return {path.relative_to(run / "figures").as_posix(): path.read_bytes() for path in run.rglob("generated*.png")}
+
+    found = generated(sphere, "--kappas 0.5,1000 --label 3")
+    assert set(found) == {f"generated_kappa{k}_label3_000{n}.png" for k in ("0.5", "1000") for n in range(1, 5)}
+    assert len(set(found.values())) == 8
+    assert generated(flat, "") != generated(flat, "--sample_temperature 3")
+    almost_one = generated(flat, "--sample_temperature 0.000001")
+    assert len(set(almost_one.values())) == 1, "all are the mean of the prior"
+
+
+def test_samples_are_scored_and_stand_in_the_result(finished, look, capfd, monkeypatch):
+    monkeypatch.setattr("utils.measure.judge.STEPS", 30)
+    run = finished("-n vmf -z 2")
+    before = json.loads((run / "summary.json").read_text())
+    code, out, err = look(f"{run} --score 200 --kappas 0.5,100", capfd)
+    assert (code, err) == (0, "")
+    assert re.search(r"label agreement % +[0-9.]+ ± [0-9.]+ \(real: [0-9.]+ ± [0-9.]+\)", out)
+    assert re.search(r"around test images +kappa 0.5 +kappa 100 +real", out)
+    after = json.loads((run / "summary.json").read_text())
+    score = after["score"]
+    assert after["test"] == before["test"]
+    assert (score["n"], score["real"]["n"], list(score["kappas"])) == (200, 200, ["0.5", "100"])
+    assert (run.parent / score["judge"]).exists()
+    confusions = RunDir.at(run).read("confusions.npz")
+    assert {name: counts.sum() for name, counts in confusions.items()} == {
+        "samples": 200, "kappa 0.5": 200, "kappa 100": 200,
+    }  # fmt: skip
+    assert look(f"{run} --score 200", capfd)[0] == 0
+    again = json.loads((run / "summary.json").read_text())["score"]
+    assert again == {**score, "kappas": {}}, "the seed fixes the samples"
+    assert look(f"{run} --score 200 -rs 9 -v 0", capfd)[0] == 0
+    assert json.loads((run / "summary.json").read_text())["score"]["fid"] != score["fid"]
+
+
+def test_score_of_a_run_is_that_of_looking_again(finished, run_models, look, capfd, monkeypatch):
+    monkeypatch.setattr("utils.measure.judge.STEPS", 30)
+    run = finished("-n normal -z 2")
+    assert look(f"{run} --score 150", capfd)[0] == 0
+    score = json.loads((run / "summary.json").read_text())["score"]
+    (run / "summary.json").unlink()
+    assert run_models(f"{SMALL} -n normal -z 2 --score 150").returncode == 0
+    assert json.loads((run / "summary.json").read_text())["score"] == score
+    written = (run / "summary.json").stat().st_mtime_ns
+    assert "label agreement" in run_models(f"{SMALL} -n normal -z 2 --score 150").stdout
+    assert (run / "summary.json").stat().st_mtime_ns == written
+    assert run_models(f"{SMALL} -n normal -z 2 --score 160").returncode == 0
+    assert json.loads((run / "summary.json").read_text())["score"]["n"] == 160
+
+
 def test_several_runs_are_put_side_by_side(finished, look, capfd):
     first, second = finished("-n vmf -z 2"), finished("-n normal -z 2")
     before = figures(first)
@@ -207,6 +287,7 @@ def test_several_runs_are_put_side_by_side(finished, look, capfd):
         ("--figures confusion", ["--figures confusion", "no classifier", "it has learning_curves"]),
         ("--figures kappa", ["--figures kappa", "no sphere"]),
         ("--kappas 5", ["--kappas", "no sphere"]),
+        ("--score --kappas 5", ["--kappas", "no sphere"]),
         ("--generate 2 --label 10", ["--label 10", "0 to 9"]),
         ("--generate 2 --label cat", ["--label cat", "0 to 9"]),
     ],

@@ -110,3 +110,21 @@ def test_script_ends_in_its_table(script, name, environment, found):
     table = out[out.rindex("data ") :]
     for word in found:
         assert word in table
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("claim", "environment", "found"),
+    [
+        ("concentration", {"KAPPAS": "5"}, ["score.kappas.0.1.fid", "score.kappas.100.sharpness"]),
+        ("classes", {"KAPPAS": "5", "LENGTHS": "1"}, ["radius", "accuracy %"]),
+        ("codes", {}, ["autoregressive", "label agreement %", "log p(x, codes)"]),
+        ("bits", {}, ["gumbel", "FID", "reconstruction"]),
+        ("labels", {}, ["1000", "diversity within classes", "accuracy %"]),
+    ],
+)
+def test_claims_end_in_their_tables(script, claim, environment, found):
+    out = script("claims.sh", claim, **TINY, SCORED="100", **environment)
+    table = out[out.index(">> mean and standard deviation") :]
+    for word in found:
+        assert word in table

@@ -39,7 +39,9 @@ from utils.load_data import DATASETS, Data, Split, load_data
 from utils.measure.code_prior import code_prior_metrics, fit_by_gradient
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import SplitTerms, active_units, evaluate_elbo
+from utils.measure.judge import judge_of
 from utils.measure.log_px import PartialResult, estimate_log_px
+from utils.measure.score import Standard, score
 from utils.model_utils import count_parameters
 from utils.run.checkpoints import Progress
 from utils.run.console import Console
@@ -387,8 +389,10 @@ class Experiment:
                     write_figures(self.run.path / "tensorboard", self.run.figures, best_epoch)
         if not first:
             return result
-        if config.probe:
+        if config.probe and "probe" not in result:
             result["probe"] = self._probe(modes)
+        if config.score is not None:
+            result["score"] = self.score(self.subject(best_epoch, modes), config.score, config.rs)
         if config.export:
             self.export(self.subject(best_epoch, modes))
         return self.write(result, best)
@@ -490,6 +494,45 @@ class Experiment:
         embeddings = of_posteriors(self.model, images, point_of)
         (kind, _), *others = config.factors
         return probe(embeddings, labels, test, test_labels, KINDS[kind].is_sphere and not others, config.rs)
+
+    def score(self, subject: Subject, count: int, seed: int) -> dict[str, Any]:
+        """How samples of the model compare with real images; see `measure.score`.
+
+        Args:
+            subject: the run; its `kappas` are concentrations at which posteriors of test images are sampled too.
+            count: how many samples.
+            seed: of the samples.
+
+        Returns:
+            The metrics of samples, under `real` those of test images, and under `kappas` those at each concentration.
+        """
+        data, device = self.data, self.preparation.device
+        found: dict[str, Any] = {"n": count, "seed": seed}
+        judge = None
+        if data.classes:
+            trained = judge_of(data, self.run.path.parent, device, self.console.say)
+            judge = trained.judge
+            found |= {"judge": trained.file.name, "judge_accuracy": trained.accuracy}
+            found["classes_from"] = "the model" if self.model.knows_classes else "posteriors of test images"
+        else:
+            self.console.say(
+                f"label agreement, entropy, diversity, FID and KID: n/a, since {self.config.data_name} has no labels "
+                "to train a judge with"
+            )
+        standard = Standard(data, judge, device, self.stop.check)
+        confusions, kappas = {}, {}
+        for kappa in (None, *(subject.kappas or ())):
+            torch.manual_seed(derive_seed(seed, "score", str(kappa)))
+            values, seen = score(subject, standard, count, kappa)
+            if kappa is None:
+                found |= values
+            else:
+                kappas[f"{kappa:g}"] = values
+            if seen is not None:
+                confusions["samples" if kappa is None else f"kappa {kappa:g}"] = seen
+        if confusions:
+            self.run.write("confusions.npz", confusions)
+        return {**found, "kappas": kappas, "real": standard.of_test_images(count)}
 
     def subject(
         self, best_epoch: int, embeddings: Tensor | None = None, kappas: tuple[float, ...] | None = None

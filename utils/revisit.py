@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import sys
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hyperspherical_vae.kinds import KINDS
 from models import stored_images
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
@@ -28,7 +31,9 @@ from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.interrupts import StopRequest
 from utils.seeds import derive_seed
-from utils.tables.result import result_table
+from utils.tables.result import kappas_table, result_table
+
+ALL = "all"  # what --label calls every class
 
 
 def revisit(request: Revisit, stop: StopRequest) -> bool:
@@ -72,18 +77,22 @@ class Visit:
             raise UsageError(f"--from {error}") from None
         self.model, self.best_epoch = self.finished.model, self.finished.best_epoch
         config = self.finished.config.to_repeat
+        known = {"ll_sample": self.finished.summary["test"]["k"]}  # the configuration may ask for another by now
         asked = {name: getattr(request, name) for name in ("ll_sample", "verbosity")}
-        config = dataclasses.replace(config, **{name: value for name, value in asked.items() if value is not None})
+        known |= {name: value for name, value in asked.items() if value is not None}
+        config = dataclasses.replace(config, **known)
         check_figures(request.figures or (), config, f" ({path})")
         if request.kappas and (misfit := registry.missing(("sphere",), config)):
             raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")
+        if request.sample_temperature and all(KINDS[kind].symbol != "R" for kind, _ in config.factors):
+            raise UsageError(f"--sample_temperature: {config.space} has no Euclidean part ({path}); leave it out")
         self.config, self.console = config, Console(config)
         self.run = RunDir(dataclasses.replace(self.finished.identity, config=config), path)
-        self.label = None if request.label is None else self._class(request.label)
+        self.labels = (None,) if request.label is None else self._classes(request.label)
         self.model.to(choose_device(request.device or "auto"))
 
-    def _class(self, text: str) -> int:
-        """The class of a number or name.
+    def _classes(self, text: str) -> tuple[int, ...]:
+        """The class of a number or name, or all of them.
 
         Raises:
             UsageError: there is none.
@@ -91,13 +100,15 @@ class Visit:
         images = stored_images(self.run)
         names, classes, dataset = images.class_names, images.classes, self.config.data_name
         if text in names:
-            return int(names.index(text))
+            return (int(names.index(text)),)
         if not classes:
             raise UsageError(f"--label {text}: {dataset} has no labels; leave it out")
+        if text == ALL:
+            return tuple(range(classes))
         if text.isdecimal() and text.isascii() and int(text) < classes:
-            return int(text)
+            return (int(text),)
         raise UsageError(
-            f"--label {text}: is no class of {dataset}; allowed: 0 to {classes - 1}"
+            f"--label {text}: is no class of {dataset}; allowed: {ALL}, 0 to {classes - 1}"
             + (f", or a name such as {names[0]}" if names else "")
             + nearest(text, names)
         )
@@ -111,9 +122,14 @@ class Visit:
         request = self.request
         with self.run:
             experiment = self.experiment(self.finished.data)
-            if request.ll_sample is not None:
-                print(result_table(self.evaluate(experiment), self.config.verbosity))
             subject = experiment.subject(self.best_epoch, kappas=request.kappas)
+            result = self.evaluate(experiment) if request.ll_sample is not None else dict(self.finished.summary)
+            if request.score is not None:
+                result = self.score(experiment, subject, result, request.score)
+            if request.ll_sample is not None or request.score is not None:
+                print(result_table(result, self.config.verbosity))
+            if request.score is not None and request.kappas:
+                print(kappas_table(result["score"]))
             self.run.check()
             if request.export:
                 experiment.export(subject)
@@ -140,56 +156,92 @@ class Visit:
         test = {**self.finished.summary["test"], **experiment.evaluate(best)}
         return experiment.write({**self.finished.summary, "test": test}, best)
 
+    def score(self, experiment: Experiment, subject: Subject, result: dict[str, Any], count: int) -> dict[str, Any]:
+        """The result with the scores of so many samples, which is also written."""
+        self.run.refuse_foreign_files()
+        scores = experiment.score(subject, count, self.seed)
+        return self.run.write_result({**result, "score": scores})
+
+    @property
+    def seed(self) -> int:
+        """Of samples."""
+        return self.config.rs if self.request.rs is None else self.request.rs
+
     @torch.no_grad()
     def generate(self, subject: Subject, count: int, data: Data) -> None:
         """Write new images as PNG files, in place of earlier ones, and as an array where --export asks for it.
 
+        Where all classes are asked for, each has a folder.
+
         Raises:
-            UsageError: vectors make no pictures, or the model draws none of this class.
+            UsageError: vectors make no pictures, or the model draws none of a class.
             FolderLost, OSError: a file could not be written.
         """
-        request, label = self.request, self.label
-        if not (subject.has_pictures or request.export):
+        if not (subject.has_pictures or self.request.export):
             raise UsageError(
                 f"--generate {count}: vectors make no pictures ({self.path}); add --export, which writes an array"
             )
+        drawn: dict[Path, Tensor] = {}
+        digits = 0 if len(self.labels) == 1 else len(str(len(self.labels) - 1))
+        for kappa in self.request.kappas or (None,):
+            for label in self.labels:
+                place = self.run.figures / _place(label, digits, kappa, subject.class_names)
+                drawn[place] = self._draw(subject, count, label, kappa)
+        for place, latents in drawn.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            self._write(place, latents, subject, data)
+
+    def _write(self, place: Path, latents: Tensor, subject: Subject, data: Data) -> None:
+        """Decode latents (N, D) to numbered PNG files, and with --export to an array."""
         from utils.plotting_utils import png  # only here, since it imports matplotlib
 
-        latents = self._latents(subject, count)
-        stem = self.run.figures / ("generated" if label is None else f"generated_label{label}")
-        for old in stem.parent.glob(f"{stem.name}_[0-9]*.png"):
+        for old in place.parent.glob(f"{place.name}_[0-9]*.png"):
             old.unlink()
+        count, export = len(latents), self.request.export
         width, number = max(len(str(count)), 4), 0
         with contextlib.ExitStack() as opened:
-            if request.export:
+            if export:
                 facts = facts_of(self.run, subject)
-                add = opened.enter_context(writing_arrays(stem.with_suffix(".npz"), count, facts))
+                add = opened.enter_context(writing_arrays(place.with_name(f"{place.name}.npz"), count, facts))
             for z in latents.split(at_once(latents.device, self.model.likelihood.params_per_pixel * prod(data.shape))):
                 images = self.model.decode(z)
-                if request.export:
+                if export:
                     add({"x": data.in_units(images).cpu().numpy(), "z": z.cpu().numpy()})
                 for image in subject.shown(images.cpu().numpy()) if subject.has_pictures else ():
                     number += 1
-                    write_atomically(stem.with_name(f"{stem.name}_{number:0{width}d}.png"), png(image))
-        if request.export:
-            self.console.say(f"{count} examples: {stem}.npz")
+                    write_atomically(place.with_name(f"{place.name}_{number:0{width}d}.png"), png(image))
+        if export:
+            self.console.say(f"{count} examples: {place}.npz")
         if subject.has_pictures:
-            self.console.say(f"{count} images: {stem}_*.png")
+            self.console.say(f"{count} images: {place}_*.png")
 
-    def _latents(self, subject: Subject, count: int) -> Tensor:
-        """New latents (count, D) of the prior, or of the class that is asked for.
-
-        Raises:
-            UsageError: the model draws none of this class.
-        """
-        seed = self.config.rs if self.request.rs is None else self.request.rs
-        torch.manual_seed(derive_seed(seed, "generate", self.request.label or ""))
+    def _draw(self, subject: Subject, count: int, label: int | None, kappa: float | None) -> Tensor:
+        """Latents of new images, (count, D)."""
+        of_kappa = () if kappa is None else (str(kappa),)
+        torch.manual_seed(derive_seed(self.seed, "generate", "" if label is None else str(label), *of_kappa))
         try:
-            if self.label is None:
-                return self.model.latent.prior().sample((count,))
-            return subject.class_latents(self.label, count)
+            return subject.latents(count, label, kappa, self.request.sample_temperature or 1.0)
         except Undrawable as reason:
             raise UsageError(f"--label {self.request.label}: {reason} ({self.path})") from None
+
+
+def _place(label: int | None, digits: int, kappa: float | None, names: Sequence[str]) -> str:
+    """Where generated images go, from the folder of figures on, without their numbers.
+
+    Args:
+        label: their class.
+        digits: of the number of a class in the name of its folder, by which the names sort; 0 for no folders.
+        kappa: the concentration that they are drawn with.
+        names: of the classes, where known.
+    """
+    stem = "generated" + ("" if kappa is None else f"_kappa{kappa:g}")
+    if label is None:
+        return stem
+    if not digits:
+        return f"{stem}_label{label}"
+    name = f"_{names[label]}" if names and names[label] != str(label) else ""
+    folder = f"{label:0{digits}d}{re.sub('[^A-Za-z0-9.+_-]+', '-', name)}"
+    return f"{stem}/{folder}/image"
 
 
 def _compare(request: Revisit, visits: list[Visit]) -> bool:

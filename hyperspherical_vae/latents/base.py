@@ -129,3 +129,8 @@ class Latent(nn.Module):
     def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
         """The posterior q with the concentration kappa on every sphere; q itself where there is none."""
         return q
+
+    def with_temperature(self, q: Distribution, temperature: float) -> Distribution:
+        """q, or the prior, with its standard deviation times the temperature in every Euclidean factor; else q itself.
+        """
+        return q

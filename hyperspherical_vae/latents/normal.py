@@ -95,3 +95,10 @@ class NormalLatent(Latent):
         if self.covariance == "full":
             return MultivariateNormal(loc, scale_tril=self.identity, validate_args=False)
         return Independent(Normal(loc, self.identity.expand_as(loc), validate_args=False), 1, validate_args=False)
+
+    def with_temperature(self, q: Distribution, temperature: float) -> Distribution:
+        if isinstance(q, MultivariateNormal):
+            return MultivariateNormal(q.loc, scale_tril=temperature * q.scale_tril, validate_args=False)
+        assert isinstance(q, Independent)
+        base = q.base_dist
+        return Independent(Normal(base.loc, temperature * base.scale, validate_args=False), 1, validate_args=False)

@@ -115,8 +115,13 @@ class ProductLatent(Latent):
         }
 
     def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+        return self._changed(q, lambda member, part: member.with_concentration(part, kappa))
+
+    def with_temperature(self, q: Distribution, temperature: float) -> Distribution:
+        return self._changed(q, lambda member, part: member.with_temperature(part, temperature))
+
+    def _changed(self, q: Distribution, change: Callable[[Latent, Distribution], Distribution]) -> Distribution:
+        """q with the distribution of each group of equal factors changed."""
         assert isinstance(q, ProductDistribution)
         parts = zip(self.members, q.groups, strict=True)
-        return ProductDistribution.from_groups(
-            [(member.with_concentration(part, kappa), where) for member, (part, where) in parts]
-        )
+        return ProductDistribution.from_groups([(change(member, part), where) for member, (part, where) in parts])

@@ -69,10 +69,11 @@ class CommandLine(argparse.ArgumentParser):
                 self.add(flag, action="store_true", dest=name, help=text)
                 continue
             one = _ONE[flag.value_type]
+            several = "+" if flag.many in ("words", "either") else None
             self.add(
                 flag, type=flag.parse, dest=name, choices=flag.choices or None,
                 metavar=None if flag.choices else f"{one},{one},..." if flag.many == "commas" else one,
-                nargs="+" if flag.many in ("words", "either") else None,
+                nargs=several if flag.alone is None else "?", const=flag.alone,
                 help=text + ("" if default in (None, ()) else f" (default: {default})"),
             )
         self.add(_HELP, action="help")
@@ -99,7 +100,8 @@ class CommandLine(argparse.ArgumentParser):
                 self.refuse(word)
             if flag and flag.value_type is bool and equals:
                 raise UsageError(f"{name}: is a switch and takes no value; {shown(text)} was given")
-            if flag and flag.value_type is not bool and not equals and (after is None or is_flag(after)):
+            needs_value = flag and flag.value_type is not bool and flag.alone is None
+            if flag and needs_value and not equals and (after is None or is_flag(after)):
                 what = "at the end of the line" if after is None else f"before {shown(after)}"
                 raise UsageError(f"{name}: its value is missing {what}; allowed: {flag.allowed}")
         found, loose = self.parse_known_args(words)

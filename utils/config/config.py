@@ -244,6 +244,12 @@ class Config:
     val_nll: bool = flag(
         "-vll --val_nll", bool, EVALUATION, False, "also estimate log p(x) at every validation, with 10 samples"
     )
+    score: int | None = flag(
+        "--score", int, EVALUATION, None,
+        "score so many samples (10000 where no number is given): label agreement, FID, KID and others, beside those of "
+        "real test images",
+        low=100, high=1_000_000, alone=10_000, identity=False,
+    )
 
     probe: bool = flag(
         "--probe", bool, EMBEDDINGS, False,

@@ -38,6 +38,7 @@ class Flag:
         low, high: closed range of a number, or of each number of a list.
         above: open lower bound of a number.
         word: a word that is allowed in place of a number.
+        alone: the value where the flag is given without one; None where it needs one.
         pattern: of allowed text, and what it allows in words; by default all that can name a file.
         needs: another setting and the value that it must have for this one to have an effect.
         identity: whether two runs that differ here are different runs (and so live in different folders).
@@ -53,6 +54,7 @@ class Flag:
     high: float | None = None
     above: float | None = None
     word: str = ""
+    alone: Any = None
     pattern: tuple[str, str] = ("[^\0\ud800-\udc7f\udd00-\udfff]+", "text that is not empty")
     needs: tuple[str, Any] | None = None
     identity: bool = True

@@ -10,8 +10,8 @@ from utils.config.config import Config
 from utils.config.flags import UsageError, flag, flags_of
 
 LOOK = (
-    "finished runs; with --from go also -lls, --export, --figures, --pdf, --svg, --width, --no_titles, --data_dir, "
-    "-rs, --device and -v"
+    "finished runs; with --from go also -lls, --score, --export, --figures, --pdf, --svg, --width, --no_titles, "
+    "--data_dir, -rs, --device and -v"
 )
 
 
@@ -32,7 +32,8 @@ class Revisit:
     figures: tuple[str, ...] | None = _as_in_training("figures")
     kappas: tuple[float, ...] | None = flag(
         "--kappas", float, LOOK, None,
-        "concentrations of the figure `concentration`; else some around the learned one",
+        "concentrations at which posteriors of test images are sampled: for --generate, for --score, or else for the "
+        "figure `concentration` (some around the learned one)",
         many="commas", low=0, high=1e8,
     )
     generate: int | None = flag(
@@ -40,8 +41,17 @@ class Revisit:
         "write so many new images to figures/generated_*.png, in place of earlier ones",
         low=1, high=100_000,
     )
-    label: str | None = flag("--label", str, LOOK, None, "class of the generated images, its number or name")
+    label: str | None = flag(
+        "--label", str, LOOK, None,
+        "class of the generated images, its number or name; all: so many of each, in figures/generated/CLASS/",
+    )
+    sample_temperature: float | None = flag(
+        "--sample_temperature", float, LOOK, None,
+        "factor on the standard deviation of normal latents that --generate draws (1)",
+        above=0, high=100,
+    )
     ll_sample: int | None = _as_in_training("ll_sample")
+    score: int | None = _as_in_training("score")
     export: bool | None = _as_in_training("export")
     pdf: bool | None = _as_in_training("pdf")
     svg: bool | None = _as_in_training("svg")
@@ -55,8 +65,9 @@ class Revisit:
     @property
     def draws(self) -> bool:
         """Whether figures are asked for: by name or by their options, or because nothing else is."""
-        options = (self.figures, self.kappas, self.pdf, self.svg, self.width, self.no_titles)
-        return any(options) or not (self.generate or self.ll_sample or self.export)
+        options = (self.figures, self.pdf, self.svg, self.width, self.no_titles)
+        others = (self.generate, self.ll_sample, self.score, self.export)
+        return any(options) or not any(others)
 
     @property
     def figure_names(self) -> tuple[str, ...] | None:
@@ -66,7 +77,7 @@ class Revisit:
     @property
     def compares(self) -> bool:
         """Whether several runs are to be put side by side."""
-        others = (self.figures, self.kappas, self.generate, self.ll_sample, self.export)
+        others = (self.figures, self.kappas, self.generate, self.ll_sample, self.score, self.export)
         return len(self.runs) > 1 and not any(others)
 
 
@@ -76,9 +87,11 @@ def resolve_revisit(request: Revisit) -> Revisit:
     Raises:
         UsageError: a flag is there without the one that it belongs to, or a run is named twice.
     """
-    for given, value in (("--label", request.label), ("-rs", request.rs)):
+    for given, value in (("--label", request.label), ("--sample_temperature", request.sample_temperature)):
         if value is not None and request.generate is None:
             raise UsageError(f"{given} {value}: is for generated images; add --generate N, or leave it out")
+    if request.rs is not None and request.generate is None and request.score is None:
+        raise UsageError(f"-rs {request.rs}: is for samples; add --generate N or --score, or leave it out")
     twice = {run for run in request.runs if request.runs.count(run) > 1}
     if twice:
         raise UsageError(f"--from: {min(twice)} is named twice; name each run once")

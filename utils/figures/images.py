@@ -45,8 +45,9 @@ def samples(subject: Subject) -> Figure:
 def class_samples(subject: Subject) -> Figure:
     """Decoded latents of each class, a row for each."""
     shown = subject.classes[:MOST_CLASSES]
-    rows = np.stack([subject.decode(subject.class_latents(label, COLUMNS)) for label in shown])
-    source = "prior of the class, as the model knows it" if subject.knows_classes else "posteriors of its test images"
+    rows = np.stack([subject.decode(subject.latents(COLUMNS, label)) for label in shown])
+    knows = subject.model.knows_classes
+    source = "prior of the class, as the model knows it" if knows else "posteriors of its test images"
     note = f"z from the {source}."
     if len(shown) < len(subject.classes):
         note += f" The first {len(shown)} of {len(subject.classes)} classes."

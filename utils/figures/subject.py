@@ -275,28 +275,34 @@ class Subject:
         flat = torch.cat([self.model.decode(part).cpu() for part in latents.flatten(0, -2).split(BLOCK)])
         return self.shown(flat.unflatten(0, latents.shape[:-1]).numpy())
 
-    @property
-    def knows_classes(self) -> bool:
-        """Whether the model itself can draw latents of a class: by a classifier, or a prior for each class."""
-        return self.model.classifier is not None or self.model.latent.class_prior(0) is not None
+    def latents(
+        self, count: int, label: int | None = None, kappa: float | None = None, temperature: float = 1.0
+    ) -> Tensor:
+        """New latents (count, D), overall or of one class: see `VAE.sample_latents`.
 
-    def class_latents(self, label: int, count: int) -> Tensor:
-        """`count` latents (count, D) of one class, see `VAE.sample`; from test images where the model knows no classes.
+        Args:
+            count: how many.
+            label: their class. Where the model knows no classes they are of the posteriors of test images of the class.
+            kappa: to draw from the posteriors of test images, with this concentration on every sphere.
+            temperature: factor on the standard deviation of normal distributions.
 
         Raises:
             Undrawable: the model knows no classes and there is no image of this one, or its prior hardly ever is of it.
         """
-        if self.knows_classes:
+        if label is None:
+            like = None if kappa is None else self.images
+            return self.model.sample_latents(count, None, like, kappa, temperature)
+        if self.model.knows_classes and kappa is None:
             try:
-                return self.model.sample_latents(count, label)
+                return self.model.sample_latents(count, label, temperature=temperature)
             except ValueError:
                 raise Undrawable(f"the model's prior hardly ever yields class {label}") from None
         if self.labels is None:
-            raise Undrawable("the images have no labels, and the model knows no classes")
+            raise Undrawable("the images have no labels, and so no classes to draw from")
         of_class = (self.labels == label).nonzero().squeeze(-1)
         if not len(of_class):
-            raise Undrawable(f"there is no test image of class {label}, and the model knows no classes")
-        return self.model.sample_latents(count, like=self.chosen(of_class))
+            raise Undrawable(f"there is no test image of class {label} to draw from the posterior of")
+        return self.model.sample_latents(count, None, self.chosen(of_class), kappa, temperature)
 
 
 def _finite(parts: list[Tensor]) -> Array:

@@ -11,6 +11,7 @@ results/<data set>/<model>-<size>__s<seed>__<hash>/
     tensorboard/    the same for TensorBoard, where that is asked for
     diverged.pt     what failed, where a run diverged
     log_px_k*.npz   log p(x) of each test image, a file for each number of importance samples K
+    confusions.npz  which class the judge of --score saw (column) where which was asked for (row)
     export/         embeddings and tables for other programs, where they are asked for; see `utils.export.run`
     summary.json    the result; written last, its presence says that the run is complete
 
@@ -294,8 +295,10 @@ class RunDir:
         found = self.evaluated()
         if not found or not found["test"]:
             return found
+        lacks_probe = self.config.probe and "probe" not in found
+        lacks_score = self.config.score not in (None, found.get("score", {}).get("n"))
         lacks_export = self.config.export and not self.is_exported(found["best_epoch"])
-        return None if lacks_export or (self.config.probe and "probe" not in found) else found
+        return None if lacks_probe or lacks_score or lacks_export else found
 
     @property
     def exported(self) -> dict[str, Path]:

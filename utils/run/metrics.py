@@ -24,6 +24,7 @@ class Metric:
         scale: factor between the summary and the tables, such as 100 for a share in per cent.
         error: key of its standard error or deviation.
         detail: what the table of one run adds, a template of other numbers such as `of {units:.0f}`.
+        reference: key of the same metric of real images, which the table of one run adds; its error ends in `_se`.
         compared: whether tables of several runs show it unless other metrics are asked for.
         depends_on_k: whether only runs with equally many importance samples can be compared by it.
         optional: whether None in a summary means that this run has no such number, rather than that it is not finite.
@@ -36,6 +37,7 @@ class Metric:
     scale: float = 1.0
     error: str = ""
     detail: str = ""
+    reference: str = ""
     compared: bool = True
     depends_on_k: bool = False
     optional: bool = False
@@ -60,6 +62,23 @@ _PROBE = (
     "% of test images classified right from their embeddings, given so many labels: 5 nearest neighbours (by angle on "
     "a sphere, else Euclidean) and logistic regression; mean and standard deviation over 20 choices of labels"
 )
+
+_DISTANCES = (
+    "distance of the samples to the training images in the features of the judge: Frechet distance of Gaussians (FID; "
+    "it falls as `score.n` rises), and 1000 times the unbiased squared kernel distance (KID)"
+)
+
+
+def _of_samples(
+    key: str, heading: str, meaning: str, better: int = 0, digits: int = 2, scale: float = 1.0, compared: bool = False
+) -> dict[str, Metric]:
+    """A metric of samples, beside which stands that of real test images."""
+    found = Metric(
+        heading, meaning, better, digits, scale, f"score.{key}_se", reference=f"score.real.{key}", compared=compared,
+        optional=True,
+    )
+    return {f"score.{key}": found}
+
 
 METRICS: dict[str, Metric] = {
     "log_px": Metric(
@@ -143,6 +162,38 @@ METRICS: dict[str, Metric] = {
         for key, name in (("knn", "kNN"), ("linear", "logistic regression"))
         for labels in (100, 600, 1000)
     },
+    **_of_samples(
+        "agreement", "label agreement %",
+        "share of class-conditional samples in which the judge, a small classifier of real images, sees the class "
+        "asked for; a model that knows no classes draws them from posteriors of test images",
+        better=1, scale=100, compared=True,
+    ),
+    **_of_samples(
+        "entropy", "entropy of labels", "entropy in nats of the classes that the judge sees in samples", digits=3,
+        compared=True,
+    ),
+    **_of_samples("fid", "FID", _DISTANCES, better=-1, compared=True),
+    **_of_samples("kid", "KID x 1000", _DISTANCES, better=-1, scale=1000, compared=True),
+    **_of_samples(
+        "diversity", "diversity", "root mean square distance between two samples in the features of the judge"
+    ),
+    **_of_samples(
+        "class_diversity", "diversity within classes",
+        "the same of two samples of which the same class was asked",
+    ),
+    **_of_samples(
+        "sharpness", "sharpness", "root mean square difference of neighbouring pixels, with values from 0 to 1",
+        digits=4,
+    ),
+    **_of_samples(
+        "nearest", "distance to training images",
+        "Euclidean distance of a sample to the nearest training image, a mean over 2000 samples",
+    ),
+    "score.judge_accuracy": Metric(
+        "accuracy of the judge %", "share of all test images that the judge gets right", scale=100, compared=False,
+        optional=True,
+    ),
+    "score.n": Metric("samples", "samples that were scored", digits=0, compared=False),
     "warm_up": Metric(
         "KL weight at the best epoch %",
         "share of its full weight that the KL had in the best epoch; below 1 the run ended within its warm-up (`-klw`)",

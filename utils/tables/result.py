@@ -53,10 +53,30 @@ def described(
     text = metric.text(value, None if isinstance(error, tuple) else error)
     if not with_detail:
         return text
+    beside = values.get(metric.reference)
+    if isinstance(beside, float):
+        beside_error = values.get(f"{metric.reference}_se")
+        text += f" (real: {metric.text(beside, beside_error if isinstance(beside_error, float) else None)})"
     try:
         return f"{text} {metric.detail.format_map(values)}".rstrip()
     except (KeyError, TypeError, ValueError):  # the run lacks what would stand there
         return text
+
+
+def kappas_table(score: Mapping[str, Any]) -> str:
+    """The scores of samples of posteriors of test images at several concentrations, and of test images themselves.
+
+    Args:
+        score: what `Experiment.score` returned.
+    """
+    columns = {f"kappa {kappa}": values for kappa, values in score["kappas"].items()} | {"real": score["real"]}
+    rows = [["around test images", *columns]]
+    for key, metric in METRICS.items():
+        name = key.removeprefix("score.")
+        if metric.reference and score["real"][name] is not None:
+            cells = [metric.text(values[name], values[f"{name}_se"]) for values in columns.values()]
+            rows.append([metric.heading, *cells])
+    return fitted([Table(rows)])
 
 
 def _factors(space: str) -> list[str]:

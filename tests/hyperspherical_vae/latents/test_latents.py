@@ -327,3 +327,24 @@ def test_second_derivatives_of_the_divergence(name: str) -> None:
     assert torch.autograd.gradcheck(divergence, features)
     if not latent.kl_is_constant:
         assert torch.autograd.gradgradcheck(divergence, features)
+
+
+@pytest.mark.parametrize("covariance", ["diagonal", "full"])
+def test_temperature_scales_the_deviation_of_normal_distributions(covariance: str) -> None:
+    latent = NormalLatent(FEATURES, 3, covariance)
+    for q in (latent.posterior(torch.randn(5, FEATURES)), latent.prior()):
+        warm = latent.with_temperature(q, 0.5)
+        torch.testing.assert_close(warm.mean, q.mean)
+        torch.testing.assert_close(warm.variance, q.variance / 4)
+
+
+def test_temperature_and_concentration_change_their_own_factors_of_a_product() -> None:
+    latent = mixed("s2,e3")
+    q = latent.posterior(torch.randn(5, FEATURES))
+    assert isinstance(q, ProductDistribution)
+    warm, wide = latent.with_temperature(q, 3.0), latent.with_concentration(q, 7.0)
+    torch.testing.assert_close(warm.variance[:, 3:], 9 * q.variance[:, 3:])
+    torch.testing.assert_close(warm.mean[:, :3], q.mean[:, :3])
+    assert (latent.statistics(wide)["kappa"] == 7).all()
+    torch.testing.assert_close(wide.variance[:, 3:], q.variance[:, 3:])
+    assert SphericalLatent(FEATURES, 2).with_temperature(q, 3.0) is q

@@ -54,20 +54,20 @@ def test_class_latents_of_a_classifier_are_of_that_class():
     with torch.no_grad():
         found.model.classifier.weight.copy_(torch.tensor([[0.0, 0.0], [50.0, 0.0]]))
         found.model.classifier.bias.zero_()
-        z = found.class_latents(1, 200)
+        z = found.latents(200, 1)
         assert z.shape == (200, 2)
         assert (z[:, 0] > 0).all()  # the class is that of a positive first coordinate
         found.model.classifier.bias.copy_(torch.tensor([1e6, 0.0]))
         with pytest.raises(Undrawable, match="hardly ever yields class 1"):
-            found.class_latents(1, 5)
+            found.latents(5, 1)
 
 
 def test_class_latents_of_a_codebook_come_from_its_prior_of_the_class():
     found = discrete()
     prior = found.model.latent.add_code_prior("independent", 3)
     prior.count(torch.tensor([[4, 4], [7, 7]]).repeat(500, 1), torch.tensor([0, 1]).repeat(500))
-    assert found.knows_classes
-    z = found.class_latents(1, 50)
+    assert found.model.knows_classes
+    z = found.latents(50, 1)
     exact = found.model.latent.vectors(torch.tensor([7, 7]))
     assert (z == exact).all(-1).float().mean() > 0.8
 
@@ -76,7 +76,7 @@ def test_class_latents_without_a_classifier_are_of_images_of_the_class():
     found = subject(name="vmf", z=2, kappa=1e6)
     with torch.no_grad():
         modes = found.model.posterior(found.images[1::3]).mode
-        z = found.class_latents(1, 20)
+        z = found.latents(20, 1)
     assert (torch.cdist(z, modes).min(-1).values < 0.05).all()
     with pytest.raises(Undrawable, match="no test image of class 7"):
-        found.class_latents(7, 1)
+        found.latents(1, 7)
