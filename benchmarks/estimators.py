@@ -36,6 +36,7 @@ from hyperspherical_vae.distributions import HypersphericalUniform, VonMisesFish
 from models import VAE, load_best
 from utils.config.command_line import parse_options
 from utils.config.flags import UsageError, flag
+from utils.config.seeds import derive_seed
 from utils.experiment import Experiment
 from utils.load_data import load_data
 from utils.run.console import Console
@@ -43,7 +44,6 @@ from utils.run.failures import guarded
 from utils.run.folder import RunDir
 from utils.run.interrupts import StopRequest
 from utils.run.records import read_identity
-from utils.seeds import derive_seed
 from utils.tables.layout import Table, as_text
 from utils.tables.published import PUBLISHED, S_VAE
 

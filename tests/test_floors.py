@@ -8,14 +8,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FLOORS = (
     "utils.files hyperspherical_vae",
-    "utils.data utils.model_utils utils.plotting_utils utils.seeds",
+    "utils.data utils.model_utils utils.plotting_utils",
     "utils.config",
     "utils.load_data utils.run",
     "models",
     "utils.train utils.classifying_utils utils.tables utils.figures",
     "utils.training_utils utils.measure utils.results utils.report utils.export",
     "utils.experiment",
-    "utils.python",
+    "utils.runs",
     "utils.revisit utils.sweep",
     "run_models",
     "benchmarks",

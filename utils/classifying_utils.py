@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from models import VAE, point_of
 from utils.config.config import Config
 from utils.config.flags import UsageError
+from utils.config.seeds import derive_seed
 from utils.load_data import Data
 from utils.model_utils import evaluating
-from utils.seeds import derive_seed
 
 # As in Davidson et al. 2018, Table 3: accuracies are means over this many random choices of labelled images.
 DRAWS = 20

@@ -31,6 +31,7 @@ from utils.config.flags import UsageError, nearest
 from utils.config.formats import rules_of
 from utils.config.networks import NETWORKS
 from utils.config.schedule import note_on_selection, warm_up
+from utils.config.seeds import derive_seed
 from utils.data.splits import SPLITS
 from utils.export.run import export
 from utils.figures import registry
@@ -50,7 +51,6 @@ from utils.run.identity import Identity
 from utils.run.interrupts import StopRequest
 from utils.run.records import read_metrics
 from utils.run.stamped import Damaged, digest
-from utils.seeds import derive_seed
 from utils.train.batches import Preparation, TrainingImages
 from utils.train.peers import ALONE, Alone
 from utils.train.tensorboard import check_installed, scalar_writer, write_figures

@@ -18,6 +18,7 @@ from hyperspherical_vae.kinds import KINDS
 from models import stored_images
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
+from utils.config.seeds import derive_seed
 from utils.experiment import Experiment, check_figures, choose_device
 from utils.export.arrays import writing_arrays
 from utils.export.run import facts_of
@@ -26,11 +27,10 @@ from utils.figures.subject import Subject, Undrawable
 from utils.files import write_atomically
 from utils.load_data import Data
 from utils.model_utils import at_once
-from utils.python.runs import load_run
 from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.interrupts import StopRequest
-from utils.seeds import derive_seed
+from utils.runs import load_run
 from utils.tables.result import kappas_table, result_table
 
 ALL = "all"  # what --label calls every class

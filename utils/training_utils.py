@@ -16,11 +16,11 @@ from hyperspherical_vae.kinds import KINDS
 from models import VAE, ELBOTerms
 from utils.config.config import Config
 from utils.config.schedule import compared_after, kl_weight, lr_falls
+from utils.config.seeds import derive_seed
 from utils.run.checkpoints import Progress
 from utils.run.console import Console
 from utils.run.folder import RunDir
 from utils.run.stamped import fitting
-from utils.seeds import derive_seed
 from utils.train.adam import Adam
 from utils.train.batches import TrainingImages
 from utils.train.peers import ALONE, Alone

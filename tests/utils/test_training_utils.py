@@ -12,10 +12,10 @@ from hyperspherical_vae.likelihoods import Bernoulli
 from models import VAE, ELBOTerms
 from utils.config.command_line import parse
 from utils.config.schedule import kl_weight
+from utils.config.seeds import derive_seed
 from utils.load_data import Split
 from utils.run.checkpoints import Progress
 from utils.run.interrupts import Interrupted
-from utils.seeds import derive_seed
 from utils.train.batches import Preparation, TrainingImages, binarize
 from utils.training_utils import Trainer, batch_weights, is_trained, loss_weights, note_nonfinite, objective
 

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
+from utils.config.seeds import derive_seed
 from utils.data.sets import DATASETS
 from utils.figures.subject import Subject, symbols
 from utils.plotting_utils import image_rows, name_of, plain
-from utils.seeds import derive_seed
 
 MOST_CLASSES = 20
 COLUMNS = 10

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import torch
 
 from hyperspherical_vae.kinds import KINDS
+from utils.config.seeds import derive_seed
 from utils.figures.subject import Subject, Undrawable, factors_of
 from utils.files import write_atomically
-from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -17,8 +17,8 @@ from torch.distributions import Distribution
 
 from hyperspherical_vae.kinds import KINDS
 from models import point_of
+from utils.config.seeds import derive_seed
 from utils.figures.geometry import Array, principal_components
-from utils.seeds import derive_seed
 
 if TYPE_CHECKING:
     from models import VAE

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from hyperspherical_vae.latents.code_priors import CodePrior
+from utils.config.seeds import derive_seed
 from utils.measure.elbo import standard_error
-from utils.seeds import derive_seed
 
 BATCH = 250
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from models import VAE, point_of, sample_of
+from utils.config.seeds import derive_seed
 from utils.measure.conditions import Conditions
 from utils.model_utils import evaluating
-from utils.seeds import derive_seed
 
 # Images whose posterior is computed at once. It fixes the random numbers, so it must not depend on the machine.
 BATCH = 1000

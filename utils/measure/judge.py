@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import fill
+from utils.config.seeds import derive_seed
 from utils.load_data import Data, Split
 from utils.run import stamped
 from utils.run.stamped import Damaged
-from utils.seeds import derive_seed
 
 WIDTH, FEATURES = 256, 64
 SIDE = 32  # larger pictures are averaged down to so many pixels a side, which bounds the first layer

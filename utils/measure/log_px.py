@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from models import VAE
+from utils.config.seeds import derive_seed
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import elbo_metrics, standard_error
 from utils.model_utils import evaluating
 from utils.run.folder import RunDir
 from utils.run.stamped import Damaged, digest
-from utils.seeds import derive_seed
 
 # Images whose posterior is computed at once, and latents that are drawn at once. Both fix the random numbers, so they
 # must not depend on the machine. The second bounds memory whatever K is; how many of them are decoded at once, which

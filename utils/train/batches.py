@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils.config.seeds import derive_seed
 from utils.load_data import Split
-from utils.seeds import derive_seed
 from utils.train.peers import ALONE, Alone
 
 BLOCK = 1 << 23  # bytes of images that are made floats together

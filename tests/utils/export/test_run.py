@@ -15,8 +15,8 @@ from tests.utils.figures.subjects import line, subject
 from utils.export.arrays import writing_arrays
 from utils.export.run import curves, latent_coordinates
 from utils.figures.maps import latent
-from utils.python.runs import load_run
 from utils.run.folder import RunDir
+from utils.runs import load_run
 
 SMALL = "-d digits -e 2 -klw 0 -lls 5 -hd 8 --figures none"
 SPLITS = ("train", "val", "test")

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from utils import runs
 from utils.config.config import Config
 from utils.config.flags import UsageError
 from utils.data.files import DataError, DataUsageError
 from utils.load_data import load_data
-from utils.python import runs
-from utils.python.runs import load_run, train
 from utils.run.stamped import Damaged, RunFileError
+from utils.runs import load_run, train
 from utils.training_utils import Trainer
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def small(tmp_path, **settings):
