@@ -6,7 +6,7 @@ Adding a metric is computing it (under its key in the summary) and adding one en
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 # A number, None where it was not finite, or one such value for each factor of the latent space.
 Value = float | None | tuple[float | None, ...]
@@ -69,15 +69,12 @@ _DISTANCES = (
 )
 
 
-def _of_samples(
-    key: str, heading: str, meaning: str, better: int = 0, digits: int = 2, scale: float = 1.0, compared: bool = False
-) -> dict[str, Metric]:
-    """A metric of samples, beside which stands that of real test images."""
-    found = Metric(
-        heading, meaning, better, digits, scale, f"score.{key}_se", reference=f"score.real.{key}", compared=compared,
-        optional=True,
-    )
-    return {f"score.{key}": found}
+def _of_samples(**metrics: Metric) -> dict[str, Metric]:
+    """Metrics of samples, beside each of which stands that of real test images."""
+    return {
+        f"score.{key}": replace(metric, error=f"score.{key}_se", reference=f"score.real.{key}", optional=True)
+        for key, metric in metrics.items()
+    }
 
 
 METRICS: dict[str, Metric] = {
@@ -163,31 +160,37 @@ METRICS: dict[str, Metric] = {
         for labels in (100, 600, 1000)
     },
     **_of_samples(
-        "agreement", "label agreement %",
-        "share of class-conditional samples in which the judge, a small classifier of real images, sees the class "
-        "asked for; a model that knows no classes draws them from posteriors of test images",
-        better=1, scale=100, compared=True,
-    ),
-    **_of_samples(
-        "entropy", "entropy of labels", "entropy in nats of the classes that the judge sees in samples", digits=3,
-        compared=True,
-    ),
-    **_of_samples("fid", "FID", _DISTANCES, better=-1, compared=True),
-    **_of_samples("kid", "KID x 1000", _DISTANCES, better=-1, scale=1000, compared=True),
-    **_of_samples(
-        "diversity", "diversity", "root mean square distance between two samples in the features of the judge"
-    ),
-    **_of_samples(
-        "class_diversity", "diversity within classes",
-        "the same of two samples of which the same class was asked",
-    ),
-    **_of_samples(
-        "sharpness", "sharpness", "root mean square difference of neighbouring pixels, with values from 0 to 1",
-        digits=4,
-    ),
-    **_of_samples(
-        "nearest", "distance to training images",
-        "Euclidean distance of a sample to the nearest training image, a mean over 2000 samples",
+        agreement=Metric(
+            "label agreement %",
+            "share of class-conditional samples in which the judge, a small classifier of real images, sees the class "
+            "asked for; a model that knows no classes draws them from posteriors of test images",
+            better=1,
+            scale=100,
+        ),
+        entropy=Metric("entropy of labels", "entropy in nats of the classes that the judge sees in samples", digits=3),
+        fid=Metric("FID", _DISTANCES, better=-1),
+        kid=Metric("KID x 1000", _DISTANCES, better=-1, scale=1000),
+        diversity=Metric(
+            "diversity",
+            "root mean square distance between two samples in the features of the judge",
+            compared=False,
+        ),
+        class_diversity=Metric(
+            "diversity within classes",
+            "the same of two samples of which the same class was asked",
+            compared=False,
+        ),
+        sharpness=Metric(
+            "sharpness",
+            "root mean square difference of neighbouring pixels, with values from 0 to 1",
+            digits=4,
+            compared=False,
+        ),
+        nearest=Metric(
+            "distance to training images",
+            "Euclidean distance of a sample to the nearest training image, a mean over 2000 samples",
+            compared=False,
+        ),
     ),
     "score.judge_accuracy": Metric(
         "accuracy of the judge %", "share of all test images that the judge gets right", scale=100, compared=False,
