@@ -1,6 +1,7 @@
 """Shared by all tests."""
 
 import os
+import signal
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ def pytest_configure(config):
     import torch
 
     torch.set_num_threads(1)
+    # A shell lets what runs in the background ignore Ctrl-C, and the programs that tests start would do so, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass

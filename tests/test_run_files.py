@@ -63,7 +63,6 @@ def test_results_are_named_in_full_wherever_the_script_is_called(script):
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_quickstart_ends_in_its_table_and_pictures(script, tmp_path):
     table, listed = script("quickstart.sh", EPOCHS="2").split(">> both models")[1].split(">> the pictures\n")
     assert "R^5" in table
@@ -107,8 +106,8 @@ def test_product_spaces_end_in_their_table(script):
 )
 def test_script_ends_in_its_table(script, name, environment, found):
     out = script(name, **TINY, **environment)
-    table = out[out.rindex("data ") :]
-    for word in found:
+    table = out[out.rindex("all: ") :]
+    for word in " ".join(found).split():  # a narrow table breaks its headings
         assert word in table
 
 

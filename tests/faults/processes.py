@@ -157,6 +157,7 @@ def close_output():
     reading, writing = os.pipe()
     os.close(reading)
     os.dup2(writing, 1)
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115  (Python made the old one for a file)
 
 
 def busy_until_killed(ready, patience):

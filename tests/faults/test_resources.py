@@ -104,7 +104,7 @@ def test_too_little_gpu_memory_is_one_line_and_creates_nothing(run_models, tmp_p
 
 
 def test_closed_output_is_one_line_and_repeating_goes_on(tmp_path, undisturbed):
-    assert_one_line(processes.run(words(tmp_path), tmp_path, (processes.close_output,)), "repeat the command")
+    assert_one_line(processes.run(words(tmp_path), tmp_path, (processes.close_output,)), "has closed it; to")
     assert processes.run(words(tmp_path), tmp_path).returncode == 0
     assert outcome(only_run(tmp_path / "results")) == undisturbed.outcome
 
