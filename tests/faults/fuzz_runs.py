@@ -259,7 +259,8 @@ def sound_state_of_other_content(generator, state):
     """A state with a valid digest and something wrong inside."""
     state = copy.deepcopy(state)
     for _ in range(generator.choice((1, 1, 3))):
-        place = generator.choice([state, state.get("progress", state), state])
+        progress = state.get("progress")  # an earlier change may have made something else of it
+        place = generator.choice([state, progress if isinstance(progress, dict) else state, state])
         change_within(generator, place, lambda: odd_tensor(generator))
     return bytes(stamped.KINDS[".pt"][0](state))
 
