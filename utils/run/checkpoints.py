@@ -33,7 +33,7 @@ class Progress:
 
     def __post_init__(self) -> None:
         """Refuse what a damaged file may say."""
-        counts = (self.epoch, self.step, self.restarts, self.best_epoch)
+        counts = (self.epoch, self.step, self.restarts, self.best_epoch, self.halvings, self.halved)
         measured = (self.best_elbo, self.seconds)
         if not all(type(count) is int and 0 <= count < 2**31 for count in counts) or not all(
             type(value) in (int, float) and value == value for value in measured
