@@ -23,6 +23,14 @@ def pytest_configure(config):
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def checked_distributions():
+    """Distributions check their arguments: `torch.compile` turns that off for the rest of the process."""
+    import torch
+
+    torch.distributions.Distribution.set_default_validate_args(True)
+
+
 @dataclass
 class Finished:
     """A run that has ended: what the shell would see of it."""
