@@ -12,7 +12,6 @@ import shutil
 import sys
 import warnings
 import zipfile
-from unittest import mock
 
 import torch
 
@@ -30,13 +29,30 @@ LINES = (
     "-d digits -zd s2,e2 -e 2 -klw 0 -lls 2 -hd 4 -bs 700",
 )
 QUIET = ("-v", "0")
-MOST_MEMORY = 512 << 20  # bytes that all cases together may add to the process
+MOST_MEMORY = 128 << 20  # bytes that all cases together may add to the process
+
+
+@contextlib.contextmanager
+def without_matplotlib():
+    """As if it were not installed.
+
+    This one entry alone is put back: `mock.patch.dict` would drop all modules that are imported meanwhile, and each
+    import of them again takes 30 MB for good.
+    """
+    before = sys.modules.get("matplotlib")
+    sys.modules["matplotlib"] = None
+    try:
+        yield
+    finally:
+        del sys.modules["matplotlib"]
+        if before:
+            sys.modules["matplotlib"] = before
 
 
 def make_runs(folder):
     """(line, folder of its results) of finished runs that have every kind of file, each with a sound run beside it."""
     made = []
-    with mock.patch.dict(sys.modules, {"matplotlib": None}):
+    with without_matplotlib():
         for number, line in enumerate(LINES):
             place = folder / str(number)
             with contextlib.redirect_stdout(io.StringIO()):
@@ -77,8 +93,7 @@ def shows_the_sound_run(name, printed, place):
 
 def tried(tally, case, name, read, place):
     """Let a reader meet a case, and note how it ended."""
-    drawing = {} if name == "curves" else {"matplotlib": None}
-    with mock.patch.dict(sys.modules, drawing):
+    with contextlib.nullcontext() if name == "curves" else without_matplotlib():
         ended, broken, printed = watched(read)
     if not broken and name in ("results", "report") and not shows_the_sound_run(name, printed, place):
         broken = f"the sound run is not shown: {printed[-500:]}"
