@@ -35,7 +35,7 @@ def finished(folder, line, data=None, **figures):
     summary = {
         "status": "complete",
         "epochs": config.epochs,
-        "best_epoch": 1,
+        "best_epoch": 0 if diverged else 1,
         "seconds": 1.5,
         "test": None if diverged else test,
     }

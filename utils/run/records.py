@@ -222,7 +222,8 @@ def read_summary(path: Path, identity: Identity) -> dict[str, Any]:
         isinstance(found.get("status"), str)
         and _is_count(found.get("epochs"))
         and _is_count(found.get("best_epoch"))
-        and (test is None or (isinstance(test, dict) and _is_count(test.get("k"))))
+        # There is none where the run diverged before it had a model.
+        and (isinstance(test, dict) and _is_count(test.get("k")) if found["best_epoch"] else test is None)
     )
     if not whole:
         raise Damaged(f"{printable(path)}: is damaged (it lacks what every result has)")

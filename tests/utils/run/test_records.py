@@ -77,7 +77,7 @@ DAMAGES = [
 ]  # fmt: skip
 OF_SUMMARIES = [
     edit(test=[]), edit(test={}), edit(test={"k": "5"}), edit(status=7), edit(epochs="many"), edit(best_epoch=-1),
-    edit(epochs=None),
+    edit(epochs=None), edit(test=None), edit(best_epoch=0),
 ]  # fmt: skip
 HARMLESS = [
     edit(test={"k": 500, "elbo": 10**400, "log_px": -(10**400), "kl": [], "kappa": 3, "n": "x"}),
