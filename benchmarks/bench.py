@@ -8,6 +8,11 @@ it alike, and medians are taken. One table is printed at the end, and its number
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports below, which take a while
+    from utils.run.interrupts import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import functools
 import json
 import os

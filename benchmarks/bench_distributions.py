@@ -26,13 +26,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # before the imports below, which take a while
+    from utils.run.interrupts import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import scipy.special
 import torch
 from torch import Tensor
 from torch.distributions import Beta, Independent, Normal, kl_divergence
 from torch.nn import functional as F
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from hyperspherical_vae.distributions import HypersphericalUniform, PowerSpherical, SphericalCauchy, VonMisesFisher
 from hyperspherical_vae.distributions.base import LocatedOnSphere
 from utils.config.command_line import parse_options

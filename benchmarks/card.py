@@ -8,6 +8,11 @@ Step times are of images of 28x28 made of random bytes, so that no data set is n
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports below, which take a while
+    from utils.run.interrupts import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import contextlib
 import io
 import sys

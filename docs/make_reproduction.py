@@ -22,6 +22,11 @@ from typing import TYPE_CHECKING, Any
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+if __name__ == "__main__":  # before the imports below, which take a while
+    from utils.run.interrupts import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 from utils.config.command_line import parse_run  # noqa: E402  (the project is not installed)
 from utils.config.config import Config, identity_fields  # noqa: E402
 from utils.config.flags import UsageError, flag_of  # noqa: E402

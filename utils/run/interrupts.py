@@ -31,6 +31,15 @@ class Interrupted(BaseException):
         self.exit_code = 128 + signum
 
 
+def end_on_ctrl_c() -> None:
+    """Let Ctrl-C end the process at once and without a word, where Python would print a traceback.
+
+    A program calls it first of all; once its imports are done, `StopRequest` heeds the signal.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class StopRequest:
     """Turns the first of the signals `STOPPING` into `Interrupted`; a second one ends the process at once.
 

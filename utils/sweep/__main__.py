@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+if __name__ == "__main__":  # before the imports below, which take a while
+    from utils.run.interrupts import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
