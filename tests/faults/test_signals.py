@@ -1,14 +1,25 @@
 """SIGTERM and SIGINT: out within five seconds, everything kept, and the command that goes on."""
 
+import ast
+import os
+import random
 import shutil
 import signal
+import subprocess
+import sys
 import time
+import weakref
+from collections import deque
+from itertools import islice
 
 import pytest
 
 from tests.faults import processes
 from tests.faults.comparing import figures, only_run, outcome
 from tests.faults.conftest import LINE, PHASES, words
+from tests.test_floors import ROOT
+from tests.utils.fake_runs import finished
+from utils.run.interrupts import Interrupted, StopRequest
 
 SECONDS = 5
 
@@ -102,3 +113,66 @@ def test_second_signal_ends_the_process_at_once(tmp_path):
     assert process.process.is_alive()
     process.send(signal.SIGTERM)
     assert process.wait(SECONDS).returncode == -signal.SIGTERM
+
+
+def test_signal_is_raised_again_where_a_callback_swallows_it(capsys):
+    class Thing:
+        pass
+
+    def wait(reference):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
+
+    thing = Thing()
+    reference = weakref.ref(thing, wait)
+    before = (sys.unraisablehook, signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGTERM))
+
+    def drop_and_go_on():
+        nonlocal thing
+        with StopRequest():
+            del thing
+            time.sleep(SECONDS)
+
+    with pytest.raises(Interrupted):
+        drop_and_go_on()
+    assert reference() is None
+    assert capsys.readouterr().err == ""
+    assert (sys.unraisablehook, signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGTERM)) == before
+
+
+def test_programs_see_to_ctrl_c_before_imports_that_take_time():
+    places = ("*.py", "benchmarks/*.py", "docs/*.py", "utils/**/*.py")
+    texts = {path: path.read_text() for place in places for path in ROOT.glob(place)}
+    programs = {path: text for path, text in texts.items() if "return guarded(" in text}
+    assert len(programs) == 10
+    for path, text in programs.items():
+        before, call, _ = text.partition("\n    end_on_ctrl_c()\n")
+        assert call, path
+        imports = [node for node in ast.parse(before).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        names = {getattr(node, "module", None) or node.names[0].name for node in imports}
+        assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names, path
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_program_starts_is_at_most_one_line(tmp_path):
+    finished(tmp_path, "-n normal -z 2 -d digits")
+    programs = (
+        ["run_models.py", *words(tmp_path), "-v", "0", "-e", "500"],
+        ["-m", "utils.sweep", "--dry_run", "--", *words(tmp_path)],
+        ["-m", "utils.results", str(tmp_path)],
+        ["-m", "utils.report", str(tmp_path)],
+    )
+    generator, ends = random.Random(0), []
+    for number in range(12):
+        # Python says what it imports: a moment is a number of imports, however slow the machine is.
+        command = [sys.executable, "-X", "importtime", *programs[number % len(programs)]]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as started:
+            said = iter(started.stderr.readline, "")
+            assert any("utils.run.interrupts" in text for text in said)
+            deque(islice(said, generator.randrange(1500 if command[-1] == "500" else 300)), 0)
+            started.send_signal(signal.SIGINT)
+            said = [text for text in said if not text.startswith("import time:")]
+        ends.append(started.returncode)
+        assert ends[-1] in (0, -signal.SIGINT, 130), said
+        assert len(said) <= 1, said
+    assert {-signal.SIGINT, 130} <= set(ends)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -15,6 +16,8 @@ STOPPING = tuple(
 
 # Seconds that a signal waits for a step boundary; together with leaving, it stays below five.
 PATIENCE = 4.0
+# Seconds until it is raised again where Python could not pass it on.
+AGAIN = 0.05
 
 
 class Interrupted(BaseException):
@@ -50,17 +53,20 @@ class StopRequest:
     def __init__(self) -> None:
         self.signum: int | None = None
         self._deferring = False
+        self._alarm_before: signal._HANDLER = None
 
     def __enter__(self) -> StopRequest:
         # What is ignored already, as HUP is under nohup, stays so.
         heeded = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
         self._before = {number: signal.signal(number, self._note) for number in heeded}
+        self._hook_before, sys.unraisablehook = sys.unraisablehook, self._raise_again
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._set_alarm(0)
+        sys.unraisablehook = self._hook_before
         for number, handler in self._before.items():
             signal.signal(number, handler)
         # Native code that a signal interrupts may report an error of its own; a disk that is full while the state is
@@ -93,11 +99,24 @@ class StopRequest:
             raise Interrupted(signum)
         self._set_alarm(PATIENCE)
 
+    def _raise_again(self, lost: sys.UnraisableHookArgs) -> None:
+        """Raise `Interrupted` a little later where the signal found Python in a callback, such as one of its imports.
+
+        Nothing that is raised there reaches the program: Python prints it and goes on.
+        """
+        if isinstance(lost.exc_value, Interrupted):
+            self._set_alarm(AGAIN)
+        else:
+            self._hook_before(lost)
+
     def _set_alarm(self, seconds: float) -> None:
-        if hasattr(signal, "setitimer"):  # not on Windows
-            if seconds:
+        if not hasattr(signal, "setitimer"):  # on Windows
+            return
+        if seconds:
+            if self._alarm_before is None:
                 self._alarm_before = signal.signal(signal.SIGALRM, lambda signum, frame: self.check())
-                signal.setitimer(signal.ITIMER_REAL, seconds)
-            elif hasattr(self, "_alarm_before"):
-                signal.setitimer(signal.ITIMER_REAL, 0)
-                signal.signal(signal.SIGALRM, self._alarm_before)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
+        elif self._alarm_before is not None:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, self._alarm_before)
+            self._alarm_before = None
