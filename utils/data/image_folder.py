@@ -26,7 +26,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
 EXTENSIONS = tuple(".png .jpg .jpeg .jfif .bmp .webp .tif .tiff .pbm .pgm .ppm .pnm .gif".split())  # noqa: SIM905
 MAX_PIXELS = 64_000_000  # of one image, before it is decoded
 TOO_LARGE = f"of more than {MAX_PIXELS:,} pixels"
-MAX_FILES = 1_000_000
+MAX_ENTRIES = 1_000_000
 LARGE = 4_000_000  # pixels; of larger images only one is decoded at a time, lest they fill the memory together
 WORKERS = 8  # images decoded at the same time
 DEEPEST = 50  # folders in each other
@@ -48,7 +48,7 @@ class _Search:
     root: Path
     found: list[_Candidate] = field(default_factory=list)
     skipped: dict[str, list[str]] = field(default_factory=dict)
-    files: int = 0
+    entries: int = 0
 
     def key(self, path: Path) -> str:
         return _printable(path.relative_to(self.root).as_posix())
@@ -72,9 +72,11 @@ class _Search:
             folders, files = _entries(folder)
         except OSError as error:
             return self.skip(_reason(error), folder)
-        self.files += len(files)
-        if self.files > MAX_FILES:
-            raise DataError(f"{self.root} holds more than {MAX_FILES:,} files; give the folder of the images alone")
+        self.entries += len(files) + len(folders)
+        if self.entries > MAX_ENTRIES:
+            raise DataError(
+                f"{self.root} holds more than {MAX_ENTRIES:,} files and folders; give the folder of the images alone"
+            )
         for path in files:
             if path.suffix.lower() in EXTENSIONS:
                 self.found.append(_Candidate(path, self.key(path), split, class_name))

@@ -26,6 +26,8 @@ from utils.run.stamped import Damaged, Foreign, is_there, told
 
 # No metric is as large, and none lies as deep.
 _LARGEST, _DEPTH = 1e100, 20
+# Folders outside of runs that are searched for them; more is a whole disk.
+_MOST_FOLDERS = 20_000
 # How --overwrite renames the run that it moves aside.
 _ASIDE = re.compile(r".*\.old[0-9]+", re.DOTALL)
 
@@ -80,7 +82,7 @@ def find_runs(places: Iterable[Path]) -> tuple[list[Record], list[str]]:
         The runs in the order of their paths, and a line for each that is left out, with the reason.
 
     Raises:
-        UsageError: a place is no folder.
+        UsageError: a place is no folder, or holds far more than runs.
     """
     folders: dict[str, Path] = {}
     left_out: list[str] = []
@@ -100,18 +102,25 @@ def find_runs(places: Iterable[Path]) -> tuple[list[Record], list[str]]:
 
 
 def _folders_with_runs(place: Path, left_out: list[str]) -> Iterator[Path]:
-    pending = [place]
+    pending, others = [(place, False)], 0
     while pending:
-        folder = pending.pop()
+        folder, is_within_run = pending.pop()
         try:
             inside = sorted(os.scandir(folder), key=lambda entry: entry.name)
             below = [Path(entry) for entry in inside if entry.is_dir(follow_symlinks=False)]
         except OSError as error:
             left_out.append(f"{printable(folder)}: {error.strerror}")
             continue
-        if any(entry.name == "config.json" for entry in inside):
+        is_run = any(entry.name == "config.json" for entry in inside)
+        if is_run:
             yield folder
-        pending += reversed(below)
+        others += not (is_run or is_within_run)
+        if others > _MOST_FOLDERS:
+            raise UsageError(
+                f"{printable(place)}: holds more than {_MOST_FOLDERS:,} folders besides runs; give the folder of the "
+                "runs alone, such as results/"
+            )
+        pending += [(inner, is_run or is_within_run) for inner in reversed(below)]
 
 
 def read_runs(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:

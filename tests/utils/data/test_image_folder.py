@@ -256,10 +256,10 @@ def test_a_link_to_the_folder_itself_or_to_one_above_is_no_class(tmp_path):
 
 
 def test_too_many_files_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("utils.data.image_folder.MAX_FILES", 4)
+    monkeypatch.setattr("utils.data.image_folder.MAX_ENTRIES", 4)
     with pytest.raises(DataError) as error:
         read(make_classes(tmp_path, a=5), (4, 4), grey=False)
-    one_line(error, "holds more than 4 files")
+    one_line(error, "holds more than 4 files and folders")
 
 
 def middle(data: bytes, tmp_path: Path, size: tuple[int, int] = (8, 8), grey: bool = False) -> np.ndarray:

@@ -126,3 +126,17 @@ def test_names_that_are_no_text_are_printed_with_escapes(tmp_path, capsys, progr
     assert done.err.count("\n") == 1
     assert r"a\udcff\x1b[31m\n<b>" in done.err
     assert "\x1b" not in done.out + done.err
+
+
+@pytest.mark.parametrize("program", [results, report])
+def test_place_of_far_more_folders_than_runs_is_refused_in_one_line(tmp_path, capsys, monkeypatch, program):
+    monkeypatch.setattr("utils.run.records._MOST_FOLDERS", 5)
+    finished(tmp_path / "results", "-n normal -z 2 -d digits")
+    for number in range(3):  # besides tmp_path, results and results/digits; those within the run do not count
+        (tmp_path / f"other{number}").mkdir()
+        assert program.main([str(tmp_path)]) == (2 if number == 2 else 0)
+    printed = capsys.readouterr().err.splitlines()
+    assert printed[-1].endswith(
+        f"{tmp_path}: holds more than 5 folders besides runs; give the folder of the runs alone, such as results/"
+    )
+    assert not any("holds more" in line for line in printed[:-1])
