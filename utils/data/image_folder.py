@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 DEFAULT_SIZE = (64, 64)
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "TIFF", "PPM", "GIF")
 EXTENSIONS = tuple(".png .jpg .jpeg .jfif .bmp .webp .tif .tiff .pbm .pgm .ppm .pnm .gif".split())  # noqa: SIM905
-MAX_PIXELS = 64_000_000  # of one image, before it is decoded
-TOO_LARGE = f"of more than {MAX_PIXELS:,} pixels"
+# Of one image, before it is decoded: a pixel takes 8 bytes at most, and 16 in libwebp, so that an image takes 512 MB.
+MAX_PIXELS, MAX_PIXELS_OF_WEBP = 64_000_000, 32_000_000
+STRIP = 1 << 20  # pixels that are converted at a time
 MAX_ENTRIES = 1_000_000
 LARGE = 4_000_000  # pixels; of larger images only one is decoded at a time, lest they fill the memory together
 WORKERS = 8  # images decoded at the same time
@@ -276,8 +277,8 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.
         if not path.stat().st_size:
             return "empty"
         with Image.open(path, formats=FORMATS) as source:
-            if source.width * source.height > MAX_PIXELS:
-                return TOO_LARGE
+            if source.width * source.height > (most := _most_pixels(source)):
+                return _too_large(most)
             if source.mode == "F":
                 return "of real numbers, whose range no format states"
             with large if source.width * source.height > LARGE else contextlib.nullcontext():
@@ -288,19 +289,45 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.
         return _reason(error)
 
 
+def _most_pixels(source: Image.Image) -> int:
+    return MAX_PIXELS_OF_WEBP if source.format == "WEBP" else MAX_PIXELS
+
+
+def _too_large(most: int) -> str:
+    return f"of more than {most:,} pixels"
+
+
 def _fit(source: Image.Image, size: tuple[int, int], grey: bool) -> np.ndarray:
     """An image turned, laid on white, scaled and cropped, (C, H, W)."""
     import numpy as np
     from PIL import Image, ImageOps
 
-    image: Image.Image = ImageOps.exif_transpose(source)
-    if image.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
-        image = Image.fromarray((np.asarray(image, np.float64) / 257).round().clip(0, 255).astype(np.uint8))
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = ImageOps.fit(image.convert("L" if grey else "RGB"), size[::-1], Image.Resampling.BICUBIC)
+    ImageOps.exif_transpose(source, in_place=True)
+    image = ImageOps.fit(_plain(source, "L" if grey else "RGB"), size[::-1], Image.Resampling.BICUBIC)
     return np.asarray(image).reshape(*size, -1).transpose(2, 0, 1)
+
+
+def _plain(image: Image.Image, mode: str) -> Image.Image:
+    """An image in grey ("L") or colour ("RGB"), laid on white where transparent.
+
+    It is converted in strips, since what a pixel becomes on the way takes up to 30 bytes.
+    """
+    import numpy as np
+    from PIL import Image
+
+    is_transparent = "A" in image.getbands() or "transparency" in image.info
+    if image.mode == mode and not is_transparent:
+        return image
+    plain, rows = Image.new(mode, image.size), max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        if strip.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
+            strip = Image.fromarray((np.asarray(strip, np.float64) / 257).round().clip(0, 255).astype(np.uint8))
+        if is_transparent:
+            strip = strip.convert("RGBA")
+            strip = Image.alpha_composite(Image.new("RGBA", strip.size, "white"), strip)
+        plain.paste(strip.convert(mode), (0, top))
+    return plain
 
 
 def _reason(error: Exception) -> str:
@@ -310,7 +337,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
         return "links to nothing"
     if type(error).__name__ == "DecompressionBombError":  # what Pillow raises before it tells the size
-        return TOO_LARGE
+        return _too_large(MAX_PIXELS)
     if "Unsupported" in str(error):
         return "of a variant of its format that is not read"
     return "damaged, or no image inside"

@@ -165,7 +165,7 @@ def test_what_cannot_be_read_is_counted_with_its_reason(tmp_path, monkeypatch):
         "; skipped 13: 1 a link in a circle (a/round); "
         "3 damaged, or no image inside (a/cut.png, a/page.jpg, c/only.png); 1 empty (a/empty.png); "
         "1 links to nothing (a/gone.png); 3 of another kind (.txt 2, .mp4 1: a/film.MP4, a/notes.txt, b/only.txt); "
-        "1 of more than 64,000,000 pixels (a/huge.png); "
+        "1 of more than 1,600 pixels (a/huge.png); "
         "1 of real numbers, whose range no format states (a/real.tif); 1 outside the class folders (outside.png); "
         "1 without permission to read (d/private.png)"
     ), note
@@ -230,6 +230,45 @@ def test_what_pillow_refuses_for_its_size_or_variant_counts_as_that(tmp_path, ca
         "1 of more than 64,000,000 pixels (a/bomb.bmp)"
     ), found.notes
     assert capfd.readouterr() == ("", "")
+
+
+KINDS_OF_PIXELS = {
+    "1": {}, "L": {}, "LA": {}, "P": {"transparency": 3}, "RGB": {"transparency": (255, 0, 0)}, "RGBA": {}, "I;16": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", KINDS_OF_PIXELS)
+@pytest.mark.parametrize("grey", [False, True])
+def test_strips_change_no_pixel(tmp_path, monkeypatch, mode, grey):
+    random = np.random.default_rng(0)
+    if mode == "I;16":
+        image = Image.fromarray(random.integers(0, 2**16, (20, 30), np.uint16))
+    else:
+        image = Image.fromarray(random.integers(0, 256, (20, 30, 4), np.uint8)).convert(mode)
+    data = encoded(image, "PNG", **KINDS_OF_PIXELS[mode])
+    whole = middle(data, tmp_path / "whole", (8, 8), grey)
+    monkeypatch.setattr("utils.data.image_folder.STRIP", 75)  # of two rows, the last one of as many
+    np.testing.assert_array_equal(middle(data, tmp_path / "strips", (8, 8), grey), whole)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no system that tells the highest memory anew")
+@pytest.mark.parametrize("mode", ["P", "LA", "RGBA", "I;16"])
+def test_a_pixel_takes_eight_bytes_at_most(tmp_path, mode):
+    options = KINDS_OF_PIXELS[mode]
+    data = encoded(Image.new(mode, (4000, 4000)), "PNG", compress_level=1, **options)
+    make_classes(tmp_path, a=3)
+    write(tmp_path / "a/large.png", data)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
+    found = read(tmp_path, (8, 8), grey=False)
+    assert memory("VmHWM") - before < 8 * 16e6 + 50e6  # for the strips, and what Pillow imports
+    assert "skipped" not in found.notes[-1]
+
+
+def memory(key: str) -> int:
+    """Bytes that this process holds (`VmRSS`) or held at most (`VmHWM`)."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+    return int(line.split()[1]) << 10
 
 
 def test_linked_folders_are_followed(tmp_path):
