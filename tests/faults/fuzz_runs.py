@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import random
-import resource
 import shutil
 import sys
 import warnings
@@ -18,6 +17,7 @@ import torch
 import run_models
 from tests.faults.fuzz_lines import json_value
 from tests.faults.fuzzing import Tally, nothing_written, watched
+from tests.memory import resident
 from tests.utils.fake_runs import finished
 from utils import report, results
 from utils.run import stamped
@@ -29,7 +29,7 @@ LINES = (
     "-d digits -zd s2,e2 -e 2 -klw 0 -lls 2 -hd 4 -bs 700",
 )
 QUIET = ("-v", "0")
-MOST_MEMORY = 128 << 20  # bytes that all cases together may add to the process
+MOST_GROWTH = 128 << 20  # bytes that the process may hold more after all cases than before
 
 
 @contextlib.contextmanager
@@ -364,7 +364,7 @@ def fuzz_checkpoints(count, seed, folder):
     """Runs with crafted files of states."""
     tally, generator = Tally("crafted checkpoints"), random.Random(seed)
     made = make_runs(folder / "made")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = resident()
     with nothing_written(folder / "empty"):
         for number in range(count):
             line, source = made[number % len(made)]
@@ -385,7 +385,6 @@ def fuzz_checkpoints(count, seed, folder):
             which = generator.choice(READ_BY[name])
             tried(tally, f"{number} {craft.__name__}: {name}", which, readers(place, run, line)[1][which], place)
             shutil.rmtree(place)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    if grown > MOST_MEMORY:
-        tally.note("took memory", f"{grown:,} bytes")
+    if (grown := resident() - before) > MOST_GROWTH:
+        tally.note("did not give memory back", f"{grown:,} bytes")
     return tally

@@ -15,7 +15,10 @@ import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.memory import highest_memory
+
 SECONDS = 10.0  # of processor time; a case that takes longer counts as a hang
+MEMORY = 512 << 20  # bytes that a case may take
 MOST_LINES = 3  # on standard error: what was left out or replaced, and the one that says why the program ends
 
 
@@ -53,7 +56,7 @@ def watched(call, allowed=(), promise_lines=True):
     started, ended, text = time.process_time(), "done", ""
     faulthandler.dump_traceback_later(300, exit=True, file=sys.__stderr__)  # what waits takes no processor time
     try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), highest_memory() as took:
             code = call()
         ended = f"exit {code}" if isinstance(code, int) else "read"
     except allowed as error:
@@ -62,10 +65,12 @@ def watched(call, allowed=(), promise_lines=True):
         return "traceback", traceback.format_exc()[-3000:], ""
     finally:
         faulthandler.cancel_dump_traceback_later()
-    took = time.process_time() - started
+    seconds = time.process_time() - started
     said, printed = (stream.buffer.getvalue().decode() for stream in (err, out))
-    if took > SECONDS:
-        return "hang", f"{took:.0f} s", printed
+    if seconds > SECONDS:
+        return "hang", f"{seconds:.0f} s", printed
+    if took[0] > MEMORY:
+        return "took memory", f"{took[0]:,} bytes", printed
     if "Traceback" in said:
         return "traceback", said[-3000:], printed
     if raw := {char for char in said + printed + text if char < " " and char not in "\n\t"}:

@@ -27,6 +27,8 @@ EXTENSIONS = tuple(".png .jpg .jpeg .jfif .bmp .webp .tif .tiff .pbm .pgm .ppm .
 # Of one image, before it is decoded: a pixel takes 8 bytes at most, and 16 in libwebp, so that an image takes 512 MB.
 MAX_PIXELS, MAX_PIXELS_OF_WEBP = 64_000_000, 32_000_000
 STRIP = 1 << 20  # pixels that are converted at a time
+# Of a progressive JPEG: pixels times scans, of which a few bytes each make the decoder go over the whole image again.
+MAX_PASSES = 40 * MAX_PIXELS
 MAX_ENTRIES = 1_000_000
 LARGE = 4_000_000  # pixels; of larger images only one is decoded at a time, lest they fill the memory together
 WORKERS = 8  # images decoded at the same time
@@ -279,6 +281,8 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.
         with Image.open(path, formats=FORMATS) as source:
             if source.width * source.height > (most := _most_pixels(source)):
                 return _too_large(most)
+            if source.info.get("progressive") and source.width * source.height * _scans(path) > MAX_PASSES:
+                return "of too many scans"
             if source.mode == "F":
                 return "of real numbers, whose range no format states"
             with large if source.width * source.height > LARGE else contextlib.nullcontext():
@@ -291,6 +295,12 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.
 
 def _most_pixels(source: Image.Image) -> int:
     return MAX_PIXELS_OF_WEBP if source.format == "WEBP" else MAX_PIXELS
+
+
+def _scans(path: Path) -> int:
+    """How many scans a JPEG file has, by their markers: nothing else that is compressed holds those bytes."""
+    with path.open("rb") as file:
+        return sum(part.count(b"\xff\xda") for part in iter(lambda: file.read(1 << 20), b""))
 
 
 def _too_large(most: int) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.memory import highest_memory
 from tests.utils.small_data import one_line, write
 from utils.config.config import Config
 from utils.data.dataset import Arrays, Source
@@ -251,24 +252,24 @@ def test_strips_change_no_pixel(tmp_path, monkeypatch, mode, grey):
     np.testing.assert_array_equal(middle(data, tmp_path / "strips", (8, 8), grey), whole)
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="no system that tells the highest memory anew")
 @pytest.mark.parametrize("mode", ["P", "LA", "RGBA", "I;16"])
 def test_a_pixel_takes_eight_bytes_at_most(tmp_path, mode):
-    options = KINDS_OF_PIXELS[mode]
-    data = encoded(Image.new(mode, (4000, 4000)), "PNG", compress_level=1, **options)
+    data = encoded(Image.new(mode, (4000, 4000)), "PNG", compress_level=1, **KINDS_OF_PIXELS[mode])
     make_classes(tmp_path, a=3)
     write(tmp_path / "a/large.png", data)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = memory("VmRSS")
-    found = read(tmp_path, (8, 8), grey=False)
-    assert memory("VmHWM") - before < 8 * 16e6 + 50e6  # for the strips, and what Pillow imports
+    with highest_memory() as took:
+        found = read(tmp_path, (8, 8), grey=False)
+    assert took[0] < 8 * 16e6 + 50e6  # for the strips, and what Pillow imports
     assert "skipped" not in found.notes[-1]
 
 
-def memory(key: str) -> int:
-    """Bytes that this process holds (`VmRSS`) or held at most (`VmHWM`)."""
-    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) << 10
+def test_a_jpeg_that_makes_the_decoder_go_over_it_for_ever_is_skipped(tmp_path):
+    make_classes(tmp_path, a=3)
+    sound = encoded(Image.new("L", (640, 480)), "JPEG", progressive=True)
+    scan = sound[sound.rindex(b"\xff\xda") : -2]
+    write(tmp_path / "a/sound.jpg", sound)
+    write(tmp_path / "a/bomb.jpg", sound[:-2] + 10_000 * scan + sound[-2:])
+    assert read(tmp_path, (4, 4), grey=False).notes[-1].endswith("skipped 1: 1 of too many scans (a/bomb.jpg)")
 
 
 def test_linked_folders_are_followed(tmp_path):
