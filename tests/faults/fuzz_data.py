@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tests.faults.fuzzing import Tally, nothing_written, watched
-from tests.utils.small_data import amat, idx, load, mat, random_images, tar, write
+from tests.utils.small_data import amat, colliding_keys, idx, load, mat, random_images, tar, write
 from utils.data.files import MAX_CONTENT, DataError, gunzip
 from utils.data.formats import read_amat, read_tar_members
 from utils.data.idx import read_idx
@@ -102,6 +102,7 @@ def bombs():
     yield "jpg", scans.getvalue()[:-2] + 2_000 * again + b"\xff\xd9"
     text = pickle.dumps(("\xe9" * 50_000, "punycode"), 2)[2:-1]
     yield "pickle", pickle.PROTO + b"\2c_codecs\nencode\n" + text + b"R."
+    yield "pickle", colliding_keys(200_000, b"d.")
     yield "pickle", b"\x80\x02" + b"]" * 200_000 + b"a" * 199_999 + b"."
     header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (99999999999, 9), }"
     yield "npy", b"\x93NUMPY\1\0\x76\0" + header.ljust(118)

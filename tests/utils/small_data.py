@@ -117,3 +117,9 @@ def one_line(error: pytest.ExceptionInfo[Exception], *expected: str) -> str:
     for part in expected:
         assert part in text
     return text
+
+
+def colliding_keys(count: int, end: bytes) -> bytes:
+    """A pickle of numbers whose hashes are equal, which `end` puts into something: it takes time as count^2."""
+    numbers = (pickle.encode_long(number * (2**61 - 1)) for number in range(10, 10 + count))
+    return b"\x80\x04(" + b"".join(b"\x8a" + bytes([len(number)]) + number for number in numbers) + end

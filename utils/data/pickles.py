@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from utils.data.files import DataError
@@ -65,14 +66,57 @@ def _load_bytearray(unpickler: Any) -> None:
     unpickler.append(content)
 
 
-class _ArrayUnpickler(pickle._Unpickler):
-    """Admits plain Python values and arrays; any other name in the stream is an error before it is looked up.
+def _with_text_as_keys(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
+    """An operation that fills a dictionary, where other keys than text are an error.
 
-    The base is the unpickler in Python: the one in C makes a table as long as the largest number that a stream gives to
-    an object, so that ten bytes can take gigabytes.
+    Args:
+        load: the operation.
+        keys: where they are on the stack.
     """
 
-    dispatch: ClassVar[dict[int, Any]] = {**pickle._Unpickler.dispatch, pickle.BYTEARRAY8[0]: _load_bytearray}
+    def checked(unpickler: Any) -> None:
+        if any(type(key) not in (str, bytes) for key in unpickler.stack[keys]):
+            raise pickle.UnpicklingError("a key of a dictionary is no text")
+        load(unpickler)
+
+    return checked
+
+
+def _load_put(unpickler: Any) -> None:
+    """Give an object a number, which is a key, too."""
+    number = int(unpickler.readline())
+    if not 0 <= number < 1 << 32:
+        raise pickle.UnpicklingError("it numbers its objects as no pickle does")
+    unpickler.memo[number] = unpickler.stack[-1]
+
+
+def _refuse_set(unpickler: Any) -> None:
+    raise pickle.UnpicklingError("it holds a set")
+
+
+class PlainUnpickler(pickle._Unpickler):
+    """Reads what a pickle holds besides the objects that it names, in a time that grows as its length.
+
+    The keys of dictionaries are text: numbers and tuples can be chosen such that their hashes are equal, and some
+    hundred thousand of them take hours. The base is the unpickler in Python: the one in C makes a table as long as the
+    largest number that a stream gives to an object, so that ten bytes can take gigabytes.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BYTEARRAY8[0]: _load_bytearray,
+        pickle.SETITEM[0]: _with_text_as_keys(pickle._Unpickler.load_setitem, slice(-2, -1)),
+        pickle.SETITEMS[0]: _with_text_as_keys(pickle._Unpickler.load_setitems, slice(None, None, 2)),
+        pickle.DICT[0]: _with_text_as_keys(pickle._Unpickler.load_dict, slice(None, None, 2)),
+        pickle.PUT[0]: _load_put,
+        pickle.EMPTY_SET[0]: _refuse_set,
+        pickle.FROZENSET[0]: _refuse_set,
+    }
+
+
+class _ArrayUnpickler(PlainUnpickler):
+    """Admits plain Python values and arrays; any other name in the stream is an error before it is looked up."""
+
     _allowed: ClassVar[dict[tuple[str, str], object]] = {
         ("numpy.core.multiarray", "_reconstruct"): _Array,
         ("numpy._core.multiarray", "_reconstruct"): _Array,

@@ -13,10 +13,10 @@ import io
 import json
 import math
 import os
-import pickletools
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from hyperspherical_vae import __version__
 from utils.config import sealed
 from utils.config.flags import bare, printable, shown
+from utils.data.pickles import PlainUnpickler
 from utils.files import write_atomically
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ LAYOUT = 1  # of the files of states
 # All that the pickle of a state names; whatever else one could name, such as codecs and byte arrays, can take minutes
 # or gigabytes.
 _NAMED = re.compile(r"collections OrderedDict|torch\._utils _rebuild_tensor_v2|torch [A-Z][A-Za-z0-9]{2,12}Storage")
-_NAMING = ("STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4")
 
 
 class RunFileError(Exception):
@@ -203,10 +203,9 @@ def _unpack_state(path: Path, device: torch.device | str) -> dict[str, Any]:
     import torch
 
     size = _check_size(path)
-    _check_names(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        content = torch.load(path, map_location=device, weights_only=True)
+        content = torch.load(_checked_archive(path), map_location=device, weights_only=True)
     if not isinstance(content, dict) or "layout" not in content:
         raise Damaged("is no file of a run")
     if content["layout"] != LAYOUT:
@@ -238,15 +237,40 @@ def _check_size(path: Path) -> int:
     return size
 
 
-def _check_names(path: Path) -> None:
-    """Refuse a state whose pickle names anything but tensors; see `_NAMED`."""
-    with zipfile.ZipFile(path) as archive:
-        pickles = [part for part in archive.infolist() if part.filename.endswith(".pkl")]  # also of one name
-        for part in pickles:
-            for operation, argument, _ in pickletools.genops(archive.read(part)):
-                named = operation.name == "GLOBAL" and not _NAMED.fullmatch(str(argument))
-                if named or operation.name in _NAMING:
-                    raise Damaged(f"is no file of a run (it names {bare(str(argument))})")
+def _checked_archive(path: Path) -> io.BytesIO:
+    """The archive of a state, made again of its parts once their pickles are checked.
+
+    From the file itself torch could read something else: what stands before the archive, or another list of its parts.
+
+    Raises:
+        Damaged: a pickle names anything but tensors; see `_NAMED`.
+    """
+    packed, names = io.BytesIO(), set()
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(packed, "w") as checked:
+        for part in archive.infolist():
+            content = archive.read(part)
+            if part.filename in names:
+                raise Damaged("is no file of a run (two of its parts have one name)")
+            names.add(part.filename)
+            if part.filename.endswith(".pkl"):
+                _Outline(io.BytesIO(content)).load()
+            checked.writestr(part.filename, content)
+    packed.seek(0)
+    return packed
+
+
+class _Outline(PlainUnpickler):
+    """Reads the pickle of a state with nothing in the place of tensors."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if not _NAMED.fullmatch(f"{module} {name}"):
+            raise Damaged(f"is no file of a run (it names {bare(f'{module} {name}')})")
+        # Called as `torch.save` has it: an OrderedDict is filled later, and a storage never called.
+        return {"OrderedDict": lambda: OrderedDict(), "_rebuild_tensor_v2": lambda *_: None}.get(name)
+
+    def persistent_load(self, pid: Any) -> None:
+        if not (isinstance(pid, tuple) and len(pid) == 5 and isinstance(pid[2], str)):
+            raise Damaged("is no file of a run (it does not say which part holds a tensor)")
 
 
 # How each kind of file is made of its content, and read.
@@ -302,7 +326,9 @@ def fitting(path: Path) -> Iterator[None]:
         Damaged: that raised an error, so the content is not what such a file holds.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns before it raises
+            yield
     except (RunFileError, OSError, MemoryError):
         raise
     except Exception as error:  # Python and torch raise whatever the content leads to

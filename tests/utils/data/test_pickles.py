@@ -2,12 +2,13 @@
 
 import contextlib
 import pickle
+import time
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from tests.utils.small_data import Canary, one_line, random_images
+from tests.utils.small_data import Canary, colliding_keys, one_line, random_images
 from utils.data.files import DataError
 from utils.data.pickles import read_array_pickle
 
@@ -96,6 +97,26 @@ def test_a_codec_that_takes_hours_is_refused():
     with pytest.raises(DataError) as error:
         read_array_pickle(attack, "x.pkl")
     one_line(error, "x.pkl", "codec 'punycode'")
+
+
+COLLIDING = {
+    "dictionary": colliding_keys(100_000, b"d."),
+    "items": b"\x80\x04}" + colliding_keys(100_000, b"u.")[2:],
+    "item": b"\x80\x04}" + 50_000 * (b"\x8a\x09" + (10 * (2**61 - 1)).to_bytes(9, "little") + b"Ns") + b".",
+    "tuples": b"\x80\x04}(" + 50_000 * b"K\1K\2\x86N" + b"u.",
+    "frozenset": colliding_keys(100_000, b"\x91."),
+    "set": b"\x80\x04\x8f" + colliding_keys(100_000, b"\x90.")[2:],
+    "memo": b"(" + b"".join(b"Np%d\n" % (number * (2**61 - 1)) for number in range(100_000)) + b"t.",
+}
+
+
+@pytest.mark.parametrize("attack", COLLIDING.values(), ids=COLLIDING)
+def test_keys_that_could_have_equal_hashes_are_refused(attack):
+    started = time.process_time()
+    with pytest.raises(DataError) as error:
+        read_array_pickle(attack, "x.pkl")
+    one_line(error, "x.pkl is not a pickle of plain arrays")
+    assert time.process_time() - started < 3  # with equal hashes it takes minutes
 
 
 @pytest.mark.parametrize("dtype", ["?", "u1", "u2", "i4", "i8", "f4", "f8", ">i4", ">f8"])

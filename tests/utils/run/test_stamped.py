@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hyperspherical_vae import __version__
+from tests.utils.small_data import colliding_keys
 from utils.config.command_line import parse_run
 from utils.measure.log_px import PartialResult
 from utils.run import stamped
@@ -244,6 +245,46 @@ def test_crafted_state_is_refused_or_read_but_never_a_traceback(tmp_path, make):
     torch.save({"layout": 1, "sha256": "", "state": {"model": make()}}, path)
     with pytest.raises(Damaged, match=r"crafted\.pt: is (damaged|no file)"):
         read(path, STAMP)
+
+
+def with_pickle(path, content):
+    """Put another pickle into the archive of a state."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {part.filename: archive.read(part) for part in archive.infolist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, content if name.endswith(".pkl") else part)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        colliding_keys(100_000, b"d."),
+        b"\x80\x02}(" + b"K\1K\2\x86N" + b"u.",
+        b"\x80\x02ccollections\nOrderedDict\n](K\1N\x86e\x85R.",
+        b"\x80\x02ccollections\nOrderedDict\n)R](K\1N\x86eb.",
+        b"\x80\x02(X\7\0\0\0storagectorch\nFloatStorage\nK\1X\3\0\0\0cpuK\1tQ.",
+        b"\x80\x02ctorch\nFloatStorage\nK\1\x85R.",
+    ],
+    ids=["numbers", "tuples", "pairs", "attributes", "storages", "new storage"],
+)
+def test_keys_that_could_have_equal_hashes_are_refused(tmp_path, content):
+    path = tmp_path / "last.pt"
+    write(path, state())
+    with_pickle(path, content)
+    with pytest.raises(Damaged, match=r"last\.pt: is (damaged|no file)") as caught:
+        read(path, STAMP)
+    assert "layout" not in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+
+
+def test_what_stands_before_an_archive_is_not_read(tmp_path):
+    path, other = tmp_path / "last.pt", tmp_path / "other.pt"
+    write(path, state())
+    torch.save({"names": torch.Size((3,))}, other, _use_new_zipfile_serialization=False)
+    path.write_bytes(other.read_bytes() + path.read_bytes())
+    assert "names" in torch.load(path, weights_only=True)  # it would be read, and nobody would have checked it
+    assert read(path, STAMP)["text"] == "vmf"
 
 
 def test_compressed_parts_are_refused_before_they_are_read(tmp_path):
