@@ -72,9 +72,11 @@ class Worker:
 
     def __init__(self, folder: Path, given: Options) -> None:
         command = [sys.executable, "-c", WORKER, str(folder), str(given.threads), str(Path(given.data_dir).resolve())]
+        # A session of its own: Ctrl-C in the terminal is for this program, which ends the workers without a traceback.
         self._process = subprocess.Popen(
-            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
+            command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
+            start_new_session=True,
+        )  # fmt: skip
         self.log_px = torch.tensor([float(word) for word in self._answer().split()])
 
     def _answer(self) -> str:
