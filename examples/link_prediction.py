@@ -390,7 +390,7 @@ def draw(rows: list[Row], path: Path) -> None:
         dims = sorted({row.run.dim for row in rows})
         axes.set_xticks([math.log2(dim) for dim in dims], [str(dim) for dim in dims])
         axes.set(title=graph, xlabel="d", ylabel="test AUC in %")
-        axes.legend(fontsize="x-small")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     figure.savefig(path, dpi=120)
 
 
