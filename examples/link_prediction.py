@@ -410,7 +410,7 @@ def at_least(least: float, kind: type[int] | type[float], below: float = math.in
             raise ValueError
         return value
 
-    number.__name__ = f"number from {least:g} to below {below:g}"
+    number.__name__ = f"number from {least:g} {'on' if below == math.inf else f'to below {below:g}'}"
     return number
 
 
