@@ -66,13 +66,14 @@ def _load_bytearray(unpickler: Any) -> None:
     unpickler.append(content)
 
 
-def _with_text_as_keys(load: Callable[[Any], None], keys: slice) -> Callable[[Any], None]:
+def _with_text_as_keys(operation: bytes, keys: slice) -> Callable[[Any], None]:
     """An operation that fills a dictionary, where other keys than text are an error.
 
     Args:
-        load: the operation.
+        operation: its code.
         keys: where they are on the stack.
     """
+    load = pickle._Unpickler.dispatch[operation[0]]
 
     def checked(unpickler: Any) -> None:
         if any(type(key) not in (str, bytes) for key in unpickler.stack[keys]):
@@ -105,9 +106,9 @@ class PlainUnpickler(pickle._Unpickler):
     dispatch: ClassVar[dict[int, Any]] = {
         **pickle._Unpickler.dispatch,
         pickle.BYTEARRAY8[0]: _load_bytearray,
-        pickle.SETITEM[0]: _with_text_as_keys(pickle._Unpickler.load_setitem, slice(-2, -1)),
-        pickle.SETITEMS[0]: _with_text_as_keys(pickle._Unpickler.load_setitems, slice(None, None, 2)),
-        pickle.DICT[0]: _with_text_as_keys(pickle._Unpickler.load_dict, slice(None, None, 2)),
+        pickle.SETITEM[0]: _with_text_as_keys(pickle.SETITEM, slice(-2, -1)),
+        pickle.SETITEMS[0]: _with_text_as_keys(pickle.SETITEMS, slice(None, None, 2)),
+        pickle.DICT[0]: _with_text_as_keys(pickle.DICT, slice(None, None, 2)),
         pickle.PUT[0]: _load_put,
         pickle.EMPTY_SET[0]: _refuse_set,
         pickle.FROZENSET[0]: _refuse_set,
