@@ -140,6 +140,25 @@ def test_signal_is_raised_again_where_a_callback_swallows_it(capsys):
     assert (sys.unraisablehook, signal.getsignal(signal.SIGALRM), signal.getsignal(signal.SIGTERM)) == before
 
 
+def test_import_is_finished_before_a_signal_is_raised(tmp_path, monkeypatch):
+    # Loading torch, an exception in its C++ code aborts the process.
+    lines = "import os, signal, time\nos.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(0.3)\nfinished = True\n"
+    (tmp_path / "module_that_is_signalled.py").write_text(lines)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def import_and_go_on():
+        with StopRequest():
+            import module_that_is_signalled  # noqa: F401
+
+            time.sleep(SECONDS)
+
+    started = time.monotonic()
+    with pytest.raises(Interrupted):
+        import_and_go_on()
+    assert sys.modules.pop("module_that_is_signalled").finished
+    assert time.monotonic() - started < SECONDS
+
+
 def test_programs_see_to_ctrl_c_before_imports_that_take_time():
     places = ("*.py", "benchmarks/*.py", "docs/*.py", "utils/**/*.py")
     texts = {path: path.read_text() for place in places for path in ROOT.glob(place)}

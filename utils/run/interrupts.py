@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -16,7 +17,7 @@ STOPPING = tuple(
 
 # Seconds that a signal waits for a step boundary; together with leaving, it stays below five.
 PATIENCE = 4.0
-# Seconds until it is raised again where Python could not pass it on.
+# Seconds after which it is tried again where nothing could be raised.
 AGAIN = 0.05
 
 
@@ -43,11 +44,20 @@ def end_on_ctrl_c() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib._bootstrap"):
+            return True
+        frame = frame.f_back
+    return False
+
+
 class StopRequest:
     """Turns the first of the signals `STOPPING` into `Interrupted`; a second one ends the process at once.
 
-    Use it as a context manager, in the main thread. `Interrupted` is raised where the signal finds the program, but
-    within `deferred()` only by `check()`, so that training stops between two steps.
+    Use it as a context manager, in the main thread. `Interrupted` is raised where the signal finds the program, or
+    after an import that is on its way; but within `deferred()` only by `check()`, so that training stops between two
+    steps.
     """
 
     def __init__(self) -> None:
@@ -95,12 +105,21 @@ class StopRequest:
         # The system's own reaction to the next one does not wait for the interpreter.
         for number in self._before:
             signal.signal(number, signal.SIG_DFL)
-        if not self._deferring:
-            raise Interrupted(signum)
-        self._set_alarm(PATIENCE)
+        self._deadline = time.monotonic() + PATIENCE
+        if self._deferring:
+            self._set_alarm(PATIENCE)
+        else:
+            self._leave(frame)
+
+    def _leave(self, frame: FrameType | None) -> None:
+        """Raise `Interrupted`, within an import only when it is over: native code that is being loaded may abort."""
+        if hasattr(signal, "setitimer") and _is_importing(frame) and time.monotonic() < self._deadline:
+            self._set_alarm(AGAIN)
+        else:
+            self.check()
 
     def _raise_again(self, lost: sys.UnraisableHookArgs) -> None:
-        """Raise `Interrupted` a little later where the signal found Python in a callback, such as one of its imports.
+        """Raise `Interrupted` a little later where the signal found Python in a callback, such as that of a weak reference.
 
         Nothing that is raised there reaches the program: Python prints it and goes on.
         """
@@ -114,7 +133,7 @@ class StopRequest:
             return
         if seconds:
             if self._alarm_before is None:
-                self._alarm_before = signal.signal(signal.SIGALRM, lambda signum, frame: self.check())
+                self._alarm_before = signal.signal(signal.SIGALRM, lambda signum, frame: self._leave(frame))
             signal.setitimer(signal.ITIMER_REAL, seconds)
         elif self._alarm_before is not None:
             signal.setitimer(signal.ITIMER_REAL, 0)
