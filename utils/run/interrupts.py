@@ -119,7 +119,7 @@ class StopRequest:
             self.check()
 
     def _raise_again(self, lost: sys.UnraisableHookArgs) -> None:
-        """Raise `Interrupted` a little later where the signal found Python in a callback, such as that of a weak reference.
+        """Raise `Interrupted` a little later where the signal found Python in a callback, as of a weak reference.
 
         Nothing that is raised there reaches the program: Python prints it and goes on.
         """
