@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, constraints
 from torch.types import _size
 
-from .base import BatchOfTensors, copied
+from .base import BatchOfTensors
 
 Group = tuple[Distribution, tuple[int, ...]]
 
@@ -263,7 +264,7 @@ def _support(group: Distribution) -> constraints.Constraint:
 
 def _validated(group: Distribution, validate_args: bool) -> Distribution:
     """A copy that checks its parameters, now, and values; or does not."""
-    new = copied(group)
+    new = copy.copy(group)
     if isinstance(new, Independent):
         new.base_dist = _validated(new.base_dist, validate_args)
     try:
