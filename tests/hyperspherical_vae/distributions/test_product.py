@@ -275,7 +275,7 @@ def test_sampling_density_and_kl_are_one_graph_under_compile() -> None:
         for out, x in ((expected, eager), (found, traced))
     ]
     torch.testing.assert_close(*slopes)
-    assert torch.autograd.grad(found[0].sum(), traced)[0].isfinite().all()
+    assert torch.autograd.grad(compiled(traced)[0].sum(), traced)[0].isfinite().all()
 
 
 def test_constants_made_without_gradients_serve_gradients_later() -> None:
