@@ -135,8 +135,8 @@ def checksum(data: bytes, kind: str) -> str:
 def stored_places(file: DataFile, data_dir: Path) -> list[Path]:
     """Return where `file` lies in the data folder, the place where a download would put it first.
 
-    In its own folder its name says what it is. In the folders above, where people put files that they unpacked or
-    fetched by hand, files of several data sets have the same names: there it is what its content says.
+    In its own folder its name says what it is. In other folders, where people put files that they unpacked or fetched
+    by hand, files of several data sets have the same names: there it is what its content says.
     """
     return [place for place in _places(file, data_dir) if _is_own(file, place, data_dir) or _is_sound(file, place)]
 
@@ -145,9 +145,19 @@ def _places(file: DataFile, data_dir: Path) -> list[Path]:
     """Return the files of any content that `file` may be: of each of its names, gzipped or not, in each folder."""
     own = Path(file.path)
     names = [variant for name in (own.name, *file.names) for variant in (name, _packed_otherwise(name))]
-    folders = [variant for folder in own.parents for variant in (folder, Path(str(folder).lower()))]
+    folders = [variant for folder in _folders(file) for variant in (folder, Path(str(folder).lower()))]
     places = [data_dir / folder / name for folder in dict.fromkeys(folders) for name in names]
     return [place for place in places if os.path.exists(place)]
+
+
+def _folders(file: DataFile) -> list[Path]:
+    """The folders where `file` may lie, from the data folder: its own first, those above, and those below these.
+
+    With the file `MNIST/raw/x`, `raw` is the place of it for who gives the folder `MNIST` as the data folder.
+    """
+    own = Path(file.path).parent
+    below = [Path(*own.parts[start:]) for start in range(1, len(own.parts))]
+    return [own, *own.parents, *below]
 
 
 def _packed_otherwise(name: str) -> str:
@@ -237,7 +247,7 @@ def _nearby(file: DataFile, data_dir: Path) -> Iterator[str]:
     places = _places(file, data_dir)
     for place in places:
         yield f"{place}, whose content is not that of the known file"
-    folders = [data_dir / folder for folder in Path(file.path).parents]
+    folders = [data_dir / folder for folder in _folders(file)]
     others = {path.name: path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
     similar = set(difflib.get_close_matches(Path(file.path).name, others, cutoff=0.85))
     for name, path in sorted(others.items()):

@@ -56,7 +56,7 @@ def test_a_difference_names_both_sums():
         assert part in text
 
 
-@pytest.mark.parametrize("folder", ["set/raw", "set", "."])
+@pytest.mark.parametrize("folder", ["set/raw", "set", ".", "raw"])
 @pytest.mark.parametrize("name", ["file.gz", "file", "known.as", "known.as.gz"])
 @pytest.mark.parametrize("stored", [PACKED, CONTENT, gzip.compress(CONTENT, 1)], ids=["known", "plain", "repacked"])
 def test_a_file_is_found_where_people_have_it_and_known_by_its_content(tmp_path, folder, name, stored):
