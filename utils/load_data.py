@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,9 +136,10 @@ class Data:
     def log_volume(self) -> float:
         """The log of the volume, in the units of the data, of a unit cube of the values that the model sees.
 
-        A log density of real numbers in the units of the data is that of the standardized ones less this.
+        A log density in the units of the data is that of the values which the model sees less this.
         """
-        return 0.0 if self.moments is None else float(self.moments[1].log().sum())
+        standardized = 0.0 if self.moments is None else float(self.moments[1].log().sum())
+        return math.prod(self.shape) * math.log(self.levels) + standardized
 
 
 def load_data(config: Config, *, download: bool = True) -> Data:

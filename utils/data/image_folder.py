@@ -313,7 +313,7 @@ def _reason(error: Exception) -> str:
         return TOO_LARGE
     if "Unsupported" in str(error):
         return "of a variant of its format that is not read"
-    return "damaged, or no image inside"
+    return "damaged, or in no form that is read"
 
 
 def _split(kept: list[_Candidate], class_names: tuple[str, ...]) -> tuple[dict[str, np.ndarray], np.ndarray]:
