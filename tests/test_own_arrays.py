@@ -58,6 +58,8 @@ def test_the_density_of_grey_levels_is_in_grey_levels_wherever_they_come_from(tm
     known = load_data(parse(["-d", "digits", "-lf", "normal"]))
     np.savez(tmp_path / "x.npz", **{f"x_{name}": known.split(name).images.numpy()[:, 0] for name in SPLITS})
     array = load_data(parse(["-d", "array", "--data_dir", str(tmp_path / "x.npz"), "-lf", "normal"]))
+    assert known.notes == ("-lf normal: densities are in the units of the data, levels from 0 to 16",)
+    assert "densities are in the units of the data" in array.notes[0]
     levels = known.test.images.double().flatten(1)
     expected = stats.norm(7, 3).logpdf(levels).sum(1)
     for data in (known, array):

@@ -199,6 +199,8 @@ def _checked(spec: DataSet, source: Source) -> Data:
         source.notes += _notes({"training": train, "validation": val, "test": test}, names)
     likelihood = spec.likelihood or loaded.likelihood
     moments = loaded.moments and (torch.tensor(loaded.moments[0]), torch.tensor(loaded.moments[1]))
+    if source.settings.loss_function == "normal" and moments is None:
+        source.notes.append(f"-lf normal: densities are in the units of the data, levels from 0 to {levels}")
     return Data(
         spec.name, shape, levels, likelihood, classes, names, train, val, test, moments, tuple(source.notes)
     )
