@@ -266,9 +266,10 @@ BAD: dict[str, tuple[bytes, str | None, str]] = {
 
 @pytest.mark.parametrize(("content", "likelihood", "text"), BAD.values(), ids=BAD)
 def test_it_refuses(tmp_path, content, likelihood, text):
-    with warnings.catch_warnings(), pytest.raises(DataError) as error:
+    with warnings.catch_warnings():
         warnings.simplefilter("error")  # a warning of numpy would be a second line
-        load(tmp_path, content, likelihood)
+        with pytest.raises(DataError) as error:
+            load(tmp_path, content, likelihood)
     assert isinstance(error.value, DataUsageError) == (likelihood is not None)
     assert len(one_line(error, text)) < 500
 
