@@ -162,12 +162,12 @@ def load_data(config: Config, *, download: bool = True) -> Data:
     spec = DATASETS[name]
     source = Source(config, spec.files)
     try:
-        if missing := missing_files(spec.files, source.folder):
+        if missing_files(spec.files, source.folder):
             if not download:
-                raise DataError(missing_text(missing, source.folder, "downloading is off"))
+                raise DataError(missing_text(spec.files, source.folder, "downloading is off"))
             from utils.data.downloads import fetch_missing  # imports half the network library, and is rarely needed
 
-            fetch_missing(missing, source.folder)
+            fetch_missing(spec.files, source.folder)
         try:
             return _checked(spec, source)
         except OSError as error:

@@ -172,12 +172,13 @@ def test_a_missing_data_folder_is_answered_once_with_all_addresses(monkeypatch, 
 
 
 def test_files_of_other_names_and_of_other_content_nearby_are_named(tmp_path):
-    for name in ("set/raw/files.gz", "set/file.gz", "set.npz", "unlike.txt"):
+    for name in ("set/raw/files.gz", "set/raw/file2.gz", "set/file.gz", "set.npz", "unlike.txt"):
         write(tmp_path / name, b"x")
-    lines = missing_text([FILE], tmp_path, "x").splitlines()
+    other = dataclasses.replace(FILE, path="set/raw/file2.gz")  # which is there, and not meant for the first
+    lines = missing_text([FILE, other], tmp_path, "x").splitlines()
     assert [line.removeprefix(f"      nearby: {tmp_path}/") for line in lines if "nearby" in line] == [
         "set/file.gz, whose content is not that of the known file",
-        "set/raw/files.gz, a file of another name; if it is the same one, rename it",
+        "set/raw/files.gz, a file of another name: if it is the same one, rename it; a variant of it is not read",
         f"set.npz, which is read by -d array --data_dir {tmp_path}/set.npz",
     ]
 
