@@ -47,7 +47,7 @@ class HypersphericalUniform(OnSphere):
         validate_args: bool | None = None,
     ) -> None:
         if dtype is not None and not dtype.is_floating_point:
-            raise ValueError(f"HypersphericalUniform: dtype is {dtype}; it has to be a floating one, as torch.float32 is")
+            raise ValueError(f"HypersphericalUniform: dtype is {dtype}; it has to be a floating one")
         super().__init__(dim + 1, radius, torch.Size(batch_shape), validate_args)
         zero = torch.zeros((), device=device, dtype=dtype)  # knows the defaults, also to the compiler
         self.dtype, self.device = zero.dtype, zero.device

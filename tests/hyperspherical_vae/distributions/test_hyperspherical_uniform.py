@@ -93,5 +93,5 @@ def test_a_sphere_has_at_least_dimension_one() -> None:
 
 
 def test_a_dtype_of_integers_is_refused() -> None:
-    with pytest.raises(ValueError, match="dtype is torch.int64; it has to be a floating one"):
+    with pytest.raises(ValueError, match=r"dtype is torch\.int64; it has to be a floating one"):
         HypersphericalUniform(2, dtype=torch.int64)
