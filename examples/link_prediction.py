@@ -390,7 +390,7 @@ def draw(rows: list[Row], path: Path) -> None:
         dims = sorted({row.run.dim for row in rows})
         axes.set_xticks([math.log2(dim) for dim in dims], [str(dim) for dim in dims])
         axes.set(title=graph, xlabel="d", ylabel="test AUC in %")
-        axes.legend(fontsize="x-small")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize="small")
     figure.savefig(path, dpi=120)
 
 
@@ -410,7 +410,7 @@ def at_least(least: float, kind: type[int] | type[float], below: float = math.in
             raise ValueError
         return value
 
-    number.__name__ = f"number from {least:g} to below {below:g}"
+    number.__name__ = f"number from {least:g} {'on' if below == math.inf else f'to below {below:g}'}"
     return number
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, TypeVar
@@ -15,6 +14,7 @@ from torch.types import _size
 from ..constraints import Sphere, unit_vector
 from ..ops.bessel import log_sphere_area, working_dtype
 
+AnyDistribution = TypeVar("AnyDistribution", bound=Distribution)
 Batched = TypeVar("Batched", bound="BatchOfTensors")
 
 
@@ -41,6 +41,13 @@ def unit_in(dtype: torch.dtype, loc: Tensor) -> Tensor:
     return wide / norm.where(unit_vector.check(loc).unsqueeze(-1), 1.0)
 
 
+def copied(distribution: AnyDistribution) -> AnyDistribution:
+    """A shallow copy; `copy.copy` is beyond the compiler in PyTorch 2.10."""
+    new = object.__new__(type(distribution))
+    new.__dict__.update(distribution.__dict__)
+    return new
+
+
 class BatchOfTensors(Distribution):
     """A distribution given by tensors over its batch and by other attributes, which copies of other batches keep.
 
@@ -53,7 +60,7 @@ class BatchOfTensors(Distribution):
 
     def with_tensors(self: Batched, tensors: Mapping[str, Tensor], batch_shape: _size) -> Batched:
         """A copy, also of a subclass with attributes of its own, with other values of the `batched` tensors."""
-        new = copy.copy(self)
+        new = copied(self)
         new.__dict__.update(tensors)
         new._batch_shape = torch.Size(batch_shape)
         return new

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 from collections.abc import Callable, Sequence
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, MultivariateNormal, constraints
 from torch.types import _size
 
-from .base import BatchOfTensors
+from .base import BatchOfTensors, copied
 
 Group = tuple[Distribution, tuple[int, ...]]
 
@@ -264,7 +263,7 @@ def _support(group: Distribution) -> constraints.Constraint:
 
 def _validated(group: Distribution, validate_args: bool) -> Distribution:
     """A copy that checks its parameters, now, and values; or does not."""
-    new = copy.copy(group)
+    new = copied(group)
     if isinstance(new, Independent):
         new.base_dist = _validated(new.base_dist, validate_args)
     try:

@@ -104,11 +104,15 @@ class RunDir:
         else:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
-        for folder in (self.checkpoints, self.figures):
-            folder.mkdir(exist_ok=True)
-        for folder in (self.path, self.checkpoints, self.figures):
-            for leftover in folder.glob(".*.tmp"):
-                leftover.unlink()
+        try:
+            for folder in (self.checkpoints, self.figures):
+                folder.mkdir(exist_ok=True)
+            for folder in (self.path, self.checkpoints, self.figures):
+                for leftover in folder.glob(".*.tmp"):
+                    leftover.unlink()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
 
     def __exit__(

@@ -56,8 +56,8 @@ class FolderLock:
             self.check()
             write_atomically(self._note, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
             self.is_ours = True
-        except BaseException:
-            self._give_up()
+        except BaseException:  # a signal, too, which may come when the note is written
+            self._give_up() if self._lock is None else self.release()
             raise
 
     def _taken(self) -> BaseFileLock | None:

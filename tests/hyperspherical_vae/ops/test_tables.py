@@ -8,18 +8,21 @@ from torch import Tensor
 
 from hyperspherical_vae.ops.tables import table
 
-made: list[int] = []
-
 
 @table
-def powers(n: int) -> tuple[float, ...]:
-    made.append(n)
+def counting(n: int) -> tuple[float, ...]:
     return tuple(float(i) for i in range(n))
 
 
 def test_made_once_for_each_argument_and_fit_for_gradients() -> None:
+    made: list[int] = []
+
+    @table
+    def powers(n: int) -> tuple[float, ...]:
+        made.append(n)
+        return tuple(float(i) for i in range(n))
+
     cpu = torch.device("cpu")
-    made.clear()
     with torch.inference_mode():
         first = powers(torch.float64, cpu, 3)
     assert powers(torch.float64, cpu, 3) is first
@@ -33,7 +36,7 @@ def test_made_once_for_each_argument_and_fit_for_gradients() -> None:
 @pytest.mark.slow
 def test_a_graph_may_hold_many() -> None:
     def several(x: Tensor) -> Tensor:
-        return x * torch.stack([powers(x.dtype, x.device, n).sum() for n in (3, 4, 3)]).sum()
+        return x * torch.stack([counting(x.dtype, x.device, n).sum() for n in (3, 4, 3)]).sum()
 
     x = torch.ones(2)
     assert torch.equal(torch.compile(several, backend="aot_eager", fullgraph=True)(x), several(x))
