@@ -20,6 +20,8 @@ from utils.sweep.slurm_settings import parse_settings
 SBATCH = r"""
 import os, re, subprocess, sys
 text = open(sys.argv[-1]).read()
+if "--test-only" in text:
+    sys.exit("allocation failure: Requested node configuration is not available" if "--cpus-per-task=64" in text else 0)
 print("Submitted batch job 7", flush=True)
 array = re.search(r"--array=0-(\d+)(%\d+)?", text)
 open(os.environ["SUBMITTED"], "w").write(text)
@@ -74,6 +76,14 @@ def test_setting_that_submitit_does_not_know_is_named(slurm, monkeypatch, tmp_pa
         build_engine("slurm", Request(jobs=1, slurm=("bogus=1",), log_dir=tmp_path))
     with pytest.raises(UsageError, match="whole cards"):
         build_engine("slurm", Request(jobs=1, gpus=0.5, log_dir=tmp_path))
+
+
+def test_job_that_no_node_can_take_is_refused_before_anything_is_submitted(slurm, monkeypatch, tmp_path):
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=r"refuses jobs with .*cpus_per_task=64: Requested node configuration[^\n]*$"):
+        build_engine("slurm", Request(jobs=1, cores=64, log_dir=tmp_path / "results"))
+    assert not (tmp_path / "results").exists()
 
 
 def test_machine_without_slurm_is_told(monkeypatch, tmp_path):
