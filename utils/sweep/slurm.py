@@ -33,6 +33,9 @@ SETTLE, SETTLE_COMPLETED = 5.0, 60.0
 SAVE_WITHIN = 60.0
 END_WITHIN = 120.0
 
+# What Slurm writes to the log of a job when a step, which a run is, needs more memory than the job may have.
+OVER_MEMORY = re.compile(r"^(?:slurmstepd|srun).*(?:oom.kill event|Out Of Memory|memory limit)", re.MULTILINE)
+
 
 class Task:
     """One run as Slurm executes it.
@@ -184,7 +187,7 @@ class SlurmEngine:
         words |= recorded_states(forgotten) if forgotten else {}
         found = {}
         for number, job in lost.items():
-            word = words[job.job_id]
+            word = _word_of(job, words[job.job_id])
             said = f"Slurm says {word}" if word else "Slurm does not know any more how its job ended"
             began = number in self._began or word == "COMPLETED" or job.paths.stderr.exists()
             found[number] = Ended(LOST, f"{said}; its log: {job.paths.stderr}" if began else f"{said}, before it began")
@@ -228,7 +231,15 @@ def _result_of(job: submitit.Job[int], word: str) -> Ended | None:
     code = job.result()
     if code >= 0 or word in ("COMPLETED", GONE.word):
         return Ended(code)
-    return Ended(code, f"was killed; Slurm says {word}; its log: {job.paths.stderr}") if word in FINAL else None
+    if word not in FINAL:
+        return None
+    return Ended(code, f"was killed; Slurm says {_word_of(job, word)}; its log: {job.paths.stderr}")
+
+
+def _word_of(job: submitit.Job[int], word: str) -> str:
+    """Slurm's word for the end of a job; that of the step where the job is only said to have failed from it."""
+    is_step = word in ("FAILED", GONE.word) and OVER_MEMORY.search(job.stderr() or "")
+    return "OUT_OF_MEMORY" if is_step else word
 
 
 def _reason(text: str, log: str) -> str:
