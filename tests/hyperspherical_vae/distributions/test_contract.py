@@ -209,9 +209,14 @@ def test_export_with_a_dynamic_batch(family: str) -> None:
             return [method(family, q) for method in METHODS.values()]
 
     batch = torch.export.Dim("batch", min=2, max=10_000)
-    exported = torch.export.export(
-        Everything(), parameters(), dynamic_shapes=({0: batch}, {0: batch}), strict=False
-    ).module()
+    try:
+        exported = torch.export.export(
+            Everything(), parameters(), dynamic_shapes=({0: batch}, {0: batch}), strict=False
+        ).module()
+    except RuntimeError as error:
+        if "_standard_gamma" in str(error):
+            pytest.skip(f"PyTorch {torch.__version__} cannot export Gamma, its own, from which samples are made")
+        raise
     inputs = [torch.cat([x, x.flip(0), x]) for x in parameters()]
     for name, found, expected in zip(METHODS, exported(*inputs), Everything()(*inputs), strict=True):
         assert found.shape == expected.shape

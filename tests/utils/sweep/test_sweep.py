@@ -180,7 +180,7 @@ def test_driver_that_ends_takes_its_runs_along_and_only_what_is_missing_runs_aga
 
 
 def test_worker_that_is_killed_is_replaced(fake_sweep, tmp_path):
-    process = driver(tmp_path, "--workers 2 -- -rs 1 2 3 -e 8")
+    process = driver(tmp_path, "--workers 2 -- -rs 1 2 3 -e 30")
     wait_until(lambda: len(starts(tmp_path)) == 2)
     kill(next(iter(starts(tmp_path).values()))[0][3])
     out, err = process.communicate(timeout=60)
