@@ -45,7 +45,7 @@ class Images:
         likelihood: the likelihood that suits them unless the configuration names another.
         classes: number of classes, 0 without labels.
         class_names: their names, in the order of the labels, where they are known.
-        log_volume: of real numbers that were standardized; see `Likelihood`.
+        log_volume: see `Likelihood`.
     """
 
     shape: tuple[int, int, int]

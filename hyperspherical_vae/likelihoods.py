@@ -21,8 +21,7 @@ class Likelihood(nn.Module):
 
     Args:
         levels: the number of steps of the pixel scale; pixel values are multiples of 1/levels in [0, 1].
-        log_volume: of real numbers that were standardized, the log of the volume of a unit cube of theirs in the units
-            of the data.
+        log_volume: the log of the volume, in the units of the data, of a unit cube of the values that x holds.
 
     Attributes:
         params_per_pixel: P, the numbers that a decoder has to give per pixel value.
@@ -219,7 +218,7 @@ class Normal(Likelihood):
 
     @property
     def scale(self) -> Tensor:
-        """Standard deviation of a number, in units of the standardized data."""
+        """Standard deviation of a number of x."""
         return self.log_scale.exp() + self.LEAST
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from hyperspherical_vae.likelihoods import Normal
 from models import VAE, build_model
 from run_models import main
 from utils.config.command_line import parse
+from utils.data.splits import SPLITS
 from utils.load_data import load_data
 
 
@@ -50,6 +51,25 @@ def test_a_model_is_built_with_the_units_of_the_data(tmp_path):
     assert isinstance(model.likelihood, Normal)
     assert model.likelihood.log_volume == pytest.approx(4 * np.log(5), abs=1)
     assert model.encode(data.test.images).shape == (3, 3)
+
+
+def test_the_density_of_grey_levels_is_in_grey_levels_wherever_they_come_from(tmp_path):
+    """The same images as a known set, which is not standardized, and as an array, which is."""
+    known = load_data(parse(["-d", "digits", "-lf", "normal"]))
+    np.savez(tmp_path / "x.npz", **{f"x_{name}": known.split(name).images.numpy()[:, 0] for name in SPLITS})
+    array = load_data(parse(["-d", "array", "--data_dir", str(tmp_path / "x.npz"), "-lf", "normal"]))
+    assert known.notes == ("-lf normal: densities are in the units of the data, levels from 0 to 16",)
+    assert "densities are in the units of the data" in array.notes[0]
+    levels = known.test.images.double().flatten(1)
+    expected = stats.norm(7, 3).logpdf(levels).sum(1)
+    for data in (known, array):
+        seen = data.test.images.flatten(1) / data.levels
+        likelihood = Normal(data.levels, data.log_volume).double()
+        mean, std = data.moments or (torch.zeros(()), torch.tensor(1.0))
+        scale = 3 / (std.flatten()[0] * data.levels)
+        likelihood.log_scale.data = (scale - Normal.LEAST).log().double()
+        params = ((7 - mean.flatten()[:1]) / std.flatten()[:1] / data.levels).double()
+        np.testing.assert_allclose(likelihood.log_prob(params, seen.double()).detach(), expected, rtol=1e-5)
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ from utils.export.run import export
 from utils.figures import registry
 from utils.figures.subject import Subject
 from utils.load_data import DATASETS, Data, Split, load_data
-from utils.measure.code_prior import code_prior_metrics, fit_by_gradient
+from utils.measure.code_prior import CodesOfImages, code_prior_metrics, fit_by_gradient
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import SplitTerms, active_units, evaluate_elbo
 from utils.measure.judge import judge_of
@@ -466,16 +466,18 @@ class Experiment:
         with contextlib.suppress(Damaged):  # there is none yet, or it has to be made again
             fill(prior, self.run.code_prior(best_epoch), self.run.checkpoint("code_prior"))
             return prior
-        images = self.preparation.fixed(data.train, "code prior"), self.val_images
-        codes, val_codes = (of_posteriors(self.model, split, self.model.latent.codes) for split in images)
-        labels = None if data.train.labels is None else data.train.labels.to(codes.device)
-        if prior.is_counted:
-            prior.count(codes, labels)
-        else:
-            for done in fit_by_gradient(prior, codes, labels, val_codes, config.vq_prior_epochs, config.rs):
+        splits = (self.preparation.fixed(data.train, "code prior"), data.train), (self.val_images, data.val)
+        train, val = (self._codes_of(images, split.labels) for images, split in splits)
+        prior.count(*train)
+        if not prior.is_counted:
+            for done in fit_by_gradient(prior, train, val, config.vq_prior_epochs, config.rs):
                 self.console.counting("epochs of the prior over codes", done, config.vq_prior_epochs)
         self.run.save("code_prior", {"best_epoch": best_epoch, "prior": prior.state_dict()})
         return prior
+
+    def _codes_of(self, images: Tensor, labels: Tensor | None) -> CodesOfImages:
+        codes = of_posteriors(self.model, images, self.model.latent.codes)
+        return CodesOfImages(codes, None if labels is None else labels.to(codes.device))
 
     def _probe(self, test: Tensor) -> dict[str, Any]:
         """Accuracy of nearest neighbours and logistic regression on embeddings; see `classifying_utils.probe`.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,9 +136,10 @@ class Data:
     def log_volume(self) -> float:
         """The log of the volume, in the units of the data, of a unit cube of the values that the model sees.
 
-        A log density of real numbers in the units of the data is that of the standardized ones less this.
+        A log density in the units of the data is that of the values which the model sees less this.
         """
-        return 0.0 if self.moments is None else float(self.moments[1].log().sum())
+        standardized = 0.0 if self.moments is None else float(self.moments[1].log().sum())
+        return math.prod(self.shape) * math.log(self.levels) + standardized
 
 
 def load_data(config: Config, *, download: bool = True) -> Data:
@@ -160,12 +162,12 @@ def load_data(config: Config, *, download: bool = True) -> Data:
     spec = DATASETS[name]
     source = Source(config, spec.files)
     try:
-        if missing := missing_files(spec.files, source.folder):
+        if missing_files(spec.files, source.folder):
             if not download:
-                raise DataError(missing_text(missing, source.folder, "downloading is off"))
+                raise DataError(missing_text(spec.files, source.folder, "downloading is off"))
             from utils.data.downloads import fetch_missing  # imports half the network library, and is rarely needed
 
-            fetch_missing(missing, source.folder)
+            fetch_missing(spec.files, source.folder)
         try:
             return _checked(spec, source)
         except OSError as error:
@@ -197,6 +199,8 @@ def _checked(spec: DataSet, source: Source) -> Data:
         source.notes += _notes({"training": train, "validation": val, "test": test}, names)
     likelihood = spec.likelihood or loaded.likelihood
     moments = loaded.moments and (torch.tensor(loaded.moments[0]), torch.tensor(loaded.moments[1]))
+    if source.settings.loss_function == "normal" and moments is None:
+        source.notes.append(f"-lf normal: densities are in the units of the data, levels from 0 to {levels}")
     return Data(
         spec.name, shape, levels, likelihood, classes, names, train, val, test, moments, tuple(source.notes)
     )

@@ -6,12 +6,14 @@ import contextlib
 import dataclasses
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hyperspherical_vae.kinds import KINDS
@@ -169,7 +171,7 @@ class Visit:
 
     @torch.no_grad()
     def generate(self, subject: Subject, count: int, data: Data) -> None:
-        """Write new images as PNG files, in place of earlier ones, and as an array where --export asks for it.
+        """Write new images as PNG files, in place of earlier ones, and all of them as one array with --export.
 
         Where all classes are asked for, each has a folder.
 
@@ -181,39 +183,46 @@ class Visit:
             raise UsageError(
                 f"--generate {count}: vectors make no pictures ({self.path}); add --export, which writes an array"
             )
-        drawn: dict[Path, Tensor] = {}
-        digits = 0 if len(self.labels) == 1 else len(str(len(self.labels) - 1))
-        for kappa in self.request.kappas or (None,):
-            for label in self.labels:
-                place = self.run.figures / _place(label, digits, kappa, subject.class_names)
-                drawn[place] = self._draw(subject, count, label, kappa)
-        for place, latents in drawn.items():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            self._write(place, latents, subject, data)
+        kappas = self.request.kappas or (None,)
+        drawn = {
+            (kappa, label): self._draw(subject, count, label, kappa) for kappa in kappas for label in self.labels
+        }
+        for kappa in kappas:
+            stem, rows = _stem(kappa, self.labels), count * len(self.labels)
+            array = self.run.figures / f"{stem}.npz"
+            with contextlib.ExitStack() as opened:
+                if self.request.export:
+                    add = opened.enter_context(writing_arrays(array, rows, facts_of(self.run, subject)))
+                for label in self.labels:
+                    place = self.run.figures / _place(kappa, label, self.labels, subject.class_names)
+                    for block in self._write(place, drawn[kappa, label], subject, data):
+                        if self.request.export:
+                            add(block if label is None else block | {"label": np.full(len(block["z"]), label)})
+            if self.request.export:
+                self.console.say(f"{rows} examples: {array}")
 
-    def _write(self, place: Path, latents: Tensor, subject: Subject, data: Data) -> None:
-        """Decode latents (N, D) to numbered PNG files, and with --export to an array."""
+    def _write(
+        self, place: Path, latents: Tensor, subject: Subject, data: Data
+    ) -> Iterator[dict[str, NDArray[Any]]]:
+        """Decode latents (N, D) to numbered PNG files.
+
+        Yields:
+            The same as arrays, block by block: `x` (n, C, H, W) in the units of the data, `z` (n, D).
+        """
         from utils.plotting_utils import png  # only here, since it imports matplotlib
 
+        place.parent.mkdir(parents=True, exist_ok=True)
         for old in place.parent.glob(f"{place.name}_[0-9]*.png"):
             old.unlink()
-        count, export = len(latents), self.request.export
-        width, number = max(len(str(count)), 4), 0
-        with contextlib.ExitStack() as opened:
-            if export:
-                facts = facts_of(self.run, subject)
-                add = opened.enter_context(writing_arrays(place.with_name(f"{place.name}.npz"), count, facts))
-            for z in latents.split(at_once(latents.device, self.model.likelihood.params_per_pixel * prod(data.shape))):
-                images = self.model.decode(z)
-                if export:
-                    add({"x": data.in_units(images).cpu().numpy(), "z": z.cpu().numpy()})
-                for image in subject.shown(images.cpu().numpy()) if subject.has_pictures else ():
-                    number += 1
-                    write_atomically(place.with_name(f"{place.name}_{number:0{width}d}.png"), png(image))
-        if export:
-            self.console.say(f"{count} examples: {place}.npz")
+        width, number = max(len(str(len(latents))), 4), 0
+        for z in latents.split(at_once(latents.device, self.model.likelihood.params_per_pixel * prod(data.shape))):
+            images = self.model.decode(z)
+            for image in subject.shown(images.cpu().numpy()) if subject.has_pictures else ():
+                number += 1
+                write_atomically(place.with_name(f"{place.name}_{number:0{width}d}.png"), png(image))
+            yield {"x": data.in_units(images).cpu().numpy(), "z": z.cpu().numpy()}
         if subject.has_pictures:
-            self.console.say(f"{count} images: {place}_*.png")
+            self.console.say(f"{len(latents)} images: {place}_*.png")
 
     def _draw(self, subject: Subject, count: int, label: int | None, kappa: float | None) -> Tensor:
         """Latents of new images, (count, D)."""
@@ -225,23 +234,33 @@ class Visit:
             raise UsageError(f"--label {self.request.label}: {reason} ({self.path})") from None
 
 
-def _place(label: int | None, digits: int, kappa: float | None, names: Sequence[str]) -> str:
-    """Where generated images go, from the folder of figures on, without their numbers.
+def _stem(kappa: float | None, labels: Sequence[int | None]) -> str:
+    """What files of generated images are called, without their numbers.
 
     Args:
-        label: their class.
-        digits: of the number of a class in the name of its folder, by which the names sort; 0 for no folders.
         kappa: the concentration that they are drawn with.
-        names: of the classes, where known.
+        labels: their classes.
     """
     stem = "generated" + ("" if kappa is None else f"_kappa{kappa:g}")
-    if label is None:
+    if labels[0] is None:
         return stem
-    if not digits:
-        return f"{stem}_label{label}"
+    return f"{stem}_label{labels[0]}" if len(labels) == 1 else f"{stem}_label_{ALL}"
+
+
+def _place(kappa: float | None, label: int | None, labels: Sequence[int | None], names: Sequence[str]) -> str:
+    """Where generated images of one class go, from the folder of figures on: several classes have a folder each.
+
+    Args:
+        kappa, labels: as in `_stem`.
+        label: their class, one of `labels`.
+        names: of the classes, where known.
+    """
+    if label is None or len(labels) == 1:
+        return _stem(kappa, labels)
     name = f"_{names[label]}" if names and names[label] != str(label) else ""
+    digits = len(str(len(labels) - 1))  # by which the folders sort
     folder = f"{label:0{digits}d}{re.sub('[^A-Za-z0-9.+_-]+', '-', name)}"
-    return f"{stem}/{folder}/image"
+    return f"{_stem(kappa, (None,))}/{folder}/image"
 
 
 def _compare(request: Revisit, visits: list[Visit]) -> bool:

@@ -32,6 +32,15 @@ def check_range(owner: str, name: str, below: float, scalar: Tensor) -> None:
         raise ValueError(f"{owner}: a {name} is {worst:.7g}; it has to be {bound} and zero or more")
 
 
+def unit_in(dtype: torch.dtype, loc: Tensor) -> Tensor:
+    """Vectors (..., m) in a wider dtype, where those that are unit vectors to the rounding of theirs are made ones."""
+    wide = loc.to(dtype)
+    if dtype == loc.dtype:
+        return wide
+    norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return wide / norm.where(unit_vector.check(loc).unsqueeze(-1), 1.0)
+
+
 class BatchOfTensors(Distribution):
     """A distribution given by tensors over its batch and by other attributes, which copies of other batches keep.
 
@@ -187,7 +196,7 @@ class LocatedOnSphere(OnSphere):
             scalar = torch.as_tensor(scalar, dtype=loc.dtype, device=loc.device)
         elif scalar.dtype != loc.dtype:
             dtype = torch.promote_types(loc.dtype, scalar.dtype)
-            loc, scalar = loc.to(dtype), scalar.to(dtype)
+            loc, scalar = unit_in(dtype, loc), scalar.to(dtype)
         batch_shape, shape = loc.shape[:-1], tuple(scalar.shape)
         if shape == batch_shape:
             return loc, scalar

@@ -21,7 +21,7 @@ class HypersphericalUniform(OnSphere):
         radius: radius of the sphere, a number.
         batch_shape: shape of the batch.
         device: where samples are drawn.
-        dtype: dtype of the samples, torch's default unless given.
+        dtype: floating dtype of the samples, torch's default unless given.
         validate_args: whether arguments are checked.
 
     Raises:
@@ -46,6 +46,8 @@ class HypersphericalUniform(OnSphere):
         dtype: torch.dtype | None = None,
         validate_args: bool | None = None,
     ) -> None:
+        if dtype is not None and not dtype.is_floating_point:
+            raise ValueError(f"HypersphericalUniform: dtype is {dtype}; it has to be a floating one")
         super().__init__(dim + 1, radius, torch.Size(batch_shape), validate_args)
         zero = torch.zeros((), device=device, dtype=dtype)  # knows the defaults, also to the compiler
         self.dtype, self.device = zero.dtype, zero.device

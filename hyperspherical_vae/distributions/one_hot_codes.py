@@ -113,10 +113,11 @@ class OneHotCodes(BatchOfTensors):
 
     def _gumbel(self, sample_shape: _size) -> Tensor:
         """Logits plus standard Gumbel noise, whose largest entry is an exact sample."""
-        shape = (*sample_shape, *self.logits.shape)
-        # Not in half precision, in which an exponential number can be 0.
+        # Not in half precision, in which an exponential number can be 0. Like the logits, for numbers of their own to
+        # each member of a batch of `torch.func.vmap`.
         wide = torch.promote_types(self.logits.dtype, torch.float32)
-        exponential = torch.empty(shape, dtype=wide, device=self.logits.device).exponential_()
+        logits = self.logits.expand(*sample_shape, *self.logits.shape)
+        exponential = torch.empty_like(logits, dtype=wide, memory_format=torch.contiguous_format).exponential_()
         return self.logits - exponential.log()
 
     def sample(self, sample_shape: _size = ()) -> Tensor:

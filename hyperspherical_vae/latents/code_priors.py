@@ -19,7 +19,7 @@ class CodePrior(nn.Module):
         classes: Y, 0 without labels.
 
     Attributes:
-        is_counted: whether `count` fits it; else it is fitted by gradients.
+        is_counted: whether `count` is all that fits it; else gradients follow.
     """
 
     is_counted: bool = False
@@ -31,7 +31,7 @@ class CodePrior(nn.Module):
         self.classes = classes
 
     def count(self, codes: Tensor, labels: Tensor | None = None) -> None:
-        """Fit to codes (N, P) and their classes (N,), where counting does that."""
+        """Fit to codes (N, P) and their classes (N,) as far as counting does that."""
         raise NotImplementedError
 
     def log_prob(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -87,6 +87,9 @@ class IndependentCodePrior(CodePrior):
 class AutoregressiveCodePrior(CodePrior):
     """p(c) = prod_i p(c_i | c_1 ... c_{i-1}, y) by a small causal transformer.
 
+    Its output is added to the log-probabilities of an `IndependentCodePrior`, and is 0 before it is trained: with few
+    images it would else know less of the classes than counting does.
+
     Args:
         codes: K.
         positions: P.
@@ -104,6 +107,12 @@ class AutoregressiveCodePrior(CodePrior):
         layer = nn.TransformerEncoderLayer(width, heads, 4 * width, 0.0, F.gelu, batch_first=True, norm_first=True)
         self.layers = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
         self.head = nn.Linear(width, codes)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.independent = IndependentCodePrior(codes, positions, classes)
+
+    def count(self, codes: Tensor, labels: Tensor | None = None) -> None:
+        self.independent.count(codes, labels)
 
     def _logits(self, codes: Tensor, labels: Tensor) -> Tensor:
         """Logits of positions 1 ... i + 1 given codes (B, i) of the first i: (B, i + 1, K)."""
@@ -111,8 +120,8 @@ class AutoregressiveCodePrior(CodePrior):
         words = torch.cat([start, self.embed_code(codes)], 1)
         length = words.shape[1]
         mask = torch.ones(length, length, dtype=torch.bool, device=codes.device).triu(1)
-        logits: Tensor = self.head(self.layers(words + self.embed_position[:length], mask=mask))
-        return logits
+        change: Tensor = self.head(self.layers(words + self.embed_position[:length], mask=mask))
+        return self.independent.log_probs[labels, :length] + change
 
     def log_prob(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
         chosen = self._labels(len(codes), None, codes.device) if labels is None else labels

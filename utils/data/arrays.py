@@ -26,6 +26,7 @@ IMAGE_WORDS = ("x", "images", "data", "features", "arr_0")
 LABEL_WORDS = ("y", "labels", "label", "targets", "target")
 WANTED = "x and, if there are labels, y, or x_train, x_val, x_test with y_train, y_val, y_test"
 MAX_INFLATED, MAX_RATIO = 256 << 20, 100  # an archive may unpack to more bytes, or to more times its size, not to both
+NPY, ZIP = b"\x93NUMPY", b"PK"  # how the files begin
 BLOCK = 1 << 22  # bytes of an array that are looked at together
 MAX_CLASSES = 1000
 MAX_DEVIATION = 1e6  # standard deviations, beyond which float32 cannot compute
@@ -111,9 +112,16 @@ def _open(path: Path, source: Source) -> dict[tuple[str, str], np.ndarray]:
 
     if not path.is_file():
         raise DataError(f"--data_dir {path}: there is no such file; -d array takes a .npz or .npy file")
+    with path.open("rb") as stream:
+        start = stream.read(6)
+    if start != NPY and not start.startswith(ZIP):
+        raise DataError(
+            f"{path}: is no .npz or .npy file, as np.savez and np.save write them; no other kind is read, least of all "
+            "pickles, since reading them can run any program"
+        )
     try:
-        with path.open("rb") as stream:
-            if stream.read(6) == b"\x93NUMPY":
+        if start == NPY:
+            with np.errstate(over="ignore"):  # of the sizes that a damaged header states
                 return {("", "x"): np.load(path, mmap_mode="c", allow_pickle=False)}
         with np.load(path, allow_pickle=False) as archive:
             meanings = {key: meaning for key in archive.files if (meaning := _meaning(key))}
@@ -210,8 +218,8 @@ def _as_labels(y: np.ndarray, name: str) -> np.ndarray:
         raise DataError(f"{name} is of type {y.dtype}; wanted: whole numbers from 0 on, or words")
     if y.dtype.kind == "f" and not (np.isfinite(y) & (y == np.rint(y))).all():
         raise DataError(f"{name} holds numbers that are not whole; labels name classes: leave {name} out")
-    if len(y) and y.min() < 0:
-        raise DataError(f"{name} holds {y.min()}; wanted: whole numbers from 0 on")
+    if len(y) and (y.min() < 0 or float(y.max()) >= 1 << 63):
+        raise DataError(f"{name} holds {y.min() if y.min() < 0 else y.max()}; wanted: whole numbers from 0 to 2^63 - 1")
     return y.astype(np.int64)
 
 

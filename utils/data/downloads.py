@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from utils.data.files import DataError, DataFile, missing_text, writable
+from utils.data.files import DataError, DataFile, missing_files, missing_text, writable
 from utils.files import replacing
 
 A_DAY = 24 * 60 * 60  # seconds
@@ -33,10 +33,10 @@ class _Failure(Exception):
 def fetch_missing(
     files: Sequence[DataFile], data_dir: Path, timeout: float = 30.0, attempts: int = 3, pause: float = 0.5
 ) -> None:
-    """Fetch files into the data folder.
+    """Fetch into the data folder what it lacks.
 
     Args:
-        files: What is missing there.
+        files: Those of a data set, of which the missing ones are fetched.
         data_dir: The data folder; made where it does not exist.
         timeout: Seconds without an answer after which an address counts as dead.
         attempts: Rounds through the addresses of a file.
@@ -50,14 +50,14 @@ def fetch_missing(
         raise DataError(missing_text(files, data_dir, reason))
     if not data_dir.exists():
         print(f"--data_dir {data_dir}: there is no such folder; making it", file=sys.stderr)
-    for i, file in enumerate(files):
+    for file in missing_files(files, data_dir):
         try:
             _fetch(file, data_dir / file.path, timeout, attempts, pause)
         except _Failure as error:
-            raise DataError(missing_text(files[i:], data_dir, f"download failed: {error}")) from error
+            raise DataError(missing_text(files, data_dir, f"download failed: {error}")) from error
         except OSError as error:
             reason = f"{data_dir / file.path} cannot be written: {error.strerror or error}"
-            raise DataError(missing_text(files[i:], data_dir, reason)) from error
+            raise DataError(missing_text(files, data_dir, reason)) from error
 
 
 def _fetch(file: DataFile, target: Path, timeout: float, attempts: int, pause: float) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import io
 import os
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,19 +135,33 @@ def checksum(data: bytes, kind: str) -> str:
 def stored_places(file: DataFile, data_dir: Path) -> list[Path]:
     """Return where `file` lies in the data folder, the place where a download would put it first.
 
-    In its own folder its name says what it is. In the folders above, where people put files that they unpacked or
-    fetched by hand, files of several data sets have the same names: there it is what its content says.
+    In its own folder its name says what it is. In other folders, where people put files that they unpacked or fetched
+    by hand, files of several data sets have the same names: there it is what its content says.
     """
     return [place for place in _places(file, data_dir) if _is_own(file, place, data_dir) or _is_sound(file, place)]
 
 
 def _places(file: DataFile, data_dir: Path) -> list[Path]:
     """Return the files of any content that `file` may be: of each of its names, gzipped or not, in each folder."""
-    own = Path(file.path)
-    names = [variant for name in (own.name, *file.names) for variant in (name, _packed_otherwise(name))]
-    folders = [variant for folder in own.parents for variant in (folder, Path(str(folder).lower()))]
-    places = [data_dir / folder / name for folder in dict.fromkeys(folders) for name in names]
+    folders = [variant for folder in _folders(file) for variant in (folder, Path(str(folder).lower()))]
+    places = [data_dir / folder / name for folder in dict.fromkeys(folders) for name in _names(file)]
     return [place for place in places if os.path.exists(place)]
+
+
+def _names(file: DataFile) -> list[str]:
+    """What `file` may be called, gzipped or not."""
+    own = Path(file.path).name
+    return [variant for name in (own, *file.names) for variant in (name, _packed_otherwise(name))]
+
+
+def _folders(file: DataFile) -> list[Path]:
+    """The folders where `file` may lie, from the data folder: its own first, those above, and those below these.
+
+    With the file `MNIST/raw/x`, `raw` is the place of it for who gives the folder `MNIST` as the data folder.
+    """
+    own = Path(file.path).parent
+    below = [Path(*own.parts[start:]) for start in range(1, len(own.parts))]
+    return [own, *own.parents, *below]
 
 
 def _packed_otherwise(name: str) -> str:
@@ -212,39 +226,47 @@ def gunzip(data: bytes, limit: int, name: str) -> bytes:
 
 
 def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
-    """Say which files are missing, where to get and to put them, what they must be, and what lies nearby."""
+    """Say which files are missing, where to get and to put them, what they must be, and what lies nearby.
+
+    Args:
+        files: All files of a data set.
+        data_dir: The data folder.
+        reason: Why they are not fetched.
+    """
     absolute = "" if data_dir.is_absolute() else f" ({data_dir.absolute()})"
     if os.path.exists(data_dir) and not os.path.isdir(data_dir):
         return (
             f"--data_dir {data_dir}{absolute}: is not a folder; give the one that holds the data sets, or read a file "
             "of arrays with -d array"
         )
-    lines = [f"{len(files)} file{'s' * (len(files) > 1)} missing ({reason}). To put in place by hand:"]
+    missing = missing_files(files, data_dir)
+    lines = [f"{len(missing)} file{'s' * (len(missing) > 1)} missing ({reason}). To put in place by hand:"]
     if not os.path.isdir(data_dir):
         lines.insert(0, f"--data_dir {data_dir}{absolute}: there is no such folder; is it spelled rightly?")
-    for file in files:
+    known = {name for file in files for one in (file, *file.parts) for name in _names(one)}
+    for file in missing:
         lines.append(f"  {(data_dir / file.path).absolute()}")
         lines += [f"      from {url}" for url in file.urls]
         lines.append(f"      {file.describe()}")
         if file.parts:
             lines.append(f"  or, unpacked, {', '.join(str(data_dir / part.path) for part in file.parts)}")
-        lines += [f"      nearby: {text}" for text in _nearby(file, data_dir)]
+        lines += [f"      nearby: {text}" for text in _nearby(file, data_dir, known)]
     return "\n".join(lines)
 
 
-def _nearby(file: DataFile, data_dir: Path) -> Iterator[str]:
-    """What lies where the file is looked for and may be meant for it."""
+def _nearby(file: DataFile, data_dir: Path, known: Collection[str]) -> Iterator[str]:
+    """What lies where the file is looked for and may be meant for it; `known` names files of the same data set."""
     places = _places(file, data_dir)
     for place in places:
         yield f"{place}, whose content is not that of the known file"
-    folders = [data_dir / folder for folder in Path(file.path).parents]
+    folders = [data_dir / folder for folder in _folders(file)]
     others = {path.name: path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}
-    similar = set(difflib.get_close_matches(Path(file.path).name, others, cutoff=0.85))
+    similar = difflib.get_close_matches(Path(file.path).name, others.keys() - known, cutoff=0.75)
     for name, path in sorted(others.items()):
         if path.suffix in (".npz", ".npy"):
             yield f"{path}, which is read by -d array --data_dir {path}"
-        elif name in similar and path not in places:
-            yield f"{path}, a file of another name; if it is the same one, rename it"
+        elif name in similar:
+            yield f"{path}, a file of another name: if it is the same one, rename it; a variant of it is not read"
 
 
 def writable(folder: Path) -> bool:

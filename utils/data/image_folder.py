@@ -278,6 +278,8 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.
                 return TOO_LARGE
             if source.mode == "F":
                 return "of real numbers, whose range no format states"
+            if (source.format, source.mode) == ("TIFF", "I"):
+                return "of whole numbers beyond 16 bits, whose range no format states"
             with large if source.width * source.height > LARGE else contextlib.nullcontext():
                 # Lets a JPEG decoder skip detail that scaling down would throw away.
                 source.draft(None, (2 * max(size), 2 * max(size)))
@@ -311,7 +313,7 @@ def _reason(error: Exception) -> str:
         return TOO_LARGE
     if "Unsupported" in str(error):
         return "of a variant of its format that is not read"
-    return "damaged, or no image inside"
+    return "damaged, or in no form that is read"
 
 
 def _split(kept: list[_Candidate], class_names: tuple[str, ...]) -> tuple[dict[str, np.ndarray], np.ndarray]:

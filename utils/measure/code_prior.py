@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,19 +20,26 @@ from utils.measure.elbo import standard_error
 BATCH = 250
 
 
+class CodesOfImages(NamedTuple):
+    """Codes of images, (N, P), and their classes, (N,), on the same device, or None."""
+
+    codes: Tensor
+    labels: Tensor | None
+
+
 def fit_by_gradient(
-    prior: CodePrior, codes: Tensor, labels: Tensor | None, val_codes: Tensor, epochs: int, seed: int
+    prior: CodePrior, train: CodesOfImages, val: CodesOfImages, epochs: int, seed: int
 ) -> Iterator[int]:
-    """Fit an `AutoregressiveCodePrior` by maximum likelihood (Adam, 1e-3, batches of 250).
+    """Fit a counted `AutoregressiveCodePrior` by maximum likelihood (Adam, 1e-3, batches of 250).
 
     Half of the images of a batch are shown without their class, so that one network learns p(c) and p(c | y). The
-    weights are those of the epoch that gives the validation codes the highest probability.
+    weights are those of the epoch that gives the validation codes the highest probability, with and without the class
+    alike: p(c) alone would choose an epoch before the classes are learned. If none is better than counting, that stays.
 
     Args:
         prior: is fitted in place.
-        codes: to learn from, (N, P).
-        labels: their classes, (N,), on the same device, or None.
-        val_codes: to choose the epoch by, (M, P).
+        train: to learn from.
+        val: to choose the epoch by.
         epochs: passes over the codes.
         seed: fixes order and hidden classes.
 
@@ -40,24 +48,30 @@ def fit_by_gradient(
     """
     torch.manual_seed(derive_seed(seed, "fit code prior"))
     optimizer = torch.optim.Adam(prior.parameters(), lr=1e-3, fused=True)
-    best, best_state = -math.inf, copy.deepcopy(prior.state_dict())
+    best, best_state = _objective(prior, val), copy.deepcopy(prior.state_dict())
     for epoch in range(epochs):
         prior.train()
-        for chosen in torch.randperm(len(codes), device=codes.device).split(BATCH):
+        for chosen in torch.randperm(len(train.codes), device=train.codes.device).split(BATCH):
             shown = torch.full_like(chosen, prior.classes)
-            if labels is not None:
-                shown = torch.where(torch.rand_like(chosen, dtype=torch.float) < 0.5, labels[chosen], shown)
-            loss = -prior.log_prob(codes[chosen], shown).mean()
+            if train.labels is not None:
+                shown = torch.where(torch.rand_like(chosen, dtype=torch.float) < 0.5, train.labels[chosen], shown)
+            loss = -prior.log_prob(train.codes[chosen], shown).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         prior.eval()
-        reached = _log_prob(prior, val_codes).mean().item()
+        reached = _objective(prior, val)
         if reached > best:
             best, best_state = reached, copy.deepcopy(prior.state_dict())
         yield epoch + 1
     prior.load_state_dict(best_state)
     prior.eval()
+
+
+def _objective(prior: CodePrior, images: CodesOfImages) -> float:
+    """The mean of log p(c), plus that of log p(c | y) with labels."""
+    reached = _log_prob(prior, images.codes).mean().item()
+    return reached if images.labels is None else reached + _log_prob(prior, *images).mean().item()
 
 
 @torch.no_grad()

@@ -101,7 +101,7 @@ REFUSED = {
     ("by concentration", "covariance"),
 }
 # As the samples of torch's own Normal, which draws in place.
-NOT_UNDER_VMAP = {("product", "rsample"), ("relaxed", "rsample")}
+NOT_UNDER_VMAP = {("product", "rsample")}
 PAIRS = [(family, method) for family in FAMILIES for method in METHODS if (family, method) not in MISSING]
 EVERY = pytest.mark.parametrize(("family", "method"), PAIRS)
 EVERY_FAMILY = pytest.mark.parametrize("family", FAMILIES)
@@ -162,6 +162,32 @@ def test_dtypes(family: str, method: str, dtype: torch.dtype) -> None:
         exact = compute(family, method, *(x.double() for x in inputs))
         eps = torch.finfo(result).eps
         torch.testing.assert_close(found.double(), exact, rtol=20 * eps, atol=60 * eps)
+
+
+@pytest.mark.parametrize("family", ["von Mises-Fisher", "Power Spherical", "spherical Cauchy", "by concentration"])
+@pytest.mark.parametrize(
+    ("coarse", "wide"),
+    [(torch.float16, torch.float32), (torch.bfloat16, torch.float16), (torch.float32, torch.float64)],
+)
+def test_a_direction_of_less_precision_than_the_concentration(
+    family: str, coarse: torch.dtype, wide: torch.dtype
+) -> None:
+    """Its norm is off by its own rounding, which is no error, and does not leave the sphere of the samples."""
+    raw, kappa = parameters()
+    q: Any = FAMILIES[family](raw.to(coarse), kappa.to(wide))
+    z = q.sample((50,))
+    assert z.dtype == q.loc.dtype == torch.promote_types(coarse, wide)
+    assert (q.loc.norm(dim=-1) - 1).abs().max() < 4 * torch.finfo(z.dtype).eps
+    assert q.log_prob(z).isfinite().all()
+    with pytest.raises(ValueError, match="loc has to be unit vectors"):
+        VonMisesFisher(raw.to(coarse), kappa.to(wide))
+
+
+def test_samples_of_codes_differ_under_vmap() -> None:
+    draw = torch.func.vmap(lambda logits: OneHotCodes(logits).sample((7,)), randomness="different")
+    one, other = draw(torch.zeros(2, 20, 4))
+    assert one.shape == (7, 80)
+    assert not torch.equal(one, other)
 
 
 @EVERY

@@ -90,3 +90,8 @@ def test_a_bad_radius_is_refused(radius: float) -> None:
 def test_a_sphere_has_at_least_dimension_one() -> None:
     with pytest.raises(ValueError, match="at least 2 coordinates, not 1"):
         HypersphericalUniform(0)
+
+
+def test_a_dtype_of_integers_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"dtype is torch\.int64; it has to be a floating one"):
+        HypersphericalUniform(2, dtype=torch.int64)

@@ -1,8 +1,10 @@
 """Arrays of the user: how they are read, split and modelled, and that every wrong one is refused in one line."""
 
 import io
+import pickle
 import subprocess
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -199,15 +201,18 @@ def claims(shape: str) -> bytes:
 NAN = VECTORS.copy()
 NAN[7, 2] = np.nan
 PAIR = {"x": VECTORS, "y": LABELS}
+OTHER = "is no .npz or .npy file, as np.savez and np.save write them; no other kind is read, least of all pickles"
 FILE = "is no sound .npz or .npy file of numbers"
 BAD: dict[str, tuple[bytes, str | None, str]] = {
-    "empty": (b"", None, FILE),
-    "text": (b"1,2,3\n4,5,6\n", None, FILE),
-    "html": (b"<html>", None, FILE),
+    "empty": (b"", None, OTHER),
+    "text": (b"1,2,3\n4,5,6\n", None, OTHER),
+    "html": (b"<html>", None, OTHER),
+    "pickle": (pickle.dumps(VECTORS), None, OTHER),
     "cut-npy": (npy(VECTORS)[:-9], None, FILE),
     "cut-npz": (npz(**PAIR)[:-200], None, FILE),
     "claims": (claims("(1000000000, 1000000000)"), None, FILE),
     "claims-negative": (claims("(-5, 3)"), None, FILE),
+    "claims-overflow": (claims("(4294967296, 4294967296, 2)"), None, FILE),
     "claims-code": (claims("__import__('os').getcwd()"), None, FILE),
     "claims-in-npz": (zipped(**{"x.npy": claims("(100000, 100000)")}), None, FILE),
     "no-array": (zipped(x=b"text"), None, "x is of type |S4"),
@@ -240,7 +245,9 @@ BAD: dict[str, tuple[bytes, str | None, str]] = {
     "pairs": (npz(x=VECTORS, y=LABELS[:-1]), None, "x and y: 50 images but 49 labels"),
     "one-hot": (npz(x=VECTORS, y=np.eye(5)[LABELS]), None, "y has shape (50, 5); wanted: one label"),
     "targets": (npz(x=VECTORS, y=VECTORS[:, 0]), None, "y holds numbers that are not whole"),
-    "negative": (npz(x=VECTORS, y=LABELS - 1), None, "y holds -1; wanted: whole numbers from 0 on"),
+    "negative": (npz(x=VECTORS, y=LABELS - 1), None, "y holds -1; wanted: whole numbers from 0 to 2^63 - 1"),
+    "label-large": (npz(x=VECTORS, y=np.full(50, 2.0**70)), None, "y holds 1.1805916207174113e+21; wanted: whole"),
+    "label-unsigned": (npz(x=VECTORS, y=np.full(50, 1 << 63, "u8")), None, "y holds 9223372036854775808; wanted"),
     "label-nan": (npz(x=VECTORS, y=np.full(50, np.nan)), None, "y holds numbers that are not whole"),
     "label-type": (npz(x=VECTORS, y=LABELS * 1j), None, "y is of type complex128"),
     "many": (npz(x=np.zeros((1001, 1)), y=np.arange(1001)), None, "1,001 different values; 1,000 classes"),
@@ -259,8 +266,10 @@ BAD: dict[str, tuple[bytes, str | None, str]] = {
 
 @pytest.mark.parametrize(("content", "likelihood", "text"), BAD.values(), ids=BAD)
 def test_it_refuses(tmp_path, content, likelihood, text):
-    with pytest.raises(DataError) as error:
-        load(tmp_path, content, likelihood)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a warning of numpy would be a second line
+        with pytest.raises(DataError) as error:
+            load(tmp_path, content, likelihood)
     assert isinstance(error.value, DataUsageError) == (likelihood is not None)
     assert len(one_line(error, text)) < 500
 

@@ -56,7 +56,7 @@ def test_a_difference_names_both_sums():
         assert part in text
 
 
-@pytest.mark.parametrize("folder", ["set/raw", "set", "."])
+@pytest.mark.parametrize("folder", ["set/raw", "set", ".", "raw"])
 @pytest.mark.parametrize("name", ["file.gz", "file", "known.as", "known.as.gz"])
 @pytest.mark.parametrize("stored", [PACKED, CONTENT, gzip.compress(CONTENT, 1)], ids=["known", "plain", "repacked"])
 def test_a_file_is_found_where_people_have_it_and_known_by_its_content(tmp_path, folder, name, stored):
@@ -172,12 +172,13 @@ def test_a_missing_data_folder_is_answered_once_with_all_addresses(monkeypatch, 
 
 
 def test_files_of_other_names_and_of_other_content_nearby_are_named(tmp_path):
-    for name in ("set/raw/files.gz", "set/file.gz", "set.npz", "unlike.txt"):
+    for name in ("set/raw/files.gz", "set/raw/file2.gz", "set/file.gz", "set.npz", "unlike.txt"):
         write(tmp_path / name, b"x")
-    lines = missing_text([FILE], tmp_path, "x").splitlines()
+    other = dataclasses.replace(FILE, path="set/raw/file2.gz")  # which is there, and not meant for the first
+    lines = missing_text([FILE, other], tmp_path, "x").splitlines()
     assert [line.removeprefix(f"      nearby: {tmp_path}/") for line in lines if "nearby" in line] == [
         "set/file.gz, whose content is not that of the known file",
-        "set/raw/files.gz, a file of another name; if it is the same one, rename it",
+        "set/raw/files.gz, a file of another name: if it is the same one, rename it; a variant of it is not read",
         f"set.npz, which is read by -d array --data_dir {tmp_path}/set.npz",
     ]
 

@@ -137,6 +137,7 @@ def test_what_cannot_be_read_is_counted_with_its_reason(tmp_path, monkeypatch):
         "a/cut.png": good[: len(good) // 2],
         "a/page.jpg": b"<!DOCTYPE html><html>404</html>",
         "a/real.tif": encoded(Image.new("F", (4, 4)), "TIFF"),
+        "a/long.tif": encoded(Image.new("I", (4, 4), 255), "TIFF"),
         "a/huge.png": plain(size=(41, 41)),
         "a/.DS_Store": b"hidden",
         "b/only.txt": b"no image at all",
@@ -162,11 +163,13 @@ def test_what_cannot_be_read_is_counted_with_its_reason(tmp_path, monkeypatch):
     vanished, note = found.notes
     assert vanished == "no image can be read of class c, d"
     assert note.endswith(
-        "; skipped 13: 1 a link in a circle (a/round); "
-        "3 damaged, or no image inside (a/cut.png, a/page.jpg, c/only.png); 1 empty (a/empty.png); "
+        "; skipped 14: 1 a link in a circle (a/round); "
+        "3 damaged, or in no form that is read (a/cut.png, a/page.jpg, c/only.png); 1 empty (a/empty.png); "
         "1 links to nothing (a/gone.png); 3 of another kind (.txt 2, .mp4 1: a/film.MP4, a/notes.txt, b/only.txt); "
         "1 of more than 64,000,000 pixels (a/huge.png); "
-        "1 of real numbers, whose range no format states (a/real.tif); 1 outside the class folders (outside.png); "
+        "1 of real numbers, whose range no format states (a/real.tif); "
+        "1 of whole numbers beyond 16 bits, whose range no format states (a/long.tif); "
+        "1 outside the class folders (outside.png); "
         "1 without permission to read (d/private.png)"
     ), note
     assert found.class_names == ("a",), "a folder without images is no class"
@@ -379,7 +382,7 @@ def fill_with_little_training(root: Path) -> None:
         (lambda root: root.mkdir(), "holds 0 readable images; at least 3 are needed"),
         (
             fill_with_files,
-            "skipped 2: 1 damaged, or no image inside (a/page.png); 1 of another kind (.txt 1: a/notes.txt)",
+            "skipped 2: 1 damaged, or in no form that is read (a/page.png); 1 of another kind (.txt 1: a/notes.txt)",
         ),
         (fill_with_two, "holds 2 readable images"),
         (fill_with_mixture, "holds split folders (test, train) beside others (extra)"),

@@ -171,6 +171,32 @@ def test_generated_pictures_are_those_of_the_array(run_models, tmp_path):
         np.testing.assert_allclose(pixels, image, atol=1)
 
 
+def test_generated_examples_of_all_classes_are_one_array_outside_of_the_class_folders(run_models, tmp_path, capfd):
+    import run_models as program
+
+    assert run_models(f"{SMALL} -n vmf -z 2").returncode == 0
+    run = only(tmp_path)
+    flags = ["--from", str(run), "--generate", "3", "--label", "all", "--export", "-v", "1"]
+    assert program.main(flags) == 0
+    assert f"30 examples: {run / 'figures' / 'generated_label_all.npz'}" in capfd.readouterr().out
+    with np.load(run / "figures" / "generated_label_all.npz") as stored:
+        assert stored["label"].tolist() == [label for label in range(10) for _ in range(3)]
+        assert (stored["x"].shape, stored["z"].shape) == ((30, 1, 8, 8), (30, 3))
+        last = stored["x"][-3:]
+    folder = run / "figures" / "generated"
+    assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".png"}, "a data set for -d folder"
+    assert len(list(folder.rglob("*.png"))) == 30
+    assert program.main([*flags[:5], "9", *flags[6:]]) == 0
+    with np.load(run / "figures" / "generated_label9.npz") as stored:
+        np.testing.assert_array_equal(stored["x"], last)
+        assert stored["label"].tolist() == [9, 9, 9]
+    assert program.main([*flags[:4], "--kappas", "2,50", *flags[4:]]) == 0
+    assert {path.name for path in (run / "figures").glob("*.npz")} == {
+        "generated_label_all.npz", "generated_label9.npz",
+        "generated_kappa2_label_all.npz", "generated_kappa50_label_all.npz",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("space", [{"name": "vmf", "z": 1}, {"name": "normal", "z": 2}, {"name": "normal", "z": 4}])
 def test_coordinates_are_those_that_the_figure_shows(space):
     run = subject(classes=0, **space)
