@@ -8,17 +8,23 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stderr, suppress
 from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import submitit
+from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from utils.config.flags import UsageError
 from utils.run.lock import FolderLock
 from utils.sweep.engines import ENDED_BY_A_SIGNAL, LOST, Ended, Job, Request, execute
-from utils.sweep.slurm_queue import FINAL, GONE, Queue, arrays_of, ask_slurm, largest_array, recorded_states
-from utils.sweep.slurm_settings import DEFAULTS, parse_settings
+from utils.sweep.slurm_queue import FINAL, GONE, Queue, arrays_of, ask_slurm, largest_array, nodes_here, recorded_states
+from utils.sweep.slurm_settings import DEFAULTS, OPTIONS, parse_settings
+
+Submitted = TypeVar("Submitted")
 
 # Seconds within which a job that Slurm has ended must have left a result; a shared disk may show it late.
 SETTLE, SETTLE_COMPLETED = 5.0, 60.0
@@ -26,6 +32,9 @@ SETTLE, SETTLE_COMPLETED = 5.0, 60.0
 # be ended by Slurm.
 SAVE_WITHIN = 60.0
 END_WITHIN = 120.0
+
+# What Slurm writes to the log of a job when a step, which a run is, needs more memory than the job may have.
+OVER_MEMORY = re.compile(r"^(?:slurmstepd|srun).*(?:oom.kill event|Out Of Memory|memory limit)", re.MULTILINE)
 
 
 class Task:
@@ -64,16 +73,15 @@ class SlurmEngine:
 
     Args:
         request: `slurm` are settings of `submitit.AutoExecutor.update_parameters`, such as `timeout_min=600`.
-        cluster: another executor of submitit.
 
     Raises:
-        UsageError: there is no Slurm here, or a setting is not allowed.
+        UsageError: there is no Slurm here, a setting is not allowed, or Slurm would not take a job with them.
     """
 
     poll_seconds = 1.0
 
-    def __init__(self, request: Request, cluster: str = "slurm") -> None:
-        if cluster == "slurm" and not shutil.which("sbatch"):
+    def __init__(self, request: Request) -> None:
+        if not shutil.which("sbatch"):
             raise UsageError(
                 "--engine slurm: there is no sbatch on this machine; start the sweep where jobs are submitted"
             )
@@ -91,12 +99,13 @@ class SlurmEngine:
         self._at_once: int | None = wanted.get("slurm_array_parallelism")
         # A run that makes progress is queued again as often as it needs: `Task.checkpoint` sees to it.
         self._timeouts = wanted.pop("slurm_max_num_timeout", 10**6)
-        self._wanted, self._folder, self._cluster = wanted, request.log_dir / "logs" / "slurm", cluster
+        self._wanted, self._folder = wanted, request.log_dir / "logs" / "slurm"
         self._jobs: dict[int, submitit.Job[int]] = {}
         self._began: set[int] = set()
         self._left: dict[int, float] = {}  # when a job was first seen to have left the queue
         self._queue = Queue()
         self.summary = f"job arrays of Slurm, {self.cores} core{'s' if self.cores > 1 else ''} each"
+        self._check()
 
     def room(self, running: int) -> int:
         # Slurm has a queue of its own. It keeps an array to --workers, but not what is added while the array is there.
@@ -118,17 +127,28 @@ class SlurmEngine:
         if before and self._at_once:
             own = settings.get("slurm_dependency")
             settings["slurm_dependency"] = f"{own + ',' if own else ''}afterany:{before}"
-        executor = submitit.AutoExecutor(
-            folder=self._folder, cluster=self._cluster, slurm_max_num_timeout=self._timeouts
-        )
+        return self._ask_sbatch(self._folder, settings, lambda executor: executor.map_array(Task(), list(jobs)))
+
+    def _check(self) -> None:
+        """Let Slurm judge the settings without a job: without this, it takes jobs that can never begin, too."""
+        options = {**self._wanted.get(OPTIONS, {}), "test-only": True}
+        with TemporaryDirectory() as folder, suppress(FailedSubmissionError):  # submitit finds no number of a job
+            self._ask_sbatch(Path(folder), {**self._wanted, OPTIONS: options}, lambda executor: executor.submit(Task))
+
+    def _ask_sbatch(
+        self, folder: Path, settings: Mapping[str, Any], submit: Callable[[submitit.AutoExecutor], Submitted]
+    ) -> Submitted:
+        """Submit something with these settings; what Slurm says against it is raised as a `UsageError`."""
+        executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=self._timeouts)
         executor.update_parameters(**settings)
         try:
             with redirect_stderr(io.StringIO()):  # what sbatch says there is in the error, too
-                return executor.map_array(Task(), list(jobs))
-        except submitit.core.utils.FailedJobError as error:
-            said = re.findall(r"^sbatch: (?:error: )?(.+)$", str(error), flags=re.MULTILINE)
+                return submit(executor)
+        except FailedJobError as error:
+            said = re.findall(r"^(?:sbatch: (?:error: )?|allocation failure: )(.+)$", str(error), flags=re.MULTILINE)
             reason = "; ".join(said) or str(error).strip().splitlines()[-1]
-            raise UsageError(f"--engine slurm: the jobs were not accepted: {reason}") from None
+            given = " ".join(f"{name}={value}" for name, value in self._wanted.items())
+            raise UsageError(f"--engine slurm: Slurm refuses jobs with {given}: {reason}{nodes_here()}") from None
 
     def ended(self) -> dict[int, Ended]:
         if not self._jobs:
@@ -167,7 +187,7 @@ class SlurmEngine:
         words |= recorded_states(forgotten) if forgotten else {}
         found = {}
         for number, job in lost.items():
-            word = words[job.job_id]
+            word = _word_of(job, words[job.job_id])
             said = f"Slurm says {word}" if word else "Slurm does not know any more how its job ended"
             began = number in self._began or word == "COMPLETED" or job.paths.stderr.exists()
             found[number] = Ended(LOST, f"{said}; its log: {job.paths.stderr}" if began else f"{said}, before it began")
@@ -211,7 +231,15 @@ def _result_of(job: submitit.Job[int], word: str) -> Ended | None:
     code = job.result()
     if code >= 0 or word in ("COMPLETED", GONE.word):
         return Ended(code)
-    return Ended(code, f"was killed; Slurm says {word}; its log: {job.paths.stderr}") if word in FINAL else None
+    if word not in FINAL:
+        return None
+    return Ended(code, f"was killed; Slurm says {_word_of(job, word)}; its log: {job.paths.stderr}")
+
+
+def _word_of(job: submitit.Job[int], word: str) -> str:
+    """Slurm's word for the end of a job; that of the step where the job is only said to have failed from it."""
+    is_step = word in ("FAILED", GONE.word) and OVER_MEMORY.search(job.stderr() or "")
+    return "OUT_OF_MEMORY" if is_step else word
 
 
 def _reason(text: str, log: str) -> str:

@@ -14,6 +14,8 @@ from submitit.slurm.slurm import SlurmInfoWatcher
 ASK_EVERY, ASK_AT_LEAST = 2.0, 15.0
 GROWTH = 1.3
 
+MOST_NODES = 8  # lines about nodes in a message
+
 # The states, in Slurm's own words, that a job does not leave again.
 FINAL = {
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED"),
@@ -106,3 +108,11 @@ def largest_array() -> int:
     """How many tasks an array may have here."""
     found = re.search(r"MaxArraySize\s*=\s*(\d+)", ask_slurm("scontrol", "show", "config")[0])
     return int(found[1]) if found else 1000
+
+
+def nodes_here() -> str:
+    """What a job can ask for here, by partition, to be added to a message; empty if Slurm does not say."""
+    text, _ = ask_slurm("sinfo", "--noheader", "--exact", "--format=%R: %D %T, %c cores, %m MB, %G, time limit %l")
+    lines = text.replace("(null)", "no gres").splitlines()
+    more = [f"{len(lines) - MOST_NODES} more"] if len(lines) > MOST_NODES else []
+    return f"; nodes by partition (sinfo): {'; '.join([*lines[:MOST_NODES], *more])}" if lines else ""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -32,18 +33,23 @@ SlurmdLogFile={folder}/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=10000
 {accounting}
 JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+SlurmdParameters=config_overrides
 JobCompType=jobcomp/none
 ReturnToService=2
 MailProg=/bin/true
 MaxArraySize={array}
 MaxJobCount=5000
-KillWait=5
+KillWait=2
+BatchStartTimeout=1
 SchedulerParameters=batch_sched_delay=0,sched_interval=2
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={first} CPUs=2 RealMemory=2000
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=2 RealMemory=2000
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={first} CPUs=3 RealMemory=30000
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={second} CPUs=3 RealMemory=30000
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -123,15 +129,20 @@ class Cluster:
         wait_until(lambda: self.ask("sinfo", "--noheader", "--format=%t %D").strip() == "idle 2")
 
     def __exit__(self, *_: object) -> None:
-        for name in reversed(self.processes):
-            self.processes[name].kill()
-            self.processes[name].wait()
+        try:
+            if "n2" in self.processes:  # what a job started outlives slurmd
+                self.ask("scancel", "--user=root")
+                wait_until(lambda: not self.ask("squeue", "--noheader"))
+        finally:
+            for name in reversed(self.processes):
+                self.processes[name].kill()
+                self.processes[name].wait()
 
-    def start(self, program: str, *words: str, name: str = "") -> None:
+    def start(self, program: str, *words: str, name: str = "", **environment: str) -> None:
         with open(self.folder / f"{name or program}.out", "ab") as out:
             self.processes[name or program] = subprocess.Popen(
                 [program, *words],
-                env={**os.environ, **self.environment},
+                env={**os.environ, **self.environment, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,
@@ -156,7 +167,16 @@ class Cluster:
         wait_until(lambda: "here" in self.ask("sacctmgr", "-i", "add", "cluster", "here"))
 
     def start_node(self, node: str) -> None:
-        self.start("slurmd", "-D", "-N", node, name=node)
+        self.start("slurmd", "-D", "-N", node, name=node, SLURMD_NODENAME=node)
+
+    def crash(self, node: str) -> None:
+        """Kill slurmd and all that it started, as if the node lost its power."""
+        wanted = {f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.environment['SLURM_CONF']}"}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if wanted <= set((process / "environ").read_text(errors="replace").split("\0")):
+                    os.kill(int(process.name), signal.SIGKILL)
+        self.processes[node].wait()
 
     def ask(self, *words: str) -> str:
         """What a command of Slurm prints."""

@@ -8,9 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.utils.sweep.conftest import driver, epochs, kill, starts
-from tests.utils.sweep.one_machine_slurm import MISSING, Cluster, wait_until
+from tests.utils.sweep.one_machine_slurm import MISSING, NO_ACCOUNTING, Cluster, wait_until
+from utils.config.flags import UsageError
+from utils.sweep.engines import Request, build_engine
 
 pytest.importorskip("submitit", reason="Slurm: pip install -r requirements-extras.txt")
+
+from utils.sweep.slurm_queue import recorded_states
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(bool(MISSING), reason=f"Slurm: {', '.join(MISSING)} not installed"),
@@ -19,7 +24,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two nodes of two cores; an array may have four tasks, so that sweeps of more runs submit several."""
+    """Two nodes of three cores; an array may have four tasks, so that sweeps of more runs submit several."""
     with tempfile.TemporaryDirectory(prefix="slurm") as folder, Cluster(Path(folder) / "c", array=4) as found:
         yield found
 
@@ -53,9 +58,9 @@ def test_sweep_ends_in_its_table(sweep, tmp_path):
 
 
 def test_lost_runs_are_reported_with_the_word_of_slurm(sweep, cluster):
-    line = "--slurm slurm_additional_parameters=no-requeue -- -rs 1 2 3 4 5 -e 8"
+    line = "--slurm slurm_additional_parameters=no-requeue -- -rs 1 2 3 4 5 6 7 -e 8"
     process = sweep(line, nap="1")  # one more than the cluster has cores
-    wait_until(lambda: len(jobs(cluster, "RUNNING")) == 4)
+    wait_until(lambda: len(jobs(cluster, "RUNNING")) == 6)
     began = time.monotonic()
     waiting, computing = jobs(cluster, "PENDING")[0], jobs(cluster, "RUNNING", node="n1")[0]
     cluster.ask("scancel", waiting)  # first, since it would start in the place of the other
@@ -66,34 +71,43 @@ def test_lost_runs_are_reported_with_the_word_of_slurm(sweep, cluster):
     assert process.returncode == 1
     assert len(re.findall(r"FAILED .* Slurm says CANCELLED, before it began", out)) == 1, out + err
     assert len(re.findall(r"FAILED .* Slurm says CANCELLED; its log: \S+\.err", out)) == 1, out + err
-    assert len(re.findall(r"FAILED .* Slurm says NODE_FAIL; its log: \S+\.err", out)) == 2, out + err
-    assert "[5/5]" in out
+    assert len(re.findall(r"FAILED .* Slurm says NODE_FAIL; its log: \S+\.err", out)) == 3, out + err
+    assert "[7/7]" in out
     assert time.monotonic() - began < 90  # on a loaded machine; some 10 seconds of it are waiting
 
 
-def test_run_resumes_after_its_time_limit_and_when_it_is_queued_again(sweep, cluster, tmp_path):
-    process = sweep("--slurm timeout_min=9 -- -rs 1 2 -e 8", nap="1")
-    wait_until(lambda: len(epochs(tmp_path)) == 2 and min(epochs(tmp_path)) >= 1)
-    first, second = jobs(cluster, "RUNNING")
+def test_runs_resume_or_are_reported_whatever_ends_their_jobs(sweep, cluster, tmp_path):
+    line = "--slurm timeout_min=9 mem_gb=0.2 -- -rs 1 2 999 3 1000 -e 20"  # 999 hangs, 1000 takes 0.4 GB
+    process = sweep(line, nap="0.3")
+    wait_until(lambda: len(epochs(tmp_path)) == 4 and min(epochs(tmp_path)) >= 1 and len(jobs(cluster, "RUNNING")) == 4)
+    first, second, deaf = sorted(jobs(cluster, "RUNNING", node="n1"))
+    cluster.ask("scontrol", "update", f"jobid={deaf}", "endtime=now")
     cluster.ask("scancel", "--signal=USR2", first)  # what Slurm itself sends before the limit
     cluster.ask("scontrol", "requeue", second)
+    cluster.crash("n2")
+    time.sleep(12)  # BatchStartTimeout and MessageTimeout: until then Slurm takes a missing job for one that starts
+    cluster.start_node("n2")
     out, err = process.communicate(timeout=300)
-    assert process.returncode == 0, out + err
-    assert len(re.findall(r"queued again \S+  -rs [12]", out)) == 2, out
-    assert out.count("resumed  -rs") == 2
-    for lines in starts(tmp_path).values():
-        assert [int(line[0]) > 0 for line in lines] == [False, True]
-    assert epochs(tmp_path) == [8, 8]
+    assert process.returncode == 1, out + err
+    assert len(re.findall("FAILED ", out)) == 2, out + err
+    assert re.search(r"FAILED +-rs 999  Slurm says TIMEOUT; its log: \S+\.err", out), out
+    assert re.search(r"FAILED +-rs 1000  Slurm says OUT_OF_MEMORY; its log: \S+\.err", out), out
+    assert re.search(r"queued again \S+  -rs [123]\n", out), out
+    assert re.search(r"resumed  -rs [123]\n", out), out
+    for name, lines in starts(tmp_path).items():
+        assert [int(line[0]) > 0 for line in lines] == ([False] if "s999" in name else [False, True])
+    assert sum(count == 20 for count in epochs(tmp_path)) == 3
 
 
 def test_killed_driver_can_be_repeated(sweep, tmp_path):
-    first = sweep("-- -rs 1 2 -e 8", nap="0.5")
+    first = sweep("-- -rs 1 2 -e 16", nap="0.2")
     wait_until(lambda: len(epochs(tmp_path)) == 2)
     kill(first.pid)
-    again = sweep("-- -rs 1 2 -e 8", nap="0.5")
+    again = sweep("-- -rs 1 2 -e 16", nap="0.2")
     out, err = again.communicate(timeout=120)
     assert again.returncode == 0, out + err
-    assert all(count == 8 for count in epochs(tmp_path))
+    assert epochs(tmp_path) == [16, 16]
+    assert [len(lines) for lines in starts(tmp_path).values()] == [1, 1]
 
 
 def test_interrupted_sweep_cancels_its_jobs(sweep, cluster, tmp_path):
@@ -106,9 +120,33 @@ def test_interrupted_sweep_cancels_its_jobs(sweep, cluster, tmp_path):
     wait_until(lambda: not jobs(cluster, "RUNNING"))
 
 
-def test_unknown_partition_is_one_line(sweep):
-    process = sweep("--slurm slurm_partition=nowhere -- -rs 1")
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert err.count("\n") == 1
-    assert "Invalid partition" in err
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("cpus_per_task=64", "mem_gb=900", "slurm_mem_per_cpu=900G", "gpus_per_node=1", "slurm_gres=gpu:1"),
+        *("slurm_partition=nowhere", "slurm_constraint=fast", "slurm_nodelist=n3", "slurm_exclude=n1,n2"),
+        *("slurm_dependency=bogus", "slurm_mail_type=bogus", "slurm_additional_parameters=reservation=bogus"),
+        "slurm_additional_parameters=bogus=1",
+    ],
+)
+def test_what_slurm_refuses_is_one_line(cluster, monkeypatch, tmp_path, word):
+    monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+    message = r"^--engine slurm: Slurm refuses jobs with .*: all: \d \w+, 3 cores, 30000 MB, no gres[^\n]*$"
+    with pytest.raises(UsageError, match=message):
+        build_engine("slurm", Request(jobs=1, slurm=(word,), log_dir=tmp_path / "results"))
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.skipif(bool(NO_ACCOUNTING), reason=f"accounting of Slurm: {', '.join(NO_ACCOUNTING)} not installed")
+def test_accounting_knows_how_jobs_ended_and_who_may_submit(monkeypatch, tmp_path):
+    with tempfile.TemporaryDirectory(prefix="slurm") as folder, Cluster(Path(folder) / "c", accounting=True) as cluster:
+        monkeypatch.setenv("SLURM_CONF", cluster.environment["SLURM_CONF"])
+        for word in ("slurm_account=nobody", "slurm_qos=best"):
+            with pytest.raises(UsageError, match=r"Invalid (account|qos)"):
+                build_engine("slurm", Request(jobs=1, slurm=(word,), log_dir=tmp_path))
+        second_waits = "--wrap=test $SLURM_ARRAY_TASK_ID = 1 && sleep 60"
+        job = cluster.ask("sbatch", "--parsable", "--array=0-1", "--output=/dev/null", second_waits).strip()
+        wait_until(lambda: jobs(cluster, "RUNNING") == [f"{job}_1"])
+        cluster.ask("scancel", f"{job}_1")
+        ended = {f"{job}_0": "FAILED", f"{job}_1": "CANCELLED"}
+        wait_until(lambda: recorded_states(list(ended)) == ended)

@@ -12,7 +12,10 @@ from utils.sweep.engines import Request, build_engine
 
 pytest.importorskip("submitit", reason="Slurm: pip install -r requirements-extras.txt")
 
+from submitit import SlurmJob
+
 from utils.sweep import slurm_queue
+from utils.sweep.slurm import _word_of
 from utils.sweep.slurm_queue import GONE, Queue, State, recorded_states
 from utils.sweep.slurm_settings import parse_settings
 
@@ -20,6 +23,8 @@ from utils.sweep.slurm_settings import parse_settings
 SBATCH = r"""
 import os, re, subprocess, sys
 text = open(sys.argv[-1]).read()
+if "--test-only" in text:
+    sys.exit("allocation failure: Requested node configuration is not available" if "--cpus-per-task=64" in text else 0)
 print("Submitted batch job 7", flush=True)
 array = re.search(r"--array=0-(\d+)(%\d+)?", text)
 open(os.environ["SUBMITTED"], "w").write(text)
@@ -74,6 +79,32 @@ def test_setting_that_submitit_does_not_know_is_named(slurm, monkeypatch, tmp_pa
         build_engine("slurm", Request(jobs=1, slurm=("bogus=1",), log_dir=tmp_path))
     with pytest.raises(UsageError, match="whole cards"):
         build_engine("slurm", Request(jobs=1, gpus=0.5, log_dir=tmp_path))
+
+
+def test_job_that_no_node_can_take_is_refused_before_anything_is_submitted(slurm, monkeypatch, tmp_path):
+    for name, value in slurm.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match=r"refuses jobs with .*cpus_per_task=64: Requested node configuration[^\n]*$"):
+        build_engine("slurm", Request(jobs=1, cores=64, log_dir=tmp_path / "results"))
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("word", "line", "told"),
+    [
+        ("FAILED", "slurmstepd-n1: error: Detected 3 oom-kill event(s) in StepId=2.0. Some of", "OUT_OF_MEMORY"),
+        ("FAILED", "slurmstepd: error: Detected 1 oom_kill event in StepId=2.0.", "OUT_OF_MEMORY"),
+        ("FAILED", "srun: error: n1: task 0: Out Of Memory", "OUT_OF_MEMORY"),
+        ("FAILED", "slurmstepd-n1: error: Exceeded job memory limit", "OUT_OF_MEMORY"),
+        ("OUT_OF_MEMORY", "", "OUT_OF_MEMORY"),
+        ("FAILED", "srun: error: n1: task 0: Killed", "FAILED"),
+        ("TIMEOUT", "srun: error: Timed out waiting for job step to complete", "TIMEOUT"),
+    ],
+)
+def test_word_for_a_lost_job_is_that_of_its_step_where_memory_was_short(tmp_path, word, line, told):
+    job = SlurmJob(tmp_path, "7")
+    job.paths.stderr.write_text(f"submitit INFO - Starting\n{line}\n")
+    assert _word_of(job, word) == told
 
 
 def test_machine_without_slurm_is_told(monkeypatch, tmp_path):
