@@ -117,6 +117,7 @@ def test_what_is_asked_is_what_is_done():
     assert asked("a --kappas 1") == asked("a b --kappas 1") == (True, False)
     assert asked("a --generate 5 --kappas 1") == asked("a --score --kappas 1") == (False, False)
     assert asked("a --score --figures samples") == (True, False)
+    assert asked("a --export --figures none") == asked("a --figures none --pdf") == (False, False)
 
 
 def test_a_run_is_drawn_again_without_being_trained(finished, look, capfd):

@@ -78,7 +78,7 @@ def check_figures(names: Sequence[str], config: Config, place: str = "") -> None
     """Refuse figures that this run does not offer.
 
     Args:
-        names: of figures.
+        names: of figures, or NO_FIGURES alone.
         config: the run.
         place: where the run is, for the message.
 
@@ -86,6 +86,8 @@ def check_figures(names: Sequence[str], config: Config, place: str = "") -> None
         UsageError: a name is unknown, or runs of this kind have no such figure.
     """
     figures = registry.FIGURES
+    if tuple(names) == (NO_FIGURES,):
+        return
     for name in names:  # before any that does not fit, which may be named rightly
         if name not in figures:
             raise UsageError(f"--figures: {name!r} is none of {', '.join(figures)}{nearest(name, figures)}")
@@ -174,8 +176,7 @@ class Experiment:
         """
         if config.tensorboard:
             check_installed()
-        if config.figures != (NO_FIGURES,):
-            check_figures(config.figures or (), config)
+        check_figures(config.figures or (), config)
         device = processes.device(choose_device(config.device))
         data = data or load_together(config, processes)
         check_data(config, data)

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from utils.config.config import Config
+from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, flag, flags_of
 
 LOOK = (
@@ -67,7 +67,7 @@ class Revisit:
         """Whether figures are asked for: by name or by their options, or because nothing else is."""
         options = (self.figures, self.pdf, self.svg, self.width, self.no_titles)
         others = (self.generate, self.ll_sample, self.score, self.export)
-        return any(options) or not any(others)
+        return self.figures != (NO_FIGURES,) and (any(options) or not any(others))
 
     @property
     def figure_names(self) -> tuple[str, ...] | None:
