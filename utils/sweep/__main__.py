@@ -112,10 +112,10 @@ def sweep(units: Sequence[Unit], options: Options, program: Sequence[str], stop:
     complete = [unit for unit in units if unit.run.result() is not None]
     missing = [unit for unit in units if unit not in complete]
     failures = [failure for unit in complete if (failure := judge(unit, Ended(0)))]
-    print(f"{len(units)} runs: {len(complete)} complete, {len(missing)} to do")
-    if missing:
-        engine = build_engine(options.engine, request_of(options, missing))
-        print(engine.summary, flush=True)
+    engine = build_engine(options.engine, request_of(options, missing)) if missing else None
+    print(f"{len(units)} runs: {len(complete)} complete, {len(missing)} to do", file=sys.stderr, flush=True)
+    if engine:
+        print(engine.summary, file=sys.stderr, flush=True)
         display = build_display(len(units), len(complete))
         try:
             failures += drive(missing, engine, program, options.retries, display, stop.check)

@@ -1,4 +1,7 @@
-"""What a sweep says while it runs: a line per worker and an overall bar on a terminal, plain lines elsewhere."""
+"""What a sweep says while it runs: a line per worker and an overall bar on a terminal, plain lines elsewhere.
+
+All of it goes to standard error: standard output has the table alone.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +45,13 @@ class Display(Protocol):
 
 
 def build_display(total: int, done: int) -> Display:
-    """The display that fits standard output.
+    """The display that fits standard error.
 
     Args:
         total: runs of the sweep.
         done: how many of them are complete already.
     """
-    return Bars(total, done) if sys.stdout.isatty() else Lines(total, done)
+    return Bars(total, done) if sys.stderr.isatty() else Lines(total, done)
 
 
 def progress_of(unit: Unit, waits: str) -> tuple[float, str]:
@@ -110,7 +113,7 @@ class Lines:
 
     def _say(self, text: str, counted: bool = False) -> None:
         start = f"[{self._clock.done:{self._width}}/{self._clock.total}]" if counted else " " * (2 * self._width + 3)
-        print(f"{start} {text}", flush=True)
+        print(f"{start} {text}", file=sys.stderr, flush=True)
         self._spoke = time.monotonic()
 
     def ended(self, unit: Unit, failure: str | None) -> None:
@@ -168,7 +171,6 @@ class Bars:
         self._bar: Any = tqdm(
             total=total,
             initial=done,
-            file=sys.stdout,
             position=0,
             dynamic_ncols=True,
             unit="run",
@@ -181,7 +183,7 @@ class Bars:
         self._parts.pop(unit, None)
         if failure:
             self._failed += 1
-            self._tqdm.write(f"FAILED  {unit.label}  {failure}", file=sys.stdout)
+            self._tqdm.write(f"FAILED  {unit.label}  {failure}", file=sys.stderr)
 
     def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
         if time.monotonic() < self._next:
@@ -195,9 +197,7 @@ class Bars:
         self._next = time.monotonic() + max(REFRESH_SECONDS, len(progress) / 100)
         for row, unit in enumerate(self._rows):
             if row == len(self._workers):
-                self._workers.append(
-                    self._tqdm(total=0, file=sys.stdout, position=row + 1, bar_format="{desc}", leave=False)
-                )
+                self._workers.append(self._tqdm(total=0, position=row + 1, bar_format="{desc}", leave=False))
             text = f"{row + 1:3}  " + (f"{unit.label}  {progress[unit][1]}" if unit else "")
             self._workers[row].set_description_str(text[: columns - 1])
         part = sum(self._parts.values())

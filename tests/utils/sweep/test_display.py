@@ -27,22 +27,22 @@ class Run:
 def test_queued_running_and_queued_again_are_told_apart(runs, capsys):
     shown, (first, second, third) = Lines(3, 0), runs
     shown.refresh({first: "queued", second: "queued", third: "queued (Priority)"}, waiting=False)
-    assert capsys.readouterr().out == "[0/3] 2 queued, 1 queued (Priority); ? left\n"
+    assert capsys.readouterr().err == "[0/3] 2 queued, 1 queued (Priority); ? left\n"
     shown.refresh({first: "", second: "queued", third: "queued (Priority)"}, waiting=False)
-    assert capsys.readouterr().out == "      started  -rs 1\n"
+    assert capsys.readouterr().err == "      started  -rs 1\n"
     shown.refresh({first: "queued again (BeginTime)", second: "queued", third: "queued"}, waiting=False)
-    assert capsys.readouterr().out == "      queued again (BeginTime)  -rs 1\n"
+    assert capsys.readouterr().err == "      queued again (BeginTime)  -rs 1\n"
     shown.refresh({first: "", second: "queued", third: "queued"}, waiting=False)
-    assert capsys.readouterr().out == "      resumed  -rs 1\n"
+    assert capsys.readouterr().err == "      resumed  -rs 1\n"
     shown.ended(third, None)
-    assert "[1/3] done     -rs 3  done  (a moment; " in capsys.readouterr().out
+    assert "[1/3] done     -rs 3  done  (a moment; " in capsys.readouterr().err
 
 
 def test_runs_that_wait_are_counted_and_those_that_compute_listed(runs, capsys, monkeypatch):
     monkeypatch.setattr(display, "HEARTBEAT_SECONDS", -1.0)
     shown, (first, second, third) = Lines(3, 0), runs
     shown.refresh({first: "", second: "queued", third: "queued"}, waiting=False)
-    lines = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().err.splitlines()
     assert lines[-2:] == ["      running  -rs 1  starting", "[0/3] 1 running, 2 queued; ? left"]
 
 

@@ -52,7 +52,7 @@ def jobs(cluster, state, node=""):
 
 def test_sweep_ends_in_its_table(sweep, tmp_path):
     out, err = sweep("-- -rs 1 2 3 -e 2").communicate(timeout=120)
-    assert "[3/3]" in out, out + err
+    assert "[3/3]" in err, out + err
     assert "-3.50 ± 1.00" in out
     assert [len(lines) for lines in starts(tmp_path).values()] == [1, 1, 1]
 
@@ -69,10 +69,10 @@ def test_lost_runs_are_reported_with_the_word_of_slurm(sweep, cluster):
     out, err = process.communicate(timeout=120)
     cluster.ask("scontrol", "update", "nodename=n2", "state=resume")
     assert process.returncode == 1
-    assert len(re.findall(r"FAILED .* Slurm says CANCELLED, before it began", out)) == 1, out + err
-    assert len(re.findall(r"FAILED .* Slurm says CANCELLED; its log: \S+\.err", out)) == 1, out + err
-    assert len(re.findall(r"FAILED .* Slurm says NODE_FAIL; its log: \S+\.err", out)) == 3, out + err
-    assert "[7/7]" in out
+    assert len(re.findall(r"FAILED .* Slurm says CANCELLED, before it began", err)) == 1, out + err
+    assert len(re.findall(r"FAILED .* Slurm says CANCELLED; its log: \S+\.err", err)) == 1, out + err
+    assert len(re.findall(r"FAILED .* Slurm says NODE_FAIL; its log: \S+\.err", err)) == 3, out + err
+    assert "[7/7]" in err
     assert time.monotonic() - began < 90  # on a loaded machine; some 10 seconds of it are waiting
 
 
@@ -89,11 +89,11 @@ def test_runs_resume_or_are_reported_whatever_ends_their_jobs(sweep, cluster, tm
     cluster.start_node("n2")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1, out + err
-    assert len(re.findall("FAILED ", out)) == 2, out + err
-    assert re.search(r"FAILED +-rs 999  Slurm says TIMEOUT; its log: \S+\.err", out), out
-    assert re.search(r"FAILED +-rs 1000  Slurm says OUT_OF_MEMORY; its log: \S+\.err", out), out
-    assert re.search(r"queued again \S+  -rs [123]\n", out), out
-    assert re.search(r"resumed  -rs [123]\n", out), out
+    assert len(re.findall("FAILED ", err)) == 2, out + err
+    assert re.search(r"FAILED +-rs 999  Slurm says TIMEOUT; its log: \S+\.err", err), err
+    assert re.search(r"FAILED +-rs 1000  Slurm says OUT_OF_MEMORY; its log: \S+\.err", err), err
+    assert re.search(r"queued again \S+  -rs [123]\n", err), err
+    assert re.search(r"resumed  -rs [123]\n", err), err
     for name, lines in starts(tmp_path).items():
         assert [int(line[0]) > 0 for line in lines] == ([False] if "s999" in name else [False, True])
     assert sum(count == 20 for count in epochs(tmp_path)) == 3

@@ -62,8 +62,8 @@ def test_sweep_is_one_array(slurm, tmp_path):
     process = driver(tmp_path, line, nap="0", **slurm)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, out + err
-    assert "3 runs: 0 complete, 3 to do" in out
-    assert "[3/3]" in out
+    assert "3 runs: 0 complete, 3 to do" in err
+    assert "[3/3]" in err
     submitted = (tmp_path / "submitted.sh").read_text()
     wanted_lines = ("--array=0-2%2", "--cpus-per-task=3", "--time=90", "--partition=short", "--exclude=n1,n2")
     for wanted in wanted_lines:

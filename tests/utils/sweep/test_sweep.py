@@ -19,19 +19,18 @@ from tests.utils.sweep.fake_program import DIVERGES, FAILS, KILLS_ITSELF
 def test_runs_all_prints_the_table_and_does_nothing_twice(fake_sweep, tmp_path):
     line = "--workers 2 -- -n vmf normal -z 2 5 -e 2 -rs 1 2"
     code, out, err = fake_sweep(line)
-    assert (code, err) == (0, "")
-    assert "8 runs: 0 complete, 8 to do" in out
+    assert code == 0, err
+    assert "8 runs: 0 complete, 8 to do" in err
     assert len(starts(tmp_path)) == 8
-    assert re.search(r"\[8/8\] done +-n \w+ -z \d -rs \d  log p\(x\) -[23]\.50", out)
-    table = out[out.index("data ") :]
-    assert "-3.00 ± 0.71" in table
+    assert re.search(r"\[8/8\] done +-n \w+ -z \d -rs \d  log p\(x\) -[23]\.50", err)
+    assert out.startswith("all: data digits")  # nothing but the table
+    assert "-3.00 ± 0.71" in out
     before = starts(tmp_path)
     again = fake_sweep(line)
-    assert "8 runs: 8 complete, 0 to do" in again[1]
-    assert again[1].endswith(table)
+    assert again == (0, out, "8 runs: 8 complete, 0 to do\n")
     assert starts(tmp_path) == before
     more = fake_sweep(line.replace("-rs 1 2", "-rs 1 2 3"))
-    assert "12 runs: 8 complete, 4 to do" in more[1]
+    assert "12 runs: 8 complete, 4 to do" in more[2]
     assert {name: lines for name, lines in starts(tmp_path).items() if name in before} == before
 
 
@@ -48,14 +47,14 @@ def test_failures_are_listed_with_the_last_line_of_their_log_and_the_rest_goes_o
     assert len(logs) == 4
     # What diverged is told again, what failed is tried again.
     code, out, err = fake_sweep(f"-- -z 2 5 -e 2 -rs {FAILS} 1 {DIVERGES}")
-    assert "6 runs: 4 complete, 2 to do" in out
+    assert "6 runs: 4 complete, 2 to do" in err
     assert code == 1
     assert "4 of 6 runs failed" in err
 
 
 def test_killed_run_is_started_again_and_goes_on(fake_sweep, tmp_path):
     code, _, err = fake_sweep(f"-- -e 3 -rs {KILLS_ITSELF}")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     ((first, second),) = starts(tmp_path).values()
     assert (first[0], second[0]) == ("0", "1")
 
@@ -69,19 +68,19 @@ def test_run_that_is_killed_again_and_again_is_given_up(fake_sweep):
 def test_cores_are_divided(fake_sweep, tmp_path, monkeypatch):
     monkeypatch.setattr("utils.sweep.local.available_cores", lambda: 8)
     monkeypatch.setattr("utils.sweep.local.cuda_cards", lambda: [])
-    assert "3 at a time on this machine, 2 of 8 cores each" in fake_sweep("--workers 3 -- -rs 1 2 3 4 -e 1")[1]
+    assert "3 at a time on this machine, 2 of 8 cores each" in fake_sweep("--workers 3 -- -rs 1 2 3 4 -e 1")[2]
     assert {lines[0][1] for lines in starts(tmp_path).values()} == {"2"}
-    assert "2 at a time on this machine, 4 of 8" in fake_sweep("-- -rs 5 6 -e 1")[1]
-    assert "2 at a time on this machine, 3 of 8" in fake_sweep("--cores 3 -- -rs 7 8 9 -e 1")[1]
+    assert "2 at a time on this machine, 4 of 8" in fake_sweep("-- -rs 5 6 -e 1")[2]
+    assert "2 at a time on this machine, 3 of 8" in fake_sweep("--cores 3 -- -rs 7 8 9 -e 1")[2]
 
 
 def test_cards_are_divided(fake_sweep, tmp_path, monkeypatch):
     monkeypatch.setattr("utils.sweep.local.available_cores", lambda: 8)
     monkeypatch.setattr("utils.sweep.local.cuda_cards", lambda: ["0", "3"])
-    assert "2 at a time" in fake_sweep("-- -rs 1 2 3 -e 1")[1]
+    assert "2 at a time" in fake_sweep("-- -rs 1 2 3 -e 1")[2]
     assert {lines[0][2] for lines in starts(tmp_path).values()} == {"0", "3"}
-    assert "4 at a time" in fake_sweep("--gpus 0.5 -- -rs 11 12 13 14 15 -e 1")[1]
-    assert "8 at a time" in fake_sweep(f"-- -rs {' '.join(str(seed) for seed in range(20, 28))} -e 1 --device cpu")[1]
+    assert "4 at a time" in fake_sweep("--gpus 0.5 -- -rs 11 12 13 14 15 -e 1")[2]
+    assert "8 at a time" in fake_sweep(f"-- -rs {' '.join(str(seed) for seed in range(20, 28))} -e 1 --device cpu")[2]
 
 
 def test_dry_run_lists_and_touches_nothing(fake_sweep, tmp_path):
@@ -97,15 +96,15 @@ def test_dry_run_lists_and_touches_nothing(fake_sweep, tmp_path):
 
 def test_dry_run_is_a_batch_file(fake_sweep, tmp_path):
     (tmp_path / "batch.sh").write_text(fake_sweep("--dry_run -- -z 2 5 -e 1")[1])
-    code, out, _ = fake_sweep(f"{tmp_path / 'batch.sh'} -- -rs 4")
+    code, _, err = fake_sweep(f"{tmp_path / 'batch.sh'} -- -rs 4")
     assert code == 0
     assert {name.split("__")[1] for name in starts(tmp_path)} == {"s4"}
-    assert "2 runs: 0 complete" in out
+    assert "2 runs: 0 complete" in err
 
 
 def test_two_numbers_of_samples_in_one_folder_do_not_meet(fake_sweep):
     code, out, err = fake_sweep("--workers 2 -- -z 2 -e 2 -lls 5 50")
-    assert (code, err) == (0, "")
+    assert code == 0, err
     assert re.search(r"\bK\b", out)
 
 
@@ -126,7 +125,7 @@ def test_two_numbers_of_samples_in_one_folder_do_not_meet(fake_sweep):
 def test_mistake_exits_with_2_in_one_line_and_creates_nothing(fake_sweep, tmp_path, line, parts):
     code, out, err = fake_sweep(line)
     assert code == 2
-    assert out == "" or "to do" in out
+    assert out == ""
     assert err.count("\n") == 1
     for part in parts:
         assert part in err
@@ -146,8 +145,8 @@ def test_unwritable_results_are_one_line(fake_sweep, tmp_path):
     (tmp_path / "results").write_text("a file where a folder should be")
     code, _, err = fake_sweep("-- -z 2")
     assert code == 1
-    assert str(tmp_path / "results") in err
-    assert err.count("\n") == 1
+    assert str(tmp_path / "results") in err.splitlines()[-1]
+    assert "Traceback" not in err
 
 
 def test_nothing_to_run_is_said():
@@ -171,8 +170,8 @@ def test_driver_that_ends_takes_its_runs_along_and_only_what_is_missing_runs_aga
         assert "to resume: python -m utils.sweep --workers 2 -- " in err
     pids = [lines[-1][3] for lines in starts(tmp_path).values()]
     wait_until(lambda: all(is_gone(pid) for pid in pids), 10)
-    code, out, err = fake_sweep(line)
-    assert (code, err) == (0, "")
+    code, _, err = fake_sweep(line)
+    assert code == 0, err
     assert all(len(lines) == 1 for name, lines in starts(tmp_path).items() if name in finished)
     again = [lines for lines in starts(tmp_path).values() if len(lines) > 1]
     assert 1 <= len(again) <= 2
@@ -186,7 +185,7 @@ def test_worker_that_is_killed_is_replaced(fake_sweep, tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert sorted(len(lines) for lines in starts(tmp_path).values()) == [1, 1, 2]
-    assert "[3/3]" in out
+    assert "[3/3]" in err
 
 
 def test_two_sweeps_side_by_side_share_the_work(tmp_path):
@@ -195,8 +194,7 @@ def test_two_sweeps_side_by_side_share_the_work(tmp_path):
     outputs = [sweep.communicate(timeout=60) for sweep in sweeps]
     assert [sweep.returncode for sweep in sweeps] == [0, 0], outputs
     assert [len(lines) for lines in starts(tmp_path).values()] == [1, 1, 1, 1]
-    tables = [out[out.index("data ") :] for out, _ in outputs]
-    assert tables[0] == tables[1]
+    assert outputs[0][0] == outputs[1][0]
 
 
 def test_terminal_gets_a_line_per_worker_and_an_overall_bar(tmp_path):
