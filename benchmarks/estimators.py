@@ -48,7 +48,7 @@ from utils.run.console import Console
 from utils.run.failures import guarded
 from utils.run.folder import RunDir
 from utils.run.interrupts import StopRequest
-from utils.run.records import read_identity
+from utils.run.records import no_run, read_identity
 from utils.tables.layout import Table, as_text
 from utils.tables.published import PUBLISHED, S_VAE
 
@@ -186,7 +186,7 @@ def of_run(folder: Path, options: Options) -> Table:
         Damaged, Foreign, DataError: its model or data cannot be read.
     """
     if (identity := read_identity(folder)) is None:
-        raise UsageError(f"{folder}: holds no run (config.json is missing)")
+        raise no_run(folder)
     config = dataclasses.replace(identity.config, data_dir=options.data_dir)
     run = RunDir(identity, folder)
     model, epoch = load_best(run)

@@ -43,7 +43,7 @@ from utils.run import stamped
 from utils.run.checkpoints import Progress
 from utils.run.identity import Identity, changes
 from utils.run.lock import FolderLock
-from utils.run.records import read_identity, read_metrics, read_summary
+from utils.run.records import no_run, read_identity, read_metrics, read_summary
 from utils.run.stamped import Damaged, RunFileError, finite, fitting, previous
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class RunDir:
         """
         identity = read_identity(folder)
         if identity is None:
-            raise UsageError(f"{printable(folder)}: holds no run (config.json is missing)")
+            raise no_run(folder)
         return cls(identity, folder)
 
     def __enter__(self) -> RunDir:
@@ -367,6 +367,13 @@ class RunDir:
     def _summary_of_k(self) -> str:
         return f"summary_k{self.config.ll_sample}.json"
 
+    @property
+    def result_path(self) -> Path:
+        """The file of the result; a run that was evaluated with another K first keeps that one beside it."""
+        first = self._summary("summary.json")
+        beside = first and first["test"] and first["test"]["k"] != self.config.ll_sample
+        return self.path / (self._summary_of_k if beside else "summary.json")
+
     def _with_this_k(self, *names: str) -> dict[str, Any] | None:
         for name in names:
             found = self._summary(name)
@@ -383,14 +390,10 @@ class RunDir:
     def write_result(self, summary: dict[str, Any]) -> dict[str, Any]:
         """Write the summary: last of all files, for its presence says that the run is complete.
 
-        A run that was evaluated with another K keeps that summary; the new one is written beside it.
-
         Returns:
             What a reader of the file will see.
         """
-        first = self._summary("summary.json")
-        beside = first and first["test"] and first["test"]["k"] != self.config.ll_sample
-        self.write(self._summary_of_k if beside else "summary.json", summary)
+        self.write(self.result_path.name, summary)
         written: dict[str, Any] = finite(summary)
         return written
 

@@ -28,6 +28,8 @@ from utils.run.stamped import Damaged, Foreign, is_there, told
 _LARGEST, _DEPTH = 1e100, 20
 # Folders outside of runs that are searched for them; more is a whole disk.
 _MOST_FOLDERS = 20_000
+# Runs at most that a message names.
+_NAMED = 2
 # How --overwrite renames the run that it moves aside.
 _ASIDE = re.compile(r".*\.old[0-9]+", re.DOTALL)
 
@@ -153,7 +155,7 @@ def read_run(folder: Path) -> list[Record]:
     try:
         identity = read_identity(folder)
         if identity is None:
-            raise UsageError(f"{printable(folder)}: holds no run (config.json is missing)")
+            raise no_run(folder)
         paths = [path for path in (folder / "summary.json",) if os.path.lexists(path)]
         # Without the first summary it is being trained further, or evaluated for the first time.
         paths += sorted(folder.glob("summary_k*.json")) if paths else []
@@ -165,6 +167,16 @@ def read_run(folder: Path) -> list[Record]:
     except OSError as error:
         raise UsageError(f"{printable(error.filename or folder)}: {error.strerror}") from None
     return records or [Record(folder, identity, {})]
+
+
+def no_run(folder: Path) -> UsageError:
+    """What to say of a folder that is not that of a run: it names runs in it or in its folders, if there are any."""
+    found = [*folder.glob("*/config.json"), *folder.glob("*/*/config.json")]
+    inside = sorted(path.parent.relative_to(folder) for path in found)
+    if not inside:
+        return UsageError(f"{printable(folder)}: holds no run (config.json is missing)")
+    named = ", ".join(printable(run) for run in inside[:_NAMED]) + ", ..." * (len(inside) > _NAMED)
+    return UsageError(f"{printable(folder)}: is not the folder of a run; runs in it: {named} ({len(inside)})")
 
 
 def read_identity(folder: Path) -> Identity | None:
