@@ -115,7 +115,7 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
                 data, summary, is_new = experiment.data, experiment.execute(), True
             summaries[one.rs] = summary
             if config.seeds == 1 or (config.verbosity and is_new):
-                print(result_table(summary, config.verbosity), flush=True)
+                print(result_table(summary), flush=True)
             console.say(f"figures: {run.figures}")
     if config.seeds > 1:
         print(seeds_table(summaries), flush=True)

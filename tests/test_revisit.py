@@ -158,6 +158,7 @@ def test_new_k_is_written_beside_the_old_result_and_kept(finished, look, capfd):
     code, out, err = look(f"{run} -lls 30", capfd)
     assert (code, err) == (0, "")
     assert "(K=30)" in out
+    assert out.splitlines()[-1] == str(run / "summary_k30.json")
     assert (run / "summary.json").read_bytes() == old
     summary = json.loads((run / "summary_k30.json").read_text())
     k, values = RunDir.at(run).log_px(summary["best_epoch"])
@@ -316,6 +317,10 @@ def test_no_run_and_no_finished_run_are_one_line(finished, look, capfd, tmp_path
     assert code == 2
     assert "is a file, not the folder of a run" in err
     run = finished("-n normal -z 2")
+    code, _, err = look(str(run.parent), capfd)
+    assert (code, err.count("\n")) == (2, 1)
+    assert f"--from {run.parent}: is not the folder of a run; runs in it: {run.name} (1)" in err
+    assert f"runs in it: digits/{run.name} (1)" in look(str(run.parents[1]), capfd)[2]
     (run / "summary.json").unlink()
     code, _, err = look(str(run), capfd)
     assert code == 2

@@ -129,7 +129,8 @@ class Visit:
             if request.score is not None:
                 result = self.score(experiment, subject, result, request.score)
             if request.ll_sample is not None or request.score is not None:
-                print(result_table(result, self.config.verbosity))
+                print(result_table(result))
+                self.console.say(str(self.run.result_path))
             if request.score is not None and request.kappas:
                 print(kappas_table(result["score"]))
             self.run.check()

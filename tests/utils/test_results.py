@@ -117,6 +117,10 @@ def test_table_names_the_factors_and_an_unfinished_warm_up():
     }  # fmt: skip
     summary = {"epochs": 20, "best_epoch": 20, "test": test}
     plain = result_table(summary)
+    assert "8.0 ± 0.5" in plain
+    assert "warning" not in plain
+    few = result_table({**summary, "test": test | {"ess": 1.24}})
+    assert few.splitlines()[-1] == "warning: log p(x) rests on 1.2 of 5 samples; raise -lls"
     assert "0.70, 0.30" in plain
     assert "KL weight" not in plain
     told = result_table({**summary, "space": "S^2 x R^2", "warm_up": 0.2})

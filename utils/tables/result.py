@@ -10,22 +10,27 @@ from utils.run.metrics import METRICS, Metric, Value
 from utils.run.records import mean_of, values_of
 from utils.tables.layout import Table, as_text, fitted
 
+# An effective sample size below this is that of a single sample.
+_FEW = 2.0
 # Of more factors than these, equal ones are summarized.
 _MANY = 4
 
 
-def result_table(summary: Mapping[str, Any], verbosity: int = 1) -> str:
-    """The test metrics of one run; those per factor only with a verbosity above 0."""
+def result_table(summary: Mapping[str, Any]) -> str:
+    """The test metrics of one run, with a warning where its log p(x) rests on hardly any sample."""
     if not summary["test"]:
         return "no test metrics: the run diverged before a model was saved"
     values = values_of(summary)
     factors = _factors(str(summary.get("space", "")))  # older summaries do not hold the space
     rows = [["nats per image", "value"]]
     for key, metric in METRICS.items():
-        if key in values and (verbosity or not isinstance(values[key], tuple)):
+        if key in values:
             constant = key == "kl" and summary["test"].get("kl_is_constant") is True
             rows.append([metric.heading + " (constant)" * constant, described(key, values, factors)])
-    return as_text(Table(rows))
+    ess, notes = values.get("ess"), []
+    if isinstance(ess, float) and ess < _FEW:
+        notes.append(f"warning: log p(x) rests on {ess:.1f} of {values['k']:.0f} samples; raise -lls")
+    return as_text(Table(rows, notes=notes))
 
 
 def described(
