@@ -70,7 +70,13 @@ def in_words(comparison: Comparison, across: str = "", folded: bool = False) -> 
     facts += [comparison.shared] if comparison.shared else []
     best_of = "the best in each row" if across else "the best with the same data and likelihood"
     meaning = f"better than {_baseline(comparison)}, p < 0.05" if comparison.baseline else best_of
-    notes = [*comparison.notes, *([f"marked: {meaning}"] if marked else [])]
+    notes = list(comparison.notes)
+    if marked:
+        notes.append(f"marked: {meaning}")
+    elif comparison.baseline:
+        notes.append(f"nothing is marked: nothing is {meaning}")
+    if any(cell.difference is not None and cell.p is None for row in comparison.rows for cell in row.cells.values()):
+        notes.append("no test: Welch's t-test needs two seeds of each, and values that vary")
     rows = [[heading for _, heading, _ in columns], *map(list, zip(*(texts for *_, texts in columns), strict=True))]
     return Table(rows, left, notes, ", ".join(facts), [over for over, *_ in columns] if across else ())
 

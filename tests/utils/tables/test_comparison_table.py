@@ -51,6 +51,20 @@ def test_single_row_says_what_it_is(tmp_path):
     assert table.rows[1][:4] == ["digits", "vmf", "S^2 in R^3", "1"]
 
 
+def test_table_without_marks_says_what_a_mark_and_a_test_would_need(tmp_path):
+    for line in ("normal", "vmf", "normal -rs 2"):
+        finished(tmp_path, f"-n {line} -z 2 -d digits", log_px=-3.0)
+    untested = in_words(_compared(tmp_path, against=["name=normal"]))
+    assert untested.notes[-2:] == [
+        "nothing is marked: nothing is better than name=normal, p < 0.05",
+        "no test: Welch's t-test needs two seeds of each, and values that vary",
+    ]
+    finished(tmp_path, "-n vmf -z 2 -d digits -rs 2", log_px=-3.5, kl=7.0)
+    tested = in_words(_compared(tmp_path, against=["name=normal"]))
+    assert tested.notes[-1] == "nothing is marked: nothing is better than name=normal, p < 0.05"
+    assert "no test" not in str(tested.rows)
+
+
 def test_best_is_marked_among_what_can_be_compared(tmp_path):
     finished(tmp_path, "-n vmf -z 2 -d digits", log_px=-3.0, kl=2.0)
     finished(tmp_path, "-n normal -z 2 -d digits", log_px=-4.0, kl=1.0)
