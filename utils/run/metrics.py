@@ -57,7 +57,10 @@ _CODES = (
     "of a discrete latent: the share of codes that occur; perplexity of their frequencies (for gumbel a mean over "
     "variables); bits per image of uniform codes"
 )
-_COURSE = "epochs trained, the best of them, and the seconds that training and validation took"
+_COURSE = (
+    "epochs trained, the best of them, and the seconds that training and validation took; `restarts` counts how often "
+    "training went back to its last good state, see below"
+)
 _PROBE = (
     "% of test images classified right from their embeddings, given so many labels: 5 nearest neighbours (by angle on "
     "a sphere, else Euclidean) and logistic regression; mean and standard deviation over 20 choices of labels"
@@ -114,7 +117,8 @@ METRICS: dict[str, Metric] = {
     ),
     "ess": Metric(
         "effective sample size",
-        "effective sample size of the importance weights, mean over images, K at most",
+        "effective sample size of the importance weights, mean over images, from 1 to K. From 10 on log p(x) "
+        "is some 1/(2 `ess`) nats too low; near 1 it rests on a single sample and can be many nats too low: raise `-lls`",
         digits=1,
         detail="of {k:.0f}",
         compared=False,
@@ -123,7 +127,8 @@ METRICS: dict[str, Metric] = {
     ),
     "active_units": Metric(
         "active units",
-        "coordinates of z whose posterior mean varies over images by more than 1 % of the prior's variance",
+        "coordinates of z whose posterior mean varies over images by more than 1 % of the prior's variance; "
+        "`units` counts all",
         digits=0,
         detail="of {units:.0f}",
         compared=False,
