@@ -233,7 +233,7 @@ class Config:
     )
     labels: int | None = flag(
         "--labels", int, CLASSIFIER, None,
-        "training images whose labels it may see, equally many of each class, chosen by the seed (all)",
+        "training images whose labels it may see, spread over the classes as equally as possible, by the seed (all)",
         low=2, high=10**9, needs=("classifier", True),
     )
 
