@@ -37,7 +37,7 @@ def test_runs_all_prints_the_table_and_does_nothing_twice(fake_sweep, tmp_path):
 def test_failures_are_listed_with_the_last_line_of_their_log_and_the_rest_goes_on(fake_sweep, tmp_path):
     code, out, err = fake_sweep(f"--workers 2 -- -z 2 5 -e 2 -rs {FAILS} 1 {DIVERGES}")
     assert code == 1
-    assert "4 of 6 runs failed" in err
+    err = err[err.index("4 of 6 runs failed") :]  # after the progress
     assert err.count("exit code 1: fake_program.py: the data are missing") == 2
     assert err.count("diverged: ") == 2
     assert f"python run_models.py -d digits -ld {tmp_path / 'results'} -z 2 -e 2 -rs {FAILS}" in err
