@@ -14,6 +14,7 @@ if __name__ == "__main__":  # before the imports below, which take a while
 
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ def page(records: Sequence[Record], folder: Path) -> str:
     return source.substitute(
         title=_html(f"Runs in {folder.resolve().name}"),
         means=_means(records),
-        facts=_html(f"All runs: {', '.join(facts)}." if facts else ""),
+        facts=_text(f"All runs: {', '.join(facts)}." if facts else ""),
         heads="".join(
             f'<th{_class(heading, value)} scope="col"><button type="button">{_html(heading)}</button></th>'
             for heading, value, _ in runs[0]
@@ -105,7 +106,7 @@ def _row(cells: Sequence[Cell], place: int) -> str:
     """The row of a run in the table."""
     found = []
     for heading, value, text in cells:
-        shown = f'<a href="#run{place}">{_html(text)}</a>' if heading == "model" else _html(text)
+        shown = f'<a href="#run{place}">{_html(text)}</a>' if heading == "model" else _text(text)
         sorted_by = "" if value is None else _html(str(value))
         found.append(f'<td{_class(heading, value)} data-value="{sorted_by}">{shown}</td>')
     return f'<tr data-section="run{place}">{"".join(found)}</tr>'
@@ -124,7 +125,7 @@ def _means(records: Sequence[Record]) -> str:
         "".join(f"<td{_side(table, place)}>{_marked(text)}</td>" for place, text in enumerate(row)) for row in rows
     )
     body = "\n".join(f"<tr>{line}</tr>" for line in lines)
-    said = "".join(f"<p>{_html(text)}</p>" for text in ([f"All rows: {table.facts}."] if table.facts else []))
+    said = "".join(f"<p>{_text(text)}</p>" for text in ([f"All rows: {table.facts}."] if table.facts else []))
     said_below = "".join(f"<p>{_html(note)}</p>" for note in table.notes)
     return (
         f"<h2>Means over seeds, ± standard deviations</h2>{said}"
@@ -134,7 +135,7 @@ def _means(records: Sequence[Record]) -> str:
 
 
 def _marked(text: str) -> str:
-    return f"<b>{_html(text)}</b>" if isinstance(text, Bold) else _html(text)
+    return f"<b>{_html(text)}</b>" if isinstance(text, Bold) else _text(text)
 
 
 def _side(table: Table, place: int) -> str:
@@ -158,6 +159,11 @@ def _curve(record: Record, place: int, settings: Sequence[str]) -> dict[str, obj
         "seed": record.config.rs,
         "points": points[::-1][::step][::-1],
     }
+
+
+def _text(text: str) -> str:
+    """Text as HTML, in which no line breaks within a flag or between it and its value as long as there is room."""
+    return re.sub(r"(?<!\S)--?[a-z]\w*(?: [^\s-]\S*)?", r'<span class="flag">\g<0></span>', _html(text))
 
 
 def _html(text: str) -> str:

@@ -63,7 +63,7 @@ class Content(HTMLParser):
     def handle_starttag(self, tag, attributes):
         if tag == "tr":
             self.rows.append([])
-        self.open = tag == "td" or (self.open and tag in ("a", "b"))
+        self.open = tag == "td" or (self.open and tag in ("a", "b", "span"))
         if tag == "td":
             self.rows[-1].append("")
         self.addresses += [value for name, value in attributes if name in ("src", "href")]
@@ -84,6 +84,7 @@ def test_page_shows_numbers_settings_and_figures(results, capsys):
     first, second, third, fourth = content.rows[1:]
     assert "All runs: data digits, seed 1." in text
     assert first == ["vmf", "S^2 in R^3", "-9.50 ± 0.50", "-30.50", "-20.00", "10.50", "2", "complete", "-b 2 -lls 5"]
+    assert '<span class="flag">-b 2</span> <span class="flag">-lls 5</span></td>' in text
     assert second[2] == "-99.75 ± 0.50", "of several results the one with most samples is shown"
     assert second[8] == "-lls 50"
     assert (third[0], third[2]) == ("third (vmf)", "–")
