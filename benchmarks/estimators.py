@@ -40,7 +40,7 @@ from torch.distributions import Distribution
 from hyperspherical_vae.distributions import HypersphericalUniform, VonMisesFisher
 from models import VAE, load_best
 from utils.config.command_line import parse_options
-from utils.config.flags import UsageError, flag
+from utils.config.flags import flag
 from utils.config.seeds import derive_seed
 from utils.experiment import Experiment
 from utils.load_data import load_data

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hyperspherical_vae import __version__
 from tests.utils.fake_runs import finished
 
 ROOT = Path(__file__).parents[1]
@@ -147,6 +148,11 @@ def test_line_of_python_makes_its_file(words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(words[2], {})
     assert os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize(("file", "line"), [("CITATION.cff", "version: {}"), ("README.md", "  version = {{{}}},")])
+def test_citation_is_of_this_version(file, line):
+    assert line.format(__version__) in (ROOT / file).read_text().splitlines()
 
 
 def test_page_of_flags_is_current():

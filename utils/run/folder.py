@@ -36,7 +36,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
-from utils.config.flags import UsageError, printable
+from utils.config.flags import UsageError
 from utils.data.splits import SPLITS
 from utils.files import naming, write_atomically
 from utils.run import stamped

@@ -118,7 +118,8 @@ METRICS: dict[str, Metric] = {
     "ess": Metric(
         "effective sample size",
         "effective sample size of the importance weights, mean over images, from 1 to K. From 10 on log p(x) "
-        "is some 1/(2 `ess`) nats too low; near 1 it rests on a single sample and can be many nats too low: raise `-lls`",
+        "is some 1/(2 `ess`) nats too low; near 1 it rests on a single sample and can be many nats too low: raise "
+        "`-lls`",
         digits=1,
         detail="of {k:.0f}",
         compared=False,

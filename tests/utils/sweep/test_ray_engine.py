@@ -50,7 +50,7 @@ def test_worker_and_driver_are_killed_and_only_what_is_missing_runs_again(cluste
     assert len(finished) >= 2
 
     again = driver(tmp_path, line)
-    out, err = again.communicate(timeout=120)
+    _, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
     assert "2 at a time on Ray (2 nodes), 1 core each" in err
     assert all(lines == before[name] for name, lines in starts(tmp_path).items() if name in finished)
@@ -89,7 +89,7 @@ def test_address_where_nothing_is_is_named(tmp_path):
 
 def test_ray_starts_here_where_no_address_is_given(tmp_path):
     process = driver(tmp_path, "--engine ray --cores 1 -- -rs 1 2 -e 2", nap="0")
-    out, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert "on Ray (1 node)" in err
     assert {lines[0][1] for lines in starts(tmp_path).values()} == {"1"}

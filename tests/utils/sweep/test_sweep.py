@@ -182,7 +182,7 @@ def test_worker_that_is_killed_is_replaced(fake_sweep, tmp_path):
     process = driver(tmp_path, "--workers 2 -- -rs 1 2 3 -e 30")
     wait_until(lambda: len(starts(tmp_path)) == 2)
     kill(next(iter(starts(tmp_path).values()))[0][3])
-    out, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert sorted(len(lines) for lines in starts(tmp_path).values()) == [1, 1, 2]
     assert "[3/3]" in err

@@ -52,8 +52,8 @@ def test_single_row_says_what_it_is(tmp_path):
 
 
 def test_table_without_marks_says_what_a_mark_and_a_test_would_need(tmp_path):
-    for line in ("normal", "vmf", "normal -rs 2"):
-        finished(tmp_path, f"-n {line} -z 2 -d digits", log_px=-3.0)
+    for log_px, line in ((-3.0, "normal"), (-3.25, "normal -rs 2"), (-3.25, "vmf")):
+        finished(tmp_path, f"-n {line} -z 2 -d digits", log_px=log_px, kl=-log_px)
     untested = in_words(_compared(tmp_path, against=["name=normal"]))
     assert untested.notes[-2:] == [
         "nothing is marked: nothing is better than name=normal, p < 0.05",
