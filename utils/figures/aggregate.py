@@ -50,7 +50,7 @@ def aggregate_posterior(subject: Subject) -> Figure:
     """Density of the aggregate posterior beside that of the prior: on circles, on S^2, and in Euclidean spaces."""
     shown = [place for place, factor in enumerate(subject.factors) if is_compared(factor)][:MOST_PANELS]
     names, of = subject.names, ""
-    note = f"One sample of z for each of {len(subject.embedded):,} test images. {subject.collapse}".strip()
+    note = f"One sample of z for each of {len(subject.embedded):,} test images. {subject.warning}".strip()
     if any(subject.factors[place].radius is not None for place in shown):
         note += " Rayleigh and Bingham: tests of uniformity."
     left_out = [name for place, name in enumerate(names) if place not in shown]

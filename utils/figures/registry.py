@@ -196,8 +196,8 @@ def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, loo
 
     lacking: dict[str, list[str]] = {}
     style = _style(look)
-    if subject.collapse:
-        drawn.warnings.append(subject.collapse)
+    if subject.warning:
+        drawn.warnings.append(subject.warning)
     for name, picture in FIGURES.items():
         if name not in names if names is not None else picture.misfit(subject.config):
             continue
