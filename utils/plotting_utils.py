@@ -25,11 +25,11 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
+from PIL import Image
 
 Array = NDArray[Any]
 
@@ -318,9 +318,10 @@ def as_rgb(image: Array) -> Array:
 
 
 def png(image: Array) -> bytes:
-    """An image (C, H, W) as a PNG file, pixel by pixel."""
+    """An image (C, H, W) as a PNG file, pixel by pixel: in grey with one channel, in RGB with three."""
+    levels = (255 * np.clip(image, 0, 1)).round().astype(np.uint8)
     content = io.BytesIO()
-    imsave(content, as_rgb(image), format="png")
+    Image.fromarray(levels[0] if len(levels) == 1 else np.moveaxis(levels, 0, -1)).save(content, "PNG")
     return content.getvalue()
 
 
