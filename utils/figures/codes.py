@@ -122,7 +122,8 @@ def class_codes(subject: Subject) -> Figure:
     note = "Divergences in nats; 0: the same codes, 0.69: no code in common."
     figure, places = panel_grid([False] * 3, f"Codes of the classes: {subject.title}", note, 2.0)
     left, tree, plane = (figure.add_subplot(place) for place in places)
-    matrix(left, divergences, texts, "Jensen–Shannon divergence (nats)", "{:.2f}")
+    written = np.char.mod("%.2f", divergences)
+    matrix(left, divergences, texts, "Jensen–Shannon divergence (nats)", written, np.log(2))
     # A dendrogram and a map need distances: the root of the divergence is a metric, the divergence is not.
     distances = np.sqrt(divergences)
     with warnings.catch_warnings():

@@ -49,11 +49,13 @@ class Factor:
         dim: intrinsic dimension.
         radius: of a sphere, None for a Euclidean space.
         columns: its coordinates in z.
+        is_normal: whether its prior is known to be standard normal.
     """
 
     dim: int
     radius: float | None
     columns: slice
+    is_normal: bool = False
 
     @property
     def symbol(self) -> str:
@@ -75,7 +77,7 @@ def factors_of(config: Config) -> tuple[Factor, ...]:
             return ()
         columns = slice(start, start := start + dim + kind.is_sphere)
         radius = float(getattr(config, kind.arguments["radius"])) if kind.is_sphere else None
-        found.append(Factor(dim, radius, columns))
+        found.append(Factor(dim, radius, columns, is_normal=name == "normal"))
     return tuple(found)
 
 

@@ -11,7 +11,8 @@ from utils.figures.subject import Factor, Undrawable, symbols
 
 def test_factors_of_a_mixed_product_keep_their_order():
     found = subject(name="productspace", z_dims=("s2", "e3", "s2"), radius=2.0)
-    assert found.factors == (Factor(2, 2.0, slice(0, 3)), Factor(3, None, slice(3, 6)), Factor(2, 2.0, slice(6, 9)))
+    spheres = (Factor(2, 2.0, slice(0, 3)), Factor(2, 2.0, slice(6, 9)))
+    assert found.factors == (spheres[0], Factor(3, None, slice(3, 6), is_normal=True), spheres[1])
     assert found.factors[-1].columns.stop == found.model.latent.event_dim
     assert discrete().factors == ()
 
