@@ -288,11 +288,11 @@ class Config:
         many="either", identity=False,
     )
     pdf: bool = flag(
-        "--pdf", bool, RUN, False, "write the figures as PDF files too; with --width or --no_titles instead of PNG files",
+        "--pdf", bool, RUN, False, "write the figures as PDF files too; with --width or --no_titles instead of PNG",
         identity=False,
     )
     svg: bool = flag(
-        "--svg", bool, RUN, False, "write the figures as SVG files too; with --width or --no_titles instead of PNG files",
+        "--svg", bool, RUN, False, "write the figures as SVG files too; with --width or --no_titles instead of PNG",
         identity=False,
     )
     width: float | None = flag(
