@@ -7,7 +7,7 @@ claim=${1:-}
 [[ $claim == concentration ]] && usual="5 mnist" || usual="50 digits"
 # shellcheck disable=SC2086  # two words
 . run_files/_runs.sh $usual --figures none -lls 20 -klw 0 -v 0 --score "${SCORED:-2000}"
-metrics="score.agreement score.fid score.diversity score.class_diversity score.sharpness"
+scores="score.agreement score.fid score.diversity score.class_diversity score.sharpness"
 
 concentration() { # in training, and in sampling around test images
     local kappa sampled=0.1,1,4,15,100
@@ -64,6 +64,7 @@ case $claim in
     *) stop "there is no claim '$claim'; name one of concentration, classes, codes, bits, labels" ;;
 esac
 for seed in ${SEEDS:-1 2 3}; do
+    metrics=$scores
     "$claim"
 done
 say "mean and standard deviation over the seeds"

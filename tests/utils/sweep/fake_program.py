@@ -52,8 +52,8 @@ def main():
             if config.rs == KILLS_ITSELF and done == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
         test = {"n": 1, "elbo": -2.0, "log_px_z": -1.0, "kl": 1.0, "log_px": -1.5 - config.rs, "k": config.ll_sample}
-        summary = {"status": "diverged" if diverged else "complete", "epochs": config.epochs, "best_epoch": int(not diverged)}
-        run.write_result({**summary, "test": None if diverged else test})
+        found = {"best_epoch": 0, "test": None} if diverged else {"best_epoch": 1, "test": test}
+        run.write_result({"status": "diverged" if diverged else "complete", "epochs": config.epochs, **found})
     return 3 if diverged else 0
 
 
