@@ -25,11 +25,11 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.lines import Line2D
 from matplotlib.markers import MarkerStyle
 from matplotlib.transforms import Affine2D
 from numpy.typing import NDArray
+from PIL import Image
 
 Array = NDArray[Any]
 
@@ -318,9 +318,10 @@ def as_rgb(image: Array) -> Array:
 
 
 def png(image: Array) -> bytes:
-    """An image (C, H, W) as a PNG file, pixel by pixel."""
+    """An image (C, H, W) as a PNG file, pixel by pixel: in grey with one channel, in RGB with three."""
+    levels = (255 * np.clip(image, 0, 1)).round().astype(np.uint8)
     content = io.BytesIO()
-    imsave(content, as_rgb(image), format="png")
+    Image.fromarray(levels[0] if len(levels) == 1 else np.moveaxis(levels, 0, -1)).save(content, "PNG")
     return content.getvalue()
 
 
@@ -400,27 +401,24 @@ def font_size(classes: int) -> int:
     return 8 if classes <= LEGEND_CLASSES else 4
 
 
-def matrix(
-    axes: Any, values: Array, texts: Sequence[str], label: str, form: str, written: Array | None = None
-) -> None:
-    """A square matrix in colour, with its numbers written in where they fit.
+def matrix(axes: Any, values: Array, texts: Sequence[str], label: str, written: Array, top: float = 1.0) -> None:
+    """A square matrix in colour, with numbers written in where they fit.
 
     Args:
         axes: where.
         values: (C, C), for the colours.
         texts: names of rows and columns, C.
         label: what the colours mean.
-        form: of the numbers.
-        written: other numbers to write in, (C, C).
+        written: the numbers as texts, (C, C).
+        top: the highest value that there can be; the lowest is 0.
     """
-    shown = axes.imshow(values, cmap=DENSITY)
+    shown = axes.imshow(values, cmap=DENSITY, vmin=0, vmax=top)
     axes.figure.colorbar(shown, ax=axes, label=label, shrink=0.8)
     places = range(len(texts))
     size = font_size(len(texts))
     axes.set_xticks(places, texts, rotation=90 if max(map(len, texts)) > 3 else 0, fontsize=size)
     axes.set_yticks(places, texts, fontsize=size)
     if len(texts) <= 12:
-        middle = (values.min() + values.max()) / 2
-        for (row, column), value in np.ndenumerate(values if written is None else written):
-            colour = "black" if values[row, column] > middle else "white"
-            axes.text(column, row, form.format(value), ha="center", va="center", fontsize=7, color=colour)
+        for (row, column), text in np.ndenumerate(written):
+            colour = "black" if values[row, column] > top / 2 else "white"
+            axes.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)

@@ -287,8 +287,14 @@ class Config:
         f"draw these figures only, by the names of their files, or {NO_FIGURES}; default: all that the run offers",
         many="either", identity=False,
     )
-    pdf: bool = flag("--pdf", bool, RUN, False, "write the figures as PDF files too", identity=False)
-    svg: bool = flag("--svg", bool, RUN, False, "write the figures as SVG files too", identity=False)
+    pdf: bool = flag(
+        "--pdf", bool, RUN, False, "write the figures as PDF files too; with --width or --no_titles instead of PNG",
+        identity=False,
+    )
+    svg: bool = flag(
+        "--svg", bool, RUN, False, "write the figures as SVG files too; with --width or --no_titles instead of PNG",
+        identity=False,
+    )
     width: float | None = flag(
         "--width", float, RUN, None, "width of every figure in inches, such as that of a column: 3.3", low=1, high=30,
         identity=False,

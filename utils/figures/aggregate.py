@@ -13,6 +13,7 @@ from matplotlib.patches import Circle, Ellipse
 
 from utils.figures.geometry import (
     areas_and_overlaps,
+    chi_density,
     even_points,
     inverse_hammer,
     kernel_density,
@@ -50,7 +51,7 @@ def aggregate_posterior(subject: Subject) -> Figure:
     """Density of the aggregate posterior beside that of the prior: on circles, on S^2, and in Euclidean spaces."""
     shown = [place for place, factor in enumerate(subject.factors) if is_compared(factor)][:MOST_PANELS]
     names, of = subject.names, ""
-    note = f"One sample of z for each of {len(subject.embedded):,} test images. {subject.collapse}".strip()
+    note = f"One sample of z for each of {len(subject.embedded):,} test images. {subject.warning}".strip()
     if any(subject.factors[place].radius is not None for place in shown):
         note += " Rayleigh and Bingham: tests of uniformity."
     left_out = [name for place, name in enumerate(names) if place not in shown]
@@ -61,7 +62,8 @@ def aggregate_posterior(subject: Subject) -> Figure:
         note += f" Not shown: {listed} (only circles, spheres $S^{{2}}$ and Euclidean spaces are{first})."
     torus = [factor.symbol for factor in subject.factors] == ["S^1", "S^1"]
     title = f"Aggregate posterior{of} against the prior: {subject.title}"
-    figure, places = panel_grid([True] * (len(shown) + torus), title, note)
+    wide = [subject.factors[place].symbol != "R^2" for place in shown] + [True] * torus
+    figure, places = panel_grid(wide, title, note)
     for number, place in zip(shown, places, strict=False):
         factor, axes = subject.factors[number], figure.add_subplot(place)
         points = factor.unit(subject.samples.astype(np.float64))
@@ -81,7 +83,10 @@ def aggregate_posterior(subject: Subject) -> Figure:
                 f"{names[number]}: mean of length {np.linalg.norm(points.mean(0)):.3f}\n"
                 f"standard deviation {spread}\n(prior: {prior.std():.2f})",
             )
-            (_in_plane if factor.dim == 2 else _along)(figure, axes, points, prior)
+            if factor.dim == 2:
+                _in_plane(figure, axes, points, prior)
+            else:
+                _along(axes, points, prior, factor.is_normal)
     if torus:
         _on_torus(figure, figure.add_subplot(places[2]), subject)
     return figure
@@ -113,13 +118,20 @@ def _over(figure: Figure, axes: Any, points: Array) -> None:
     figure.colorbar(shown, ax=axes, label="density / prior (1: as the prior)", shrink=0.75)
 
 
-def _along(figure: Figure, axes: Any, points: Array, prior: Array) -> None:
-    """Densities of the coordinate on a line; in more dimensions those of the distance from the prior's mean."""
+def _along(axes: Any, points: Array, prior: Array, is_normal: bool) -> None:
+    """Densities of the coordinate on a line; in more dimensions those of the distance from the prior's mean.
+
+    The density of a standard normal prior is known; that of another is estimated from samples.
+    """
     line = points.shape[1] == 1
     values = [part[:, 0] if line else np.linalg.norm(part, axis=-1) for part in (points, prior)]
     at = np.linspace(min(map(np.min, values)), max(map(np.max, values)), 300)
     axes.plot(at, line_density(at, values[0]), color=COLOURS[0], label="aggregate posterior")
-    axes.plot(at, line_density(at, values[1]), color="0.3", linestyle="--", label="prior")
+    if is_normal:
+        expected = chi_density(np.abs(at), points.shape[1]) / (2 if line else 1)  # each length has two places on a line
+    else:
+        expected = line_density(at, values[1])
+    axes.plot(at, expected, color="0.3", linestyle="--", label="prior")
     axes.set(xlabel="z" if line else "length of z", ylabel="density")
     axes.set_ylim(bottom=0)
     legend(axes)
@@ -177,6 +189,6 @@ def class_areas(subject: Subject) -> Figure:
     mean = overlaps[~np.eye(len(texts), dtype=bool)].mean() if len(texts) > 1 else 0.0
     left.set(xlabel="area (% of the sphere)", title=f"mean area {areas.mean():.0%}")
     left.margins(x=0.15)
-    matrix(right, overlaps, texts, "overlap", "{:.2f}")
+    matrix(right, overlaps, texts, "overlap", np.char.mod("%.2f", overlaps))
     right.set_title(f"mean overlap of two classes {mean:.2f}")
     return figure

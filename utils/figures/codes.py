@@ -42,8 +42,8 @@ def code_usage(subject: Subject) -> Figure:
     counts = np.stack([np.bincount(place, minlength=latent.code_count) for place in codes.T.numpy()])
     run = f"by {len(codes):,} images: {subject.title}"
     if latent.shares_codes:
-        return _shared_usage(counts.sum(0), perplexity, f"Use of the codes {run}", subject.collapse)
-    return _usage_by_variable(counts, perplexity, f"Use of the categories {run}", subject.collapse)
+        return _shared_usage(counts.sum(0), perplexity, f"Use of the codes {run}", subject.warning)
+    return _usage_by_variable(counts, perplexity, f"Use of the categories {run}", subject.warning)
 
 
 def _shared_usage(counts: Array, perplexity: float, title: str, note: str) -> Figure:
@@ -98,7 +98,7 @@ def codebook(subject: Subject) -> Figure:
         z = latent.vectors(torch.from_numpy(used)[:, None].expand(-1, positions).to(device))
         rows = subject.decode(z.unflatten(0, (-1, columns)))
         note = f"The {len(used)} most used of {latent.code_count} codes in reading order, each at all positions."
-        return image_rows(rows, f"Codebook: {subject.title}", note=f"{note} {subject.collapse}")
+        return image_rows(rows, f"Codebook: {subject.title}", note=f"{note} {subject.warning}")
     variables, categories = min(positions, MOST_SHOWN), min(latent.code_count, MOST_SHOWN)
     base = codes[len(codes) // 2]
     mixed = base.repeat(variables, categories, 1)
@@ -106,7 +106,7 @@ def codebook(subject: Subject) -> Figure:
         mixed[variable, :, variable] = torch.arange(categories)
     rows = subject.decode(latent.vectors(mixed.to(device)))
     names = [f"variable {number}" for number in range(1, variables + 1)]
-    note = f"One variable changes, the others stay with one test image. {subject.collapse}"
+    note = f"One variable changes, the others stay with one test image. {subject.warning}"
     columns_named = [str(number) for number in range(1, categories + 1)]
     return image_rows(rows, f"Categories: {subject.title}", names, columns_named, note)
 
@@ -122,7 +122,8 @@ def class_codes(subject: Subject) -> Figure:
     note = "Divergences in nats; 0: the same codes, 0.69: no code in common."
     figure, places = panel_grid([False] * 3, f"Codes of the classes: {subject.title}", note, 2.0)
     left, tree, plane = (figure.add_subplot(place) for place in places)
-    matrix(left, divergences, texts, "Jensen–Shannon divergence (nats)", "{:.2f}")
+    written = np.char.mod("%.2f", divergences)
+    matrix(left, divergences, texts, "Jensen–Shannon divergence (nats)", written, np.log(2))
     # A dendrogram and a map need distances: the root of the divergence is a metric, the divergence is not.
     distances = np.sqrt(divergences)
     with warnings.catch_warnings():

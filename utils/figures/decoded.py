@@ -148,8 +148,8 @@ def _grid(axes: Any, images: Array, values: Array) -> None:
     rows = images.reshape(-1, columns, *images.shape[1:])
     height, width = images.shape[-2] + 2, images.shape[-1] + 2
     show_rows(axes, rows)
-    chosen = np.arange(0, columns, 3)
-    texts = [f"{values[place]:.1f}" for place in chosen]
+    chosen = np.linspace(0, columns - 1, 6 if columns > 9 else 3).round().astype(int)
+    texts = [f"{round(values[place], 1) + 0.0:.1f}" for place in chosen]  # -0.0 + 0.0 is 0.0
     axes.set_xticks(1 + width * (chosen + 0.5), texts)
     axes.set_xlabel("$z_1$ (equal shares of the prior)")
     if len(rows) > 1:

@@ -219,6 +219,14 @@ def jensen_shannon(counts: Array) -> Array:
     return np.stack([np.nan_to_num(jensenshannon(row, share, axis=-1) ** 2).mean(-1) for row in share])
 
 
+def chi_density(at: Array, dim: int) -> Array:
+    """Density (M,) of chi, the length of a standard normal vector of `dim` coordinates, at lengths (M,)."""
+    from scipy.special import gammaln, xlogy
+
+    density: Array = np.exp(xlogy(dim - 1, at) - 0.5 * at**2 - (dim / 2 - 1) * np.log(2) - gammaln(dim / 2))
+    return density
+
+
 def line_density(at: Array, values: Array) -> Array:
     """Density (M,) of values (N,) on a line at places (M,); see `line_kernels`."""
     density: Array = line_kernels(at, values).mean(-1)

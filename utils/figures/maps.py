@@ -46,7 +46,7 @@ def _note(subject: Subject) -> str:
     count, total = len(subject.embedded), len(subject.images)
     mode = "mean" if subject.is_flat else "mode"
     of = f" of {total:,}" * (count < total)
-    return f"Each point is the {mode} of q(z|x) for one of {count:,}{of} test images. {subject.collapse}".strip()
+    return f"Each point is the {mode} of q(z|x) for one of {count:,}{of} test images. {subject.warning}".strip()
 
 
 def latent(subject: Subject) -> Figure:

@@ -175,7 +175,7 @@ class Look(Protocol):
 
 @torch.no_grad()
 def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, look: Look | None = None) -> Drawn:
-    """Draw figures as PNG files, and as others too if asked.
+    """Draw figures as PNG files, and as others too if asked: those alone where the width is asked for, or no titles.
 
     A fault in one figure is reported and does not stop the others, since a run of hours must not fail for a picture.
 
@@ -196,8 +196,8 @@ def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, loo
 
     lacking: dict[str, list[str]] = {}
     style = _style(look)
-    if subject.collapse:
-        drawn.warnings.append(subject.collapse)
+    if subject.warning:
+        drawn.warnings.append(subject.warning)
     for name, picture in FIGURES.items():
         if name not in names if names is not None else picture.misfit(subject.config):
             continue
@@ -247,7 +247,9 @@ def _style(look: Look | None) -> Style:
 
     if look is None:
         return Style()
-    formats = ("png", *(kind for kind in ("pdf", "svg") if getattr(look, kind)))
+    formats = tuple(kind for kind in ("pdf", "svg") if getattr(look, kind))
+    if not formats or not (look.width or look.no_titles):  # else the PNG files stay as they are, for the report
+        formats = ("png", *formats)
     return Style(look.width, not look.no_titles, formats)
 
 

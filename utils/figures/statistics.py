@@ -61,7 +61,8 @@ def log_px(subject: Subject) -> Figure:
     _count_axis(above, len(values))
     order = torch.from_numpy(np.argsort(np.nan_to_num(values, nan=-np.inf)))
     for axes in below:
-        extremes = np.stack([subject.pictures(end[:12]) for end in (order, order.flip(0))])
+        count = min(12, max(1, len(order) // 2))  # no image is at both ends, unless there is but one
+        extremes = np.stack([subject.pictures(end[:count]) for end in (order, order.flip(0))])
         show_rows(axes, extremes, ["least likely", "most likely"])
     return figure
 
@@ -84,7 +85,7 @@ def confusion(subject: Subject) -> Figure:
     axes = figure.subplots()
     texts = [name_of(label, subject.class_names) for label in range(classes)]
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    matrix(axes, share, texts, "share of the true class", "{:.0f}", counts)
+    matrix(axes, share, texts, "share of the true class", np.char.mod("%d", counts))
     title = f"accuracy {accuracy:.2%} of {len(predicted):,} images"
     axes.set(xlabel="predicted class", ylabel="true class", title=title)
     return figure

@@ -29,8 +29,12 @@ BLOCK = 500
 PRIOR_SAMPLES = 20_000
 
 # A coordinate is active if its posterior mean varies over images by more than this share of the prior's variance; a
-# validation KL below so many nats, and modes whose variance lies to this share in one direction, mean a collapse too.
-ACTIVE, LEAST_KL, ONE_LINE = 0.01, 0.05, 0.98
+# validation KL below so many nats means a collapse too.
+ACTIVE, LEAST_KL = 0.01, 0.05
+
+# Means whose variance lies to more than this share in one direction are worth a word, if they are of so many images: a
+# few images lie near a line in any case.
+ONE_LINE, LEAST_IMAGES = 0.98, 100
 
 
 class Undrawable(Exception):
@@ -45,11 +49,13 @@ class Factor:
         dim: intrinsic dimension.
         radius: of a sphere, None for a Euclidean space.
         columns: its coordinates in z.
+        is_normal: whether its prior is known to be standard normal.
     """
 
     dim: int
     radius: float | None
     columns: slice
+    is_normal: bool = False
 
     @property
     def symbol(self) -> str:
@@ -71,7 +77,7 @@ def factors_of(config: Config) -> tuple[Factor, ...]:
             return ()
         columns = slice(start, start := start + dim + kind.is_sphere)
         radius = float(getattr(config, kind.arguments["radius"])) if kind.is_sphere else None
-        found.append(Factor(dim, radius, columns))
+        found.append(Factor(dim, radius, columns, is_normal=name == "normal"))
     return tuple(found)
 
 
@@ -123,9 +129,14 @@ class Subject:
         return f"{self.trained}, epoch {self.best_epoch}" + " (posterior collapsed)" * bool(self.collapse)
 
     @functools.cached_property
+    def means(self) -> Tensor:
+        """The means of the posteriors, or their modes where they have no mean, (M, D)."""
+        return torch.cat([point_of(q, "mean", "mode") for q in self.posteriors]).double().cpu()
+
+    @functools.cached_property
     def collapse(self) -> str:
         """Why the posterior counts as collapsed, as a sentence; empty if it does not."""
-        means = torch.cat([point_of(q, "mean", "mode") for q in self.posteriors]).double().cpu()
+        means = self.means
         if not means.isfinite().all() or len(means) < 2:
             return ""
         try:
@@ -138,10 +149,18 @@ class Subject:
         best = [line["val"]["kl"] for line in self.metrics if line["epoch"] == self.best_epoch and line["val"]]
         if not self.model.latent.kl_is_constant and best and best[0] is not None and best[0] < LEAST_KL:
             return f"The posterior has collapsed: its KL to the prior is {best[0]:.2g} nats."
-        share = float(principal_components(means.numpy(), 1)[2][0])
-        if self.factors and means.shape[1] > 2 and share > ONE_LINE:
-            return f"The posterior has collapsed: {share:.1%} of the variance of its means is in one direction."
         return ""
+
+    @functools.cached_property
+    def warning(self) -> str:
+        """What the reader of figures has to know of the posterior, as a sentence: a collapse, or means on a line."""
+        count, width = self.means.shape
+        if self.collapse or not self.factors or width < 3 or count < LEAST_IMAGES or not self.means.isfinite().all():
+            return self.collapse
+        share = float(principal_components(self.means.numpy(), 1)[2][0])
+        if share <= ONE_LINE:
+            return ""
+        return f"{share:.1%} of the variance of the posterior means is in one direction: they lie near a line."
 
     @functools.cached_property
     def classes(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import chi, norm
 
 from tests.utils.figures.subjects import directions, placed, rendered, subject
 from utils.figures.aggregate import aggregate_posterior, class_areas
@@ -43,7 +44,17 @@ def test_euclidean_spaces_are_compared_with_their_prior(dim, label):
         texts = [text.get_text() for text in axes.get_legend().get_texts()]
         assert texts == ["aggregate posterior", "prior"]
         densities = [line.get_ydata() for line in axes.get_lines()]
-        assert all(np.trapezoid(y, axes.get_lines()[0].get_xdata()) == pytest.approx(1, abs=0.03) for y in densities)
+        places = axes.get_lines()[0].get_xdata()
+        assert all(np.trapezoid(y, places) == pytest.approx(1, abs=0.03) for y in densities)
+        exact = norm.pdf(places) if dim == 1 else chi(dim).pdf(places)
+        np.testing.assert_allclose(densities[1], exact, rtol=1e-6)
+
+
+def test_title_of_a_plane_is_over_it():
+    figure = rendered(aggregate_posterior(subject(name="normal", z=2)))
+    plane, bar = (axes.get_position() for axes in figure.axes)
+    assert plane.x0 < 0.15
+    assert abs((plane.x0 + bar.x1) / 2 - figure._suptitle.get_position()[0]) < 0.1
 
 
 def test_density_of_a_torus_is_where_the_points_are():
@@ -65,3 +76,5 @@ def test_areas_and_overlaps_are_written():
     assert [text.get_text() for text in bars.texts] == [" 3%", " 3%"]
     assert [text.get_text() for text in matrix.texts] == ["1.00", "0.00", "0.00", "1.00"]
     assert matrix.get_title() == "mean overlap of two classes 0.00"
+    found.samples = directions(40, 3)
+    assert rendered(class_areas(found)).axes[1].get_images()[0].get_clim() == (0, 1)

@@ -50,6 +50,14 @@ def test_a_panel_for_every_low_factor():
     assert "The first 9 of 14 factors" in figure.get_supxlabel()
 
 
+def test_ends_and_middle_of_a_plane_in_a_product_are_labelled():
+    found = subject(name="productspace", z_dims=("e2", "s2"))
+    found.prior[:, :2] -= np.median(found.prior[:, :2]) + 0.004
+    plane = rendered(manifold(found)).axes[0]
+    for labels in (plane.get_xticklabels(), plane.get_yticklabels()):
+        assert [label.get_text().replace("\u2212", "-") for label in labels] == ["-1.6", "0.0", "1.6"]
+
+
 def test_two_circles_are_decoded_on_a_square(monkeypatch):
     found, seen = subject(name="productspace", z_dims=("s1", "s1"), radius=2.0), []
     decode = found.decode

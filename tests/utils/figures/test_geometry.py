@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from scipy.stats import special_ortho_group
+from scipy.stats import chi, special_ortho_group
 
 from tests.utils.figures.subjects import directions
 from utils.figures.geometry import (
     angles,
     areas_and_overlaps,
+    chi_density,
     even_points,
     geodesic,
     geodesic_distances,
@@ -22,6 +23,12 @@ from utils.figures.geometry import (
     principal_components,
     uniformity,
 )
+
+
+@pytest.mark.parametrize("dim", [1, 3, 10, 500])
+def test_chi_density(dim):
+    at = np.linspace(0, 2 * np.sqrt(dim), 50)
+    np.testing.assert_allclose(chi_density(at, dim), chi(dim).pdf(at), rtol=1e-9)
 
 
 def test_hammer_of_the_axes():

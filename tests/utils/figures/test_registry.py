@@ -170,11 +170,21 @@ def test_runs_with_spheres_are_compared_at_several_concentrations(tmp_path):
     assert [path.name for path in draw_side_by_side([spheres, flat], tmp_path)] == names[:1]
 
 
-def test_pdf_beside_png(tmp_path):
-    look = SimpleNamespace(pdf=True, svg=True, width=3.3, no_titles=True)
+@pytest.mark.parametrize(
+    ("asked", "kinds"),
+    [
+        ({"pdf": True, "svg": True}, ["png", "pdf", "svg"]),
+        ({"pdf": True, "width": 3.3}, ["pdf"]),
+        ({"svg": True, "no_titles": True}, ["svg"]),
+        ({"width": 3.3, "no_titles": True}, ["png"]),
+    ],
+    ids=["formats", "width", "no titles", "no format"],
+)
+def test_kinds_of_files(tmp_path, asked, kinds):
+    look = SimpleNamespace(**{"pdf": None, "svg": None, "width": None, "no_titles": None} | asked)
     drawn = draw(subject(name="normal", z=2), tmp_path, ["samples"], look)
-    assert [path.name for path in drawn.files] == ["samples.png", "samples.pdf", "samples.svg"]
-    assert drawn.files[1].read_bytes()[:5] == b"%PDF-"
+    starts = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xm"}
+    assert [(path.name, path.read_bytes()[:4]) for path in drawn.files] == [(f"samples.{k}", starts[k]) for k in kinds]
 
 
 @pytest.mark.slow

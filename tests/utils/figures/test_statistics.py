@@ -46,6 +46,12 @@ def test_log_px_names_unit_samples_and_what_is_not_finite(count, channels):
     assert [label.get_text() for label in below.get_yticklabels()] == ["least likely", "most likely"]
 
 
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (6, 3), (7, 3), (300, 12)])
+def test_log_px_shows_no_image_at_both_ends(count, shown):
+    below = rendered(log_px(with_log_px(np.arange(float(count))))).axes[1]
+    assert below.get_images()[0].get_array().shape[1] == 2 + 10 * shown  # images are 8 pixels wide, margins 2
+
+
 def test_log_px_without_any_finite_value():
     assert "2 not finite" in rendered(log_px(with_log_px([np.nan, -np.inf]))).axes[0].get_xlabel()
 

@@ -11,7 +11,8 @@ from utils.figures.subject import Factor, Undrawable, symbols
 
 def test_factors_of_a_mixed_product_keep_their_order():
     found = subject(name="productspace", z_dims=("s2", "e3", "s2"), radius=2.0)
-    assert found.factors == (Factor(2, 2.0, slice(0, 3)), Factor(3, None, slice(3, 6)), Factor(2, 2.0, slice(6, 9)))
+    spheres = (Factor(2, 2.0, slice(0, 3)), Factor(2, 2.0, slice(6, 9)))
+    assert found.factors == (spheres[0], Factor(3, None, slice(3, 6), is_normal=True), spheres[1])
     assert found.factors[-1].columns.stop == found.model.latent.event_dim
     assert discrete().factors == ()
 
@@ -43,9 +44,18 @@ def test_collapse_is_found_and_said():
     low = subject(name="normal", z=3)
     low.metrics[1]["val"]["kl"] = 0.01
     assert low.collapse == "The posterior has collapsed: its KL to the prior is 0.01 nats."
-    line = subject(name="normal", z=3)
+    assert [found.warning for found in (flat, low)] == [flat.collapse, low.collapse]
+
+
+@pytest.mark.parametrize("images", [99, 100])
+def test_means_on_a_line_are_said_but_no_collapse(images):
+    line = subject(images, name="normal", z=3)
     line.model.latent.head.weight[1:3] = line.model.latent.head.weight[0]
-    assert line.collapse == "The posterior has collapsed: 100.0% of the variance of its means is in one direction."
+    text = "100.0% of the variance of the posterior means is in one direction: they lie near a line."
+    assert line.warning == (text if images == 100 else "")
+    assert line.collapse == ""
+    assert line.title.endswith("epoch 2")
+    assert subject(images, name="vmf", z=4).warning == ""
 
 
 def test_class_latents_of_a_classifier_are_of_that_class():
