@@ -258,4 +258,6 @@ def test_a_new_latent_on_a_euclidean_space_has_its_figures_and_name(dim, low, tm
     assert drawn.refused == []
     assert names_of(drawn) == expected
     assert found.names == [f"$R^{{{dim}}}$"]
-    assert dataclasses.asdict(found.factors[0]) == {"dim": dim, "radius": None, "columns": slice(0, dim)}
+    assert dataclasses.asdict(found.factors[0]) == {
+        "dim": dim, "radius": None, "columns": slice(0, dim), "is_normal": False,
+    }  # fmt: skip
