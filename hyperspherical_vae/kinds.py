@@ -31,6 +31,7 @@ class Kind:
         constant_kl: whether KL(q || p) is one number, whatever the image and the weights: `always`, `never`, or the
             setting that makes it so when it is given.
         losses: losses besides the ELBO, each weighted by the setting of its name.
+        normal_prior: whether its prior is the standard normal, whose exact density figures draw; else they estimate it.
         needs_whole_batches: why the processes of a run cannot share a batch; empty if they can.
     """
 
@@ -45,6 +46,7 @@ class Kind:
     density: bool = True
     constant_kl: str = "never"
     losses: tuple[str, ...] = ()
+    normal_prior: bool = False
     needs_whole_batches: str = ""
 
     @property
@@ -92,7 +94,7 @@ _GUMBEL = ("categories", "temperature", "temperature_min", "temperature_epochs",
 # The first kind of a symbol is what its letter in `-zd` means without `-dis`; so add new kinds below.
 KINDS: dict[str, Kind] = {
     "vmf": _sphere("von Mises-Fisher"),
-    "normal": Kind("normal", "R", {"covariance": "covariance_matrix"}),
+    "normal": Kind("normal", "R", {"covariance": "covariance_matrix"}, normal_prior=True),
     "powerspherical": _sphere("Power Spherical"),
     "spcauchy": _sphere("spherical Cauchy"),
     "gumbel": Kind(

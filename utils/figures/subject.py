@@ -77,7 +77,7 @@ def factors_of(config: Config) -> tuple[Factor, ...]:
             return ()
         columns = slice(start, start := start + dim + kind.is_sphere)
         radius = float(getattr(config, kind.arguments["radius"])) if kind.is_sphere else None
-        found.append(Factor(dim, radius, columns, is_normal=name == "normal"))
+        found.append(Factor(dim, radius, columns, is_normal=kind.normal_prior))
     return tuple(found)
 
 
