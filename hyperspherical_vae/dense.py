@@ -51,8 +51,7 @@ def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a b' + bias for matrices a (n, k), b (m, k), of any strides."""
     if a.shape[0] * b.numel() >= _WORTH:
         # It has a ReLU too, which makes 0 of NaN: a network that has diverged would go on unnoticed.
-        product: Tensor = torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
-        return product
+        return torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
     return torch.mm(a, b.t()) if bias is None else torch.addmm(bias, a, b.t())
 
 

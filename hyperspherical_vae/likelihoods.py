@@ -95,8 +95,7 @@ class Bernoulli(Likelihood):
     binary = True
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        log_prob: Tensor = _BernoulliLogProb.apply(params, x)
-        return log_prob
+        return _BernoulliLogProb.apply(params, x)
 
     def mean(self, params: Tensor) -> Tensor:
         return torch.sigmoid(params)
@@ -194,8 +193,7 @@ class DiscretizedLogistic(Likelihood):
             location, log_scale = params.chunk(2, -1)
             # A scale below a tenth of a bin puts all mass in one bin; the bound keeps the exponent finite.
             log_scale = log_scale.clamp(-math.log(10.0 * self.levels), 5.0)
-            found: Tensor = _LogisticLogProb.apply(location, log_scale, lower, upper, width)
-            return found
+            return _LogisticLogProb.apply(location, log_scale, lower, upper, width)
 
         return log_prob
 

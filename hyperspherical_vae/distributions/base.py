@@ -67,8 +67,7 @@ class BatchOfTensors(Distribution):
         if _instance is None:
             return new
         _instance.__dict__.update(new.__dict__)
-        instance: Batched = _instance
-        return instance
+        return _instance
 
     def kind(self) -> Hashable:
         """What distributions must share to become one of a larger batch: everything but the `batched` tensors."""

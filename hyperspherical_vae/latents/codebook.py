@@ -80,15 +80,12 @@ class CodebookLatent(Latent):
     def encode(self, features: Tensor) -> Tensor:
         """The vectors that are quantized, (B, P, D), for features (B, F)."""
         if self.map_shape is None:
-            vectors: Tensor = self.head(features).unflatten(-1, (self.positions, self.code_dim))
-            return vectors
-        vectors = self.head(features.unflatten(-1, (-1, self.positions)).transpose(-2, -1))
-        return vectors
+            return self.head(features).unflatten(-1, (self.positions, self.code_dim))
+        return self.head(features.unflatten(-1, (-1, self.positions)).transpose(-2, -1))
 
     def nearest(self, vectors: Tensor) -> Tensor:
         """Numbers of the nearest codes, (...), for vectors (..., D)."""
-        codebook = self.codebook
-        return (codebook.square().sum(-1) - 2 * vectors @ codebook.T).argmin(-1)
+        return (self.codebook.square().sum(-1) - 2 * vectors @ self.codebook.T).argmin(-1)
 
     def vectors(self, codes: Tensor) -> Tensor:
         return lay_out(self.codebook[codes])

@@ -87,8 +87,7 @@ class NormalLatent(Latent):
     def divergence(self, q: Distribution) -> Tensor:
         if not isinstance(q, Independent):  # a full covariance
             return super().divergence(q)
-        kl: Tensor = _KLStandardNormal.apply(q.base_dist.loc, q.base_dist.scale)
-        return kl
+        return _KLStandardNormal.apply(q.base_dist.loc, q.base_dist.scale)
 
     def prior(self) -> Distribution:
         loc = self.identity.new_zeros((self.event_dim,) if self.count is None else (self.count, self.event_dim))

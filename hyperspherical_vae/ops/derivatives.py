@@ -93,8 +93,7 @@ def batch_first(info: Any, in_dims: tuple[int | None, ...], inputs: tuple[Tensor
 def apply_rule(name: str, number: float, *inputs: Tensor) -> Tensor:
     """The function `RULES[name]` of tensors of one shape, with all derivatives that its slopes have."""
     function = _Transformed if transforms_active() else _Known
-    result: Tensor = function.apply(name, number, *inputs)
-    return result
+    return function.apply(name, number, *inputs)
 
 
 class _Refused(torch.autograd.Function):
@@ -117,8 +116,7 @@ class _Refused(torch.autograd.Function):
 
 def refusing(message: str, derivative: Tensor, *sources: Tensor) -> Tensor:
     """The derivative, which depends on the sources, with an error in place of derivatives of its own."""
-    result: Tensor = _Refused.apply(message, derivative, *sources)
-    return result
+    return _Refused.apply(message, derivative, *sources)
 
 
 def differentiable_once(message: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -157,5 +157,4 @@ def sample_around(family: str, loc: Tensor, concentration: Tensor, shape: torch.
         concentration: (...), of the same dtype.
         shape: of the result; ends with the shape of `loc`.
     """
-    z: Tensor = _Sample.apply(family, loc, concentration, shape)[0]
-    return z
+    return _Sample.apply(family, loc, concentration, shape)[0]
