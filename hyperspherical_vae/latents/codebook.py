@@ -6,14 +6,13 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from ..distributions.code_vectors import CodebookPrior, QuantizedVectors, lay_out
 from .base import Latent
 from .code_priors import CODE_PRIORS, CodePrior
 
 
-class CodebookLatent(Latent):
+class CodebookLatent(Latent[QuantizedVectors]):
     """P positions that each hold one of K vectors of dimension D; z is all of them (van den Oord et al. 2017).
 
     The posterior is certain of the nearest code at every position, so that the KL to uniform codes is P log K whatever
@@ -136,16 +135,14 @@ class CodebookLatent(Latent):
             return None
         return CodebookPrior(self.codebook, self.positions, self.code_prior, label)
 
-    def kl(self, q: Distribution, z: Tensor) -> Tensor:
+    def kl(self, q: QuantizedVectors, z: Tensor) -> Tensor:
         return z.new_full((len(z), 1), self.positions * math.log(self.code_count))
 
-    def extra_loss(self, q: Distribution) -> dict[str, Tensor]:
+    def extra_loss(self, q: QuantizedVectors) -> dict[str, Tensor]:
         """The commitment loss: squared distance of the encoder's vectors to their codes, summed over positions."""
-        assert isinstance(q, QuantizedVectors)
         return {"commitment": (q.encoded - q.vectors.detach()).square().sum((-2, -1))}
 
-    def codes(self, q: Distribution) -> Tensor:
-        assert isinstance(q, QuantizedVectors)
+    def codes(self, q: QuantizedVectors) -> Tensor:
         return q.codes
 
     def code_summary(self, codes: Tensor) -> dict[str, float]:

@@ -15,7 +15,7 @@ from ..distributions.base import LocatedOnSphere
 from .base import Latent
 
 
-class SphericalLatent(Latent):
+class SphericalLatent(Latent[LocatedOnSphere]):
     """z on the sphere S^dim, q(z|x) a von Mises-Fisher distribution, p(z) uniform.
 
     A subclass with another `family` of distributions on the sphere is another kind of latent.
@@ -67,7 +67,7 @@ class SphericalLatent(Latent):
                 # softplus^-1(start - 1); the last output of each copy is the raw concentration.
                 self.head.bias.view(count or 1, -1)[:, -1] = above + math.log(-math.expm1(-above))
 
-    def posterior(self, features: Tensor) -> Distribution:
+    def posterior(self, features: Tensor) -> LocatedOnSphere:
         output = self.parameters_of(features)
         if self.kappa is None:
             direction, raw = output.split([self.event_dim, 1], -1)
@@ -88,16 +88,13 @@ class SphericalLatent(Latent):
             validate_args=False,
         )
 
-    def divergence(self, q: Distribution) -> Tensor:
-        assert isinstance(q, LocatedOnSphere)
+    def divergence(self, q: LocatedOnSphere) -> Tensor:
         return q.kl_uniform()
 
-    def statistics(self, q: Distribution) -> dict[str, Tensor]:
-        assert isinstance(q, LocatedOnSphere)
+    def statistics(self, q: LocatedOnSphere) -> dict[str, Tensor]:
         return {"kappa": q.concentration.unsqueeze(-1) if self.count is None else q.concentration}
 
-    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
-        assert isinstance(q, LocatedOnSphere)
+    def with_concentration(self, q: LocatedOnSphere, kappa: float) -> Distribution:
         return self.family(q.loc, torch.full_like(q.concentration, kappa), radius=q.radius, validate_args=False)
 
 
