@@ -49,6 +49,7 @@ class BatchOfTensors(Distribution):
             batch.
     """
 
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     batched: ClassVar[dict[str, int]] = {}
 
     def with_tensors(self: Batched, tensors: Mapping[str, Tensor], batch_shape: _size) -> Batched:

@@ -25,7 +25,7 @@ from ..ops.tilt import power_spherical_tilt
 from .base import LocatedOnSphere, OnSphere
 from .hyperspherical_uniform import HypersphericalUniform
 from .power_spherical import PowerSpherical
-from .product import ProductDistribution, take
+from .product import ProductDistribution, take, total
 from .von_mises_fisher import VonMisesFisher
 
 
@@ -157,19 +157,11 @@ def _kl_product_product(p: ProductDistribution, q: ProductDistribution) -> Tenso
             f"KL(ProductDistribution || ProductDistribution): the factors have dimensions {p.factor_dims} and "
             f"{q.factor_dims}; they have to be equal"
         )
-    total: Tensor | None = None
+    parts = []
     for p_group, p_positions in p.groups:
         for q_group, q_positions in q.groups:
-            if p_positions == q_positions:
-                kl = kl_divergence(p_group, q_group)
-            else:
-                common = sorted(set(p_positions) & set(q_positions))
-                if not common:
-                    continue
-                kl = kl_divergence(
-                    take(p_group, [p_positions.index(i) for i in common]),
-                    take(q_group, [q_positions.index(i) for i in common]),
-                )
-            total = kl.sum(-1) if total is None else total + kl.sum(-1)
-    assert total is not None
-    return total
+            common = [i for i in p_positions if i in q_positions]
+            if common:
+                p_part = take(p_group, [p_positions.index(i) for i in common])
+                parts.append(kl_divergence(p_part, take(q_group, [q_positions.index(i) for i in common])))
+    return total(parts)

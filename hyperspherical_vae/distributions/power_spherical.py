@@ -121,18 +121,15 @@ class PowerSpherical(LocatedOnSphere):
         # E[1 - t^2] is shared by the m - 1 directions across loc.
         return along, 4 * (alpha / total) * (beta / (total + 1)) / (2 * beta)
 
-    def _log_normaliser(self) -> Tensor:
-        """Log-density at the mode minus that of the uniform distribution."""
-        beta, k = self._beta, self._working
-        return GammaRatio(k + beta, beta, beta).log_ratio() - _log_ratio_at_zero(k.dtype, k.device, beta)[0]
-
     def _log_density(self, unit: Tensor) -> Tensor:
+        beta, k = self._beta, self._working
+        growth = GammaRatio(k + beta, beta, beta).log_ratio() - _log_ratio_at_zero(k.dtype, k.device, beta)[0]
         near = (unit - self.loc).square().sum(-1) / 2
         far = (unit + self.loc).square().sum(-1) / 2
         # log((1 + t) / 2) from whichever of 1 - t and 1 + t is small.
         far = (far / 2).clamp_min(torch.finfo(far.dtype).tiny)
         height = torch.where(near < 1, torch.log1p(-near.clamp_max(1) / 2), torch.log(far))
-        return self._log_normaliser() - log_sphere_area(self.event_shape[0]) + self._working * height
+        return growth - log_sphere_area(self.event_shape[0]) + self._working * height
 
     def rsample(self, sample_shape: _size = ()) -> Tensor:
         """Reparameterized samples of shape (*sample_shape, *batch_shape, m)."""

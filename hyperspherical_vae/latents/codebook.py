@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -128,12 +129,13 @@ class CodebookLatent(Latent[QuantizedVectors]):
 
     def prior(self) -> CodebookPrior:
         """p(z): uniform codes, or those of `code_prior`."""
-        return CodebookPrior(self.codebook, self.positions, self.code_prior)
+        sampler = None if self.code_prior is None else self.code_prior.sample
+        return CodebookPrior(self.codebook, self.positions, sampler)
 
     def class_prior(self, label: int) -> CodebookPrior | None:
         if self.code_prior is None or not self.code_prior.classes:
             return None
-        return CodebookPrior(self.codebook, self.positions, self.code_prior, label)
+        return CodebookPrior(self.codebook, self.positions, partial(self.code_prior.sample, label=label))
 
     def kl(self, q: QuantizedVectors, z: Tensor) -> Tensor:
         return z.new_full((len(z), 1), self.positions * math.log(self.code_count))
