@@ -32,6 +32,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
+from models import VAE
 from utils.config.command_line import parse_options, parse_run
 from utils.config.config import Config
 from utils.config.flags import UsageError, flag, nearest
@@ -39,7 +40,10 @@ from utils.experiment import Experiment
 from utils.measure.conditions import Conditions
 from utils.measure.log_px import ROWS, estimate_log_px
 from utils.run.checkpoints import Progress
+from utils.run.console import Console
 from utils.run.failures import guarded
+from utils.run.folder import RunDir
+from utils.run.identity import Identity
 from utils.run.interrupts import StopRequest
 from utils.tables.layout import Table, as_text
 from utils.train.batches import TrainingImages
@@ -70,13 +74,15 @@ class Row:
     detail: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Setting:
-    """How to measure: repetitions, threads, where the data are."""
+    """How to measure, as flags."""
 
-    repetitions: int
-    threads: int
-    data_dir: str
+    data_dir: str = flag("--data_dir", str, "how", "data", "folder with MNIST and Frey faces")
+    threads: int = flag(
+        "--threads", int, "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
+    )
+    repetitions: int = flag("--repetitions", int, "how", 15, "turns of a comparison", low=1, high=10**6)
 
     def config(self, line: str) -> Config:
         """The run that these flags describe, on MNIST unless they say otherwise."""
@@ -107,21 +113,26 @@ def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], None]
     """The model of these flags, and a function that trains it for `STEPS` steps, or a shorter epoch, as a run does."""
     config = setting.config(line)
     experiment = Experiment.prepare(config, StopRequest())
-    model, split = experiment.model, experiment.data.train
+    split = experiment.data.train
     split.images = split.images[: STEPS * config.batch_size]
     images = TrainingImages(split, experiment.preparation, config.batch_size)
+    return experiment.model, epoch(config, experiment.model, images, config.compile)
+
+
+def epoch(config: Config, model: VAE, images: TrainingImages, compiled: bool = False) -> Callable[[], None]:
+    """An epoch as a run does it."""
     step: Any = model
-    if config.compile:
+    if compiled:
         from utils.train.compiling import compiled_step
 
         step = compiled_step(model, images)
-    trainer = Trainer(model, images, config, experiment.run, experiment.console, dict, step=step)
+    trainer = Trainer(model, images, config, RunDir(Identity(config)), Console(config), dict, step=step)
 
     def train() -> None:  # nothing is written before an epoch ends
         trainer.progress, trainer.sums = Progress(), None
         trainer.train_epoch()
 
-    return model, train
+    return train
 
 
 # The products a b' of the libraries that PyTorch has on a CPU. They are held against the same thing whatever `dense`
@@ -359,8 +370,7 @@ os._exit(1)
 
 def bench_start(setting: Setting) -> list[Row]:
     """Seconds on the wall of whole processes."""
-    times: dict[str, list[float]] = {"start": [], "torch": [], "help": []}
-    busy: dict[str, list[float]] = {"start": [], "torch": [], "help": []}
+    took: dict[str, list[tuple[float, float]]] = {"start": [], "torch": [], "help": []}  # on the wall, and busy
     for _ in range(max(setting.repetitions // 2, 3)):
         with tempfile.TemporaryDirectory() as folder:
             flags = ["-n", "vmf", "-d", "mnist", "--data_dir", setting.data_dir, "-ld", folder, "--device", "cpu"]
@@ -371,9 +381,8 @@ def bench_start(setting: Setting) -> list[Row]:
             ):
                 started, busy_before = time.perf_counter(), _busy_of_children()
                 in_process(lines, *arguments)
-                times[name].append(time.perf_counter() - started)
-                busy[name].append(_busy_of_children() - busy_before)
-    wall, cpu = ({name: statistics.median(found) for name, found in of.items()} for of in (times, busy))
+                took[name].append((time.perf_counter() - started, _busy_of_children() - busy_before))
+    wall, cpu = ({name: statistics.median(each[i] for each in found) for name, found in took.items()} for i in (0, 1))
     detail = (
         f"{cpu['start']:.2f} s of processor time; importing torch alone {wall['torch']:.2f} s, "
         f"{cpu['torch']:.2f} s of processor time"
@@ -436,14 +445,9 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Setting):
     """The flags of `python -m benchmarks.bench`."""
 
-    data_dir: str = flag("--data_dir", str, "how", "data", "folder with MNIST and Frey faces")
-    threads: int = flag(
-        "--threads", int, "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
-    )
-    repetitions: int = flag("--repetitions", int, "how", 15, "turns of a comparison", low=1, high=10**6)
     json: str = flag("--json", str, "how", str(Path(__file__).with_name("measured.json")), "file to write")
 
 
@@ -463,8 +467,7 @@ def _measure(arguments: Sequence[str]) -> int:
         if name not in BENCHMARKS:
             raise UsageError(f"{name!r} is not one of {', '.join(BENCHMARKS)}{nearest(name, BENCHMARKS)}")
     torch.set_num_threads(given.threads)
-    setting = Setting(given.repetitions, given.threads, given.data_dir)
-    rows = [row for name in names or BENCHMARKS for row in BENCHMARKS[name](setting)]
+    rows = [row for name in names or BENCHMARKS for row in BENCHMARKS[name](given)]
 
     def cell(value: float | None, unit: str) -> str:
         return "" if value is None else f"{value:.0f} {unit}" if unit == "MiB" else f"{value:.2f} {unit}"

@@ -27,21 +27,18 @@ from typing import Any
 import torch
 
 import run_models
+from benchmarks.bench import STEPS, epoch
 from models import VAE, build_model
 from utils.config.command_line import parse_run
 from utils.config.config import Config
 from utils.config.flags import UsageError
 from utils.measure.conditions import Conditions
 from utils.measure.log_px import estimate_log_px
-from utils.run.checkpoints import Progress
-from utils.run.console import Console
 from utils.run.failures import guarded
-from utils.run.folder import RunDir
-from utils.run.identity import Identity
 from utils.run.records import find_runs
 from utils.train.adam import Adam
 from utils.train.batches import Preparation, TrainingImages
-from utils.training_utils import Trainer, note_nonfinite, objective
+from utils.training_utils import note_nonfinite, objective
 
 KINDS = {
     "Normal": "-n normal -z 5",
@@ -54,7 +51,6 @@ KINDS = {
     "codebook": "-n vq",
     "vMF, convolutional": "-n vmf -z 5 -et cnn -dt cnn",
 }
-STEPS = 100
 
 
 def compare_kinds(device: str) -> None:
@@ -118,22 +114,6 @@ def captured(config: Config, model: VAE, images: TrainingImages) -> Callable[[],
             graph.replay()
 
     return epoch
-
-
-def epoch(config: Config, model: VAE, images: TrainingImages, compiled: bool = False) -> Callable[[], None]:
-    """An epoch as a run does it."""
-    step: Any = model
-    if compiled:
-        from utils.train.compiling import compiled_step
-
-        step = compiled_step(model, images)
-    trainer = Trainer(model, images, config, RunDir(Identity(config)), Console(config), dict, step=step)
-
-    def train() -> None:  # nothing is written before an epoch ends
-        trainer.progress, trainer.sums = Progress(), None
-        trainer.train_epoch()
-
-    return train
 
 
 def time_steps(device: str) -> None:

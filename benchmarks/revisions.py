@@ -38,7 +38,7 @@ sys.path.insert(0, folder)
 import torch
 torch.set_num_threads(threads)
 from benchmarks import bench
-setting = bench.Setting(1, threads, data_dir)
+setting = bench.Setting(repetitions=1, threads=threads, data_dir=data_dir)
 jobs = {name: bench.training(f"-n {name.lower()} -z 10", setting)[1] for name in ("Normal", "vMF")}
 config = setting.config("-n vmf -z 10")
 if hasattr(bench, "Experiment"):

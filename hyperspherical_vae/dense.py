@@ -16,8 +16,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["dense", "product_library"]
-
 # Multiplications from which on oneDNN makes up for its longer way in, about 12 microseconds.
 _WORTH = 2**20
 
@@ -59,11 +57,10 @@ class _Dense(torch.autograd.Function):
     """Layers on a matrix x; parameters are the weights, then as many biases or None."""
 
     @staticmethod
-    def forward(ctx: Any, relu_last: bool, x: Tensor, *parameters: Tensor | None) -> Tensor:
+    def forward(ctx: Any, relu_last: bool, x: Tensor, *parameters: Any) -> Tensor:
         count = len(parameters) // 2
         rectified, y = [], x
         for number, (weight, bias) in enumerate(zip(parameters[:count], parameters[count:], strict=True)):
-            assert weight is not None
             y = _product(y, weight, bias)
             if number < count - 1 or relu_last:
                 rectified.append(y.relu_())
@@ -72,14 +69,13 @@ class _Dense(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         saved, count = ctx.saved_tensors, (len(ctx.needs_input_grad) - 2) // 2
         x, weights, biases = saved[0], saved[1 : 1 + count], saved[1 + count : 1 + 2 * count]
         if torch.is_grad_enabled():  # the derivatives are to be differentiated in turn
-            return None, *_gradients(x, weights, biases, ctx.relu_last, grads[0], ctx.needs_input_grad[1:])
+            return None, *_gradients(x, weights, biases, ctx.relu_last, grad, ctx.needs_input_grad[1:])
         values = [x, *saved[1 + 2 * count :]]
         found: list[Tensor | None] = [None] * (1 + 2 * count)
-        grad = grads[0]
         for number in reversed(range(count)):
             if number < count - 1 or ctx.relu_last:
                 grad = torch.ops.aten.threshold_backward(grad, values[number + 1], 0)

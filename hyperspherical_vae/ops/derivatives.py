@@ -119,26 +119,21 @@ def refusing(message: str, derivative: Tensor, *sources: Tensor) -> Tensor:
     return _Refused.apply(message, derivative, *sources)
 
 
-def differentiable_once(message: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a `backward` compute outside autograd, and have what it returns refuse a second differentiation.
+def differentiable_once(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the `backward` of a sample compute outside autograd, and have its result refuse a second differentiation.
 
     `torch.autograd.function.once_differentiable` refuses it only where the incoming gradient is differentiated, and
     takes what depends on the saved tensors for constant.
-
-    Args:
-        message: says what cannot be differentiated twice.
     """
 
-    def decorate(backward: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(backward)
-        def wrapper(ctx: Any, *grads: Tensor) -> Any:
-            with torch.no_grad():
-                derivatives = backward(ctx, *grads)
-            if not torch.is_grad_enabled() or torch.compiler.is_compiling():
-                return derivatives
-            sources = [x for x in (*ctx.saved_tensors, *grads) if x is not None and x.requires_grad]
-            return tuple(None if x is None else refusing(message, x, *sources) for x in derivatives)
+    @functools.wraps(backward)
+    def wrapper(ctx: Any, *grads: Tensor) -> Any:
+        with torch.no_grad():
+            derivatives = backward(ctx, *grads)
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return derivatives
+        sources = [x for x in (*ctx.saved_tensors, *grads) if x is not None and x.requires_grad]
+        message = "samples on a sphere can be differentiated once, not twice"
+        return tuple(None if x is None else refusing(message, x, *sources) for x in derivatives)
 
-        return wrapper
-
-    return decorate
+    return wrapper

@@ -123,7 +123,7 @@ class _Sample(torch.autograd.Function):
         ctx.save_for_backward(loc, concentration, *output)
 
     @staticmethod
-    @differentiable_once("samples on a sphere can be differentiated once, not twice")
+    @differentiable_once
     def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         loc, concentration, z, y = ctx.saved_tensors
         if grad is None:
