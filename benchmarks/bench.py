@@ -6,8 +6,6 @@ Without names everything is measured. What is compared takes turns, so that what
 it alike, and medians are taken. One table is printed at the end, and its numbers are written as JSON beside it.
 """
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 

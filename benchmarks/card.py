@@ -6,8 +6,6 @@
 Step times are of images of 28x28 made of random bytes, so that no data set is needed.
 """
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 

@@ -17,8 +17,6 @@ term, for E_q p(z) / q(z | x) is 1. Its gap does not depend on the images, only 
 concentrations, only on K and the dimension.
 """
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 

@@ -5,8 +5,6 @@
 The other revision, 502e484 unless given, is checked out into a temporary folder. A process of each works in turn.
 """
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 

@@ -8,8 +8,6 @@ normal prior, and others whose latent space is the circle S^1 with a uniform pri
 of the encoded points are from the true angles after the best rotation and reflection; the picture shows the points.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys

@@ -10,8 +10,6 @@ The points lie in R^d under a normal prior, or on the sphere S^d in R^(d+1) unde
 testing; the last two are joined by as many pairs of articles without a link.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import functools

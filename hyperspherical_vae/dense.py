@@ -5,8 +5,6 @@ oneDNN, which PyTorch uses for convolutions, takes 512 bits where there are such
 `torch.ops.mkldnn._linear_pointwise` is what `torch.compile` calls.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from pathlib import Path

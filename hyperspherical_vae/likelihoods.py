@@ -5,8 +5,6 @@ takes the decoder's output `params` (..., P*D), laid out as P blocks of D, and i
 against it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial

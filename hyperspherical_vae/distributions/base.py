@@ -1,7 +1,5 @@
 """What the distributions of this package have in common."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Hashable, Mapping

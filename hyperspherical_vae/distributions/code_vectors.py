@@ -1,7 +1,5 @@
 """Vectors put together from the entries of a codebook: the posterior and the prior of a vector-quantized latent."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import ClassVar
 

@@ -1,7 +1,5 @@
 """The uniform distribution on a hypersphere."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

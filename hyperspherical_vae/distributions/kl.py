@@ -1,7 +1,5 @@
 """KL divergences, registered for torch.distributions.kl_divergence."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The Power Spherical distribution (De Cao and Aziz 2020)."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

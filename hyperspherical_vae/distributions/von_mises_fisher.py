@@ -1,7 +1,5 @@
 """The von Mises-Fisher distribution."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.types import _size

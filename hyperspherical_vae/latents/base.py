@@ -1,7 +1,5 @@
 """What every latent space offers."""
 
-from __future__ import annotations
-
 from typing import Generic, TypeVar
 
 from torch import Tensor, nn

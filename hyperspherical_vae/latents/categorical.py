@@ -1,7 +1,5 @@
 """A latent space of categorical variables, trained through the Gumbel-softmax relaxation."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -3,8 +3,6 @@
 Shapes: B images, P positions, K codes, Y classes. Class Y stands for "any".
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

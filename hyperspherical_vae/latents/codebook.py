@@ -1,7 +1,5 @@
 """A latent space of codes from a learned codebook: vector quantization."""
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Euclidean latent space with a standard normal prior."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """A latent space that is a product of latent spaces."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

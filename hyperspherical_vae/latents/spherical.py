@@ -1,7 +1,5 @@
 """Hyperspherical latent space with a uniform prior."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The derivative of a Beta variate in one of its shapes, by quadrature."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Functions whose derivatives are known in closed form, to autograd, to forward mode and to `torch.func`."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -9,8 +9,6 @@ rho = 1 but for a term (1 - rho)^(m - 1) log(1 - rho) in odd dimensions, which t
 harmless: Chebyshev series of some 50 terms in 2 t - 1 reach double precision for every m.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import partial

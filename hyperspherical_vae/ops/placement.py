@@ -6,8 +6,6 @@ c = 2 / <u, u> = 1 / (1 + |mu_1|) takes e_1 to -sign(mu_1) mu; as |u| >= sqrt 2 
 and z = H (-sign(mu_1) w, sqrt(1 - w^2) v), computed from y = 1 - w.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -7,8 +7,6 @@ For z ~ vMF(mu, k) on the unit sphere of R^m the distance y = 1 - <mu, z> along 
 Working with y, not with <mu, z>, keeps all digits where the distribution is concentrated.
 """
 
-from __future__ import annotations
-
 import math
 from functools import partial
 

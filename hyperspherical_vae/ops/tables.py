@@ -1,7 +1,5 @@
 """Constants made once, and long vectors computed in parts."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Hashable, Sequence
 
