@@ -38,18 +38,18 @@ class Likelihood(nn.Module):
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """log p(x | params) in nats, summed over pixels: (..., P*D), (..., D) -> (...)."""
-        raise NotImplementedError
+        return self.given(x)(params)
 
     def given(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """log p(x | params) as a function of `params` alone, for many of them and the same images x (..., D).
 
-        A likelihood that has something to compute from the images alone does so here, once.
+        A likelihood that has something to compute from the images alone does so here, once, instead of in `log_prob`.
         """
         return partial(self.log_prob, x=x)
 
     def mean(self, params: Tensor) -> Tensor:
-        """E[x | params], the image to look at: (..., P*D) -> (..., D)."""
-        raise NotImplementedError
+        """E[x | params], the image to look at: (..., P*D) -> (..., D); `params` are logits of it unless overridden."""
+        return torch.sigmoid(params)
 
 
 def _sum_of_logs(factors: Tensor, halvings: int) -> Tensor:
@@ -95,9 +95,6 @@ class Bernoulli(Likelihood):
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         return _BernoulliLogProb.apply(params, x)
 
-    def mean(self, params: Tensor) -> Tensor:
-        return torch.sigmoid(params)
-
 
 class Gaussian(Likelihood):
     """Real pixels around the decoder's output, with one learned standard deviation for all of them.
@@ -121,9 +118,6 @@ class Gaussian(Likelihood):
         scale = self.scale
         squares = (x - torch.sigmoid(params)).square().sum(-1)
         return -0.5 * squares / scale.square() - x.shape[-1] * (scale.log() + 0.5 * math.log(2 * math.pi))
-
-    def mean(self, params: Tensor) -> Tensor:
-        return torch.sigmoid(params)
 
 
 # Takes the place of infinity as the edge of an outer bin: far outside of every logistic, and 0 times it is 0.
@@ -178,9 +172,6 @@ class DiscretizedLogistic(Likelihood):
     params_per_pixel = 2
     of_grey_levels = True
 
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return self.given(x)(params)
-
     def given(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         half = 0.5 / self.levels
         first, last = x < half, x > 1 - half
@@ -232,9 +223,6 @@ class Poisson(Likelihood):
     The decoder gives the expected share, so that the expected count is levels * share: the share itself less 1 where it
     is above 1, which keeps it finite, and its log where it is below. log p(n) = n log rate - rate - log n!.
     """
-
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return self.given(x)(params)
 
     def given(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         counts = (x * self.levels).round()  # a share in float32 is off by its rounding
