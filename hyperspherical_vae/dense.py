@@ -5,6 +5,7 @@ oneDNN, which PyTorch uses for convolutions, takes 512 bits where there are such
 `torch.ops.mkldnn._linear_pointwise` is what `torch.compile` calls.
 """
 
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,12 +36,11 @@ def product_library() -> str:
     on 256 bits in one, both reach 100 to 109. Results differ in rounding. The choice depends on the processor and on
     PyTorch alone, and on no measured time, so that a run can be repeated to the bit.
     """
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
-        return "torch"
-    try:
-        return "onednn" if _has_wide_units(Path("/proc/cpuinfo").read_text()) else "torch"
-    except OSError:
-        return "torch"
+    usable = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    with contextlib.suppress(OSError):
+        if usable and _has_wide_units(Path("/proc/cpuinfo").read_text()):
+            return "onednn"
+    return "torch"
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -71,7 +71,11 @@ class _Dense(torch.autograd.Function):
         saved, count = ctx.saved_tensors, (len(ctx.needs_input_grad) - 2) // 2
         x, weights, biases = saved[0], saved[1 : 1 + count], saved[1 + count : 1 + 2 * count]
         if torch.is_grad_enabled():  # the derivatives are to be differentiated in turn
-            return None, *_gradients(x, weights, biases, ctx.relu_last, grad, ctx.needs_input_grad[1:])
+            needed = ctx.needs_input_grad[1:]
+            wanted = [tensor for tensor, need in zip(saved[: len(needed)], needed, strict=True) if need]
+            y = _plain(x, weights, biases, ctx.relu_last)
+            gradients = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+            return None, *(next(gradients) if need else None for need in needed)
         values = [x, *saved[1 + 2 * count :]]
         found: list[Tensor | None] = [None] * (1 + 2 * count)
         for number in reversed(range(count)):
@@ -85,21 +89,6 @@ class _Dense(torch.autograd.Function):
                 grad = _product(grad, weights[number].t())
         found[0] = grad if ctx.needs_input_grad[1] else None
         return None, *found
-
-
-def _gradients(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor | None],
-    relu_last: bool,
-    grad: Tensor,
-    needed: Sequence[bool],
-) -> list[Tensor | None]:
-    """Gradients of the layers in x, weights and biases where they are needed, as functions of all of these and grad."""
-    inputs: Sequence[Any] = (x, *weights, *biases)
-    wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
-    gradients = iter(torch.autograd.grad(_plain(x, weights, biases, relu_last), wanted, grad, create_graph=True))
-    return [next(gradients) if need else None for need in needed]
 
 
 def _plain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], relu_last: bool) -> Tensor:

@@ -26,11 +26,6 @@ class Rule(NamedTuple):
 RULES: dict[str, Rule] = {}
 
 
-def transforms_active() -> bool:
-    """Whether `torch.func` transforms or forward mode are at work, for which PyTorch has no public question."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-
-
 class _Known(torch.autograd.Function):
     """A rule under plain autograd and the compiler: the derivatives come with the value."""
 
@@ -90,7 +85,9 @@ def batch_first(info: Any, in_dims: tuple[int | None, ...], inputs: tuple[Tensor
 
 def apply_rule(name: str, number: float, *inputs: Tensor) -> Tensor:
     """The function `RULES[name]` of tensors of one shape, with all derivatives that its slopes have."""
-    function = _Transformed if transforms_active() else _Known
+    # Of transforms of `torch.func` and forward mode that are at work PyTorch has no public question.
+    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    function = _Transformed if transformed else _Known
     return function.apply(name, number, *inputs)
 
 
