@@ -7,13 +7,12 @@ import scipy.special
 import torch
 from torch import Tensor
 from torch.distributions import Gamma
-from torch.types import _size
 
 from ..ops.bessel import log_sphere_area, working_dtype
 from ..ops.beta import beta_derivative
 from ..ops.derivatives import RULES, Rule, apply_rule
 from ..ops.gamma_ratio import GammaRatio, log_gamma_ratio
-from ..ops.placement import RADIAL, Radial, sample_around
+from ..ops.placement import RADIAL, Radial
 from ..ops.tables import table
 from .base import LocatedOnSphere
 
@@ -100,6 +99,8 @@ class PowerSpherical(LocatedOnSphere):
         (torch.Size([3, 4, 5]), torch.Size([4]))
     """
 
+    radial = "power"
+
     @property
     def _beta(self) -> float:
         return (self.event_shape[0] - 1) / 2
@@ -128,8 +129,3 @@ class PowerSpherical(LocatedOnSphere):
         far = (far / 2).clamp_min(torch.finfo(far.dtype).tiny)
         height = torch.where(near < 1, torch.log1p(-near.clamp_max(1) / 2), torch.log(far))
         return growth - log_sphere_area(self.event_shape[0]) + self._working * height
-
-    def rsample(self, sample_shape: _size = ()) -> Tensor:
-        """Reparameterized samples of shape (*sample_shape, *batch_shape, m)."""
-        z = sample_around("power", self.loc, self.concentration, self._extended_shape(sample_shape))
-        return z if self.radius == 1 else z * self.radius

@@ -64,13 +64,12 @@ class IndependentCodePrior(CodePrior):
 
     @torch.no_grad()
     def count(self, codes: Tensor, labels: Tensor | None = None) -> None:
-        counts = self.log_probs.new_zeros(self.log_probs.shape, dtype=torch.float64)
+        counts = self.log_probs.new_full(self.log_probs.shape, 0.5, dtype=torch.float64)
         for position in range(self.positions):
-            counts[-1, position] = torch.bincount(codes[:, position], minlength=self.codes)
+            counts[-1, position] += torch.bincount(codes[:, position], minlength=self.codes)
             for label in range(self.classes if labels is not None else 0):
-                counts[label, position] = torch.bincount(codes[labels == label, position], minlength=self.codes)
-        smoothed = counts + 0.5
-        self.log_probs.copy_((smoothed / smoothed.sum(-1, keepdim=True)).log())
+                counts[label, position] += torch.bincount(codes[labels == label, position], minlength=self.codes)
+        self.log_probs.copy_((counts / counts.sum(-1, keepdim=True)).log())
 
     def log_prob(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
         chosen = self._labels(len(codes), None, codes.device) if labels is None else labels

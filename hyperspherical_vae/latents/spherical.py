@@ -76,11 +76,10 @@ class SphericalLatent(Latent[LocatedOnSphere]):
         return self.family(loc, concentration, radius=self.radius, validate_args=False)
 
     def prior(self) -> Distribution:
-        batch_shape = torch.Size() if self.count is None else torch.Size((self.count,))
         return HypersphericalUniform(
             self.event_dim - 1,
             self.radius,
-            batch_shape,
+            () if self.count is None else (self.count,),
             device=self.fixed.device,
             dtype=self.fixed.dtype,
             validate_args=False,
