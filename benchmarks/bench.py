@@ -340,18 +340,22 @@ print(before, highest())
 
 def bench_memory(setting: Setting) -> list[Row]:
     """Highest resident memory of a process that estimates log p(x), data and PyTorch included."""
-    rows = []
 
-    def measure(what: str, lines: str, *arguments: str, must: float, detail: str) -> None:
+    def measure(what: str, lines: str, *arguments: str, must: float, images: str) -> Row:
         before, peak = (int(part) / 1024 for part in in_process(HIGHEST + lines, *arguments).split())
-        detail = f"{detail}; {before:.0f} MiB before it began"
-        rows.append(Row(f"peak memory of log p(x), {what}", peak, "MiB", must, None, detail))
+        detail = f"{images}; {before:.0f} MiB before it began"
+        return Row(f"peak memory of log p(x), {what}", peak, "MiB", must, None, detail)
 
-    for images, k in (("200", "500"), ("2", "50000")):
-        measure(f"K={k}", MEMORY, images, k, setting.data_dir, must=1024, detail=f"{images} images of MNIST")
-    for size, likelihood, must in (("96", "logistic", 1500), ("256", "bce", 2500)):
-        measure(f"K=40, {size}x{size}, {likelihood}", LARGE, size, likelihood, must=must, detail="100 RGB images")
-    return rows
+    return [
+        *(
+            measure(f"K={k}", MEMORY, n, k, setting.data_dir, must=1024, images=f"{n} images of MNIST")
+            for n, k in (("200", "500"), ("2", "50000"))
+        ),
+        *(
+            measure(f"K=40, {size}x{size}, {likelihood}", LARGE, size, likelihood, must=must, images="100 RGB images")
+            for size, likelihood, must in (("96", "logistic", 1500), ("256", "bce", 2500))
+        ),
+    ]
 
 
 FIRST_STEP = """

@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -71,14 +72,13 @@ class Worker:
     def __init__(self, folder: Path, given: Options) -> None:
         command = [sys.executable, "-c", WORKER, str(folder), str(given.threads), str(Path(given.data_dir).resolve())]
         # A session of its own: Ctrl-C in the terminal is for this program, which ends the workers without a traceback.
-        self._process = subprocess.Popen(
+        self._process: Any = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
             start_new_session=True,
         )  # fmt: skip
         self.log_px = torch.tensor([float(word) for word in self._answer().split()])
 
     def _answer(self) -> str:
-        assert self._process.stdout is not None
         answer = self._process.stdout.readline()
         if not answer:
             raise UsageError("a process ended; its message is above")
@@ -86,11 +86,10 @@ class Worker:
 
     def seconds(self, job: str) -> float:
         """Do a job and return how long it took."""
-        assert self._process.stdin is not None
         self._process.stdin.write(f"{job}\n")
         return float(self._answer())
 
-    def end(self) -> None:
+    def close(self) -> None:
         """End the process."""
         self._process.kill()
         self._process.wait()
@@ -135,10 +134,7 @@ def _compare(arguments: Sequence[str]) -> int:
     )
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         check_out(names[0] if names else "502e484", Path(folder))
-        workers = []
-        for place in (Path(folder), ROOT):
-            workers.append(Worker(place, given))
-            stack.callback(workers[-1].end)
+        workers = [stack.enter_context(contextlib.closing(Worker(place, given))) for place in (Path(folder), ROOT)]
         lines = compare(workers, given.repetitions)
     print(f"torch {torch.__version__}, {given.threads} threads", *lines, sep="\n")
     return 0
