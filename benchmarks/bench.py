@@ -15,6 +15,7 @@ import functools
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -245,8 +246,7 @@ def bench_product(setting: Setting) -> list[Row]:
 
 def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[Row]:
     """log p(x) of a vMF model against decoding as many latents and one log-likelihood of each."""
-    config = setting.config("-n vmf -z 10")
-    experiment = Experiment.prepare(config, StopRequest())
+    experiment = Experiment.prepare(setting.config("-n vmf -z 10"), StopRequest())
     model, test, conditions = experiment.model, experiment.test_images[: 2 * count], Conditions(1)
     latents = model.latent.prior().sample((ROWS // 100, 100))
     pixels = test[:100].flatten(1)
@@ -290,9 +290,15 @@ def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[R
 
 
 def in_process(lines: str, *arguments: str) -> str:
-    """Standard output of a fresh Python that runs these lines in the repository."""
+    """Standard output of a fresh Python that runs these lines in the repository.
+
+    Raises:
+        UsageError: they failed; says why: most often the data are not where they should be.
+    """
     head = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-    done = subprocess.run([sys.executable, "-c", head + lines, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", head + lines, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(re.split(r"^utils\.[\w.]+Error: ", done.stderr, flags=re.MULTILINE)[-1].strip())
     return done.stdout
 
 
@@ -320,15 +326,14 @@ print(before, highest())
 
 LARGE = """
 import sys, torch
-from types import SimpleNamespace
-from models import build_model
+from models import Images, build_model
 from utils.config.command_line import parse_run
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import evaluate_elbo
 from utils.measure.log_px import estimate_log_px
 size, likelihood = int(sys.argv[1]), sys.argv[2]
-facts = SimpleNamespace(shape=(3, size, size), levels=255, likelihood=likelihood, classes=0)
-model = build_model(parse_run(["-n", "vmf", "-z", "10", "-hd", "32", "-d", "digits"]), facts)
+images = Images((3, size, size), 255, likelihood, classes=0)
+model = build_model(parse_run(["-n", "vmf", "-z", "10", "-hd", "32", "-d", "digits"]), images)
 test = torch.randint(256, (100, 3, size, size)).float() / 255
 before = highest()
 test = test.round() if model.likelihood.binary else test

@@ -26,7 +26,7 @@ import torch
 
 import run_models
 from benchmarks.bench import STEPS, epoch
-from models import VAE, build_model
+from models import VAE, Images, build_model
 from utils.config.command_line import parse_run
 from utils.config.config import Config
 from utils.config.flags import UsageError
@@ -79,10 +79,9 @@ def timed(function: Callable[[], object], device: str, turns: int = 5) -> float:
 def prepared(name: str, device: str) -> tuple[Config, VAE, TrainingImages]:
     """Configuration, model and batches of random images."""
     config = parse_run(f"-n {name} -z 10 -d digits --device {device}".split())
-    facts: Any = SimpleNamespace(shape=(1, 28, 28), levels=255, likelihood="bce", classes=0)
     split: Any = SimpleNamespace(images=torch.randint(256, (STEPS * 100, 1, 28, 28), dtype=torch.uint8), labels=None)
     images = TrainingImages(split, Preparation(255, binary=True, seed=1, device=torch.device(device)), 100)
-    return config, build_model(config, facts).to(device), images
+    return config, build_model(config, Images((1, 28, 28), 255, "bce", classes=0)).to(device), images
 
 
 def captured(config: Config, model: VAE, images: TrainingImages) -> Callable[[], None]:
