@@ -94,8 +94,6 @@ class ProductDistribution(Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, factors: Sequence[Distribution], validate_args: bool | None = None) -> None:
-        if not factors:
-            raise ValueError("ProductDistribution: a product needs at least one factor")
         for position, factor in enumerate(factors):
             if len(factor.event_shape) != 1:
                 raise ValueError(
@@ -128,7 +126,7 @@ class ProductDistribution(Distribution):
             validate_args: as for the class.
 
         Raises:
-            ValueError: there is no group, or batch shapes, event shapes and positions do not fit together.
+            ValueError: there is no factor, or batch shapes, event shapes and positions do not fit together.
 
         Example:
             >>> from hyperspherical_vae.distributions import HypersphericalUniform
@@ -136,13 +134,13 @@ class ProductDistribution(Distribution):
             >>> ProductDistribution.from_groups([(spheres, (0, 1, 2))]).event_shape
             torch.Size([9])
         """
-        if not groups:
-            raise ValueError("ProductDistribution: a product needs at least one group")
         new: ProductDistribution = cls.__new__(cls)
         new._set_groups(groups, validate_args)
         return new
 
     def _set_groups(self, groups: Sequence[Group], validate_args: bool | None) -> None:
+        if not groups:
+            raise ValueError("ProductDistribution: a product needs at least one factor")
         batch_shape = groups[0][0].batch_shape[:-1]
         for group, positions in groups:
             if len(group.event_shape) != 1 or group.batch_shape != (*batch_shape, len(positions)):

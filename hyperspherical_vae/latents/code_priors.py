@@ -59,8 +59,7 @@ class IndependentCodePrior(CodePrior):
 
     def __init__(self, codes: int, positions: int, classes: int) -> None:
         super().__init__(codes, positions, classes)
-        uniform = torch.full((classes + 1, positions, codes), 1 / codes)
-        self.register_buffer("log_probs", uniform.log())
+        self.register_buffer("log_probs", torch.full((classes + 1, positions, codes), 1 / codes).log())
 
     @torch.no_grad()
     def count(self, codes: Tensor, labels: Tensor | None = None) -> None:

@@ -81,23 +81,21 @@ class CodebookLatent(Latent[QuantizedVectors]):
             return self.head(features).unflatten(-1, (self.positions, self.code_dim))
         return self.head(features.unflatten(-1, (-1, self.positions)).transpose(-2, -1))
 
-    def nearest(self, vectors: Tensor) -> Tensor:
-        """Numbers of the nearest codes, (...), for vectors (..., D)."""
-        return (self.codebook.square().sum(-1) - 2 * vectors @ self.codebook.T).argmin(-1)
-
     def vectors(self, codes: Tensor) -> Tensor:
         return lay_out(self.codebook[codes])
 
     def posterior(self, features: Tensor) -> QuantizedVectors:
         encoded = self.encode(features).to(self.codebook.dtype)
+        vectors = encoded.detach()
         # Distances and moving averages are too close to each other for what autocast would round them to.
         with torch.autocast(encoded.device.type, enabled=False):
             if self.training:
-                self._revive(encoded.detach().flatten(0, -2))
-            codes = self.nearest(encoded.detach())
+                self._revive(vectors.flatten(0, -2))
+            # The nearest; the square of a vector itself is the same for all codes.
+            codes = (self.codebook.square().sum(-1) - 2 * vectors @ self.codebook.T).argmin(-1)
             q = QuantizedVectors(encoded, codes, self.codebook[codes])
             if self.training:
-                self._follow(encoded.detach().flatten(0, -2), codes.flatten())
+                self._follow(vectors.flatten(0, -2), codes.flatten())
         return q
 
     @torch.no_grad()
@@ -136,7 +134,7 @@ class CodebookLatent(Latent[QuantizedVectors]):
         return CodebookPrior(self.codebook, self.positions, partial(self.code_prior.sample, label=label))
 
     def kl(self, q: QuantizedVectors, z: Tensor) -> Tensor:
-        return z.new_full((len(z), 1), self.positions * math.log(self.code_count))
+        return z.new_full((*q.batch_shape, 1), self.positions * math.log(self.code_count))
 
     def extra_loss(self, q: QuantizedVectors) -> dict[str, Tensor]:
         """The commitment loss: squared distance of the encoder's vectors to their codes, summed over positions."""

@@ -65,8 +65,7 @@ class NormalLatent(Latent[Independent | MultivariateNormal]):
         super().__init__(in_features, dim + scales, count)
         self.event_dim = dim
         self.covariance = covariance
-        identity = torch.eye(dim) if covariance == "full" else torch.ones(dim)
-        self.register_buffer("identity", identity, persistent=False)
+        self.register_buffer("identity", torch.eye(dim) if covariance == "full" else torch.ones(dim), persistent=False)
         self.register_buffer("rows_columns", torch.tril_indices(dim, dim, -1), persistent=False)
 
     def posterior(self, features: Tensor) -> Independent | MultivariateNormal:

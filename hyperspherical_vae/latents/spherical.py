@@ -55,7 +55,6 @@ class SphericalLatent(Latent[LocatedOnSphere]):
     ) -> None:
         super().__init__(in_features, dim + 1 + (kappa is None), count)
         self.event_dim = dim + 1
-        self.kappa = kappa
         self.kl_is_constant = kappa is not None
         self.radius = radius
         self.register_buffer("fixed", torch.tensor(float("nan") if kappa is None else kappa), persistent=False)
@@ -67,11 +66,11 @@ class SphericalLatent(Latent[LocatedOnSphere]):
 
     def posterior(self, features: Tensor) -> LocatedOnSphere:
         output = self.parameters_of(features)
-        if self.kappa is None:
+        if self.kl_is_constant:
+            direction, concentration = output, self.fixed.expand(output.shape[:-1])
+        else:
             direction, raw = output.split([self.event_dim, 1], -1)
             concentration = F.softplus(raw.squeeze(-1)) + 1
-        else:
-            direction, concentration = output, self.fixed.expand(output.shape[:-1])
         loc = F.normalize(direction, dim=-1)
         return self.family(loc, concentration, radius=self.radius, validate_args=False)
 

@@ -46,7 +46,7 @@ def _table(order: float, names: tuple[str, ...], resolution: float) -> tuple[tup
 
 def _series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:
     rows = _table(dtype, device, order, names, torch.finfo(dtype).eps / 10)
-    return _Series(*rows[0, :8].unbind(), rows[1:, :1], rows[1:, 1:].contiguous())
+    return _Series._make((*rows[0, :8].unbind(), rows[1:, :1], rows[1:, 1:].contiguous()))
 
 
 _kept_series = lru_cache(maxsize=1024)(_series)
