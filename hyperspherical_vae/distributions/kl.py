@@ -20,7 +20,7 @@ from ..ops.derivatives import RULES, Rule, apply_rule
 from ..ops.gamma_ratio import GammaRatio
 from ..ops.tables import table
 from ..ops.tilt import power_spherical_tilt
-from .base import LocatedOnSphere, OnSphere
+from .base import LocatedOnSphere
 from .hyperspherical_uniform import HypersphericalUniform
 from .power_spherical import PowerSpherical
 from .product import ProductDistribution, take, total
@@ -35,16 +35,13 @@ def _check_same_sphere(p: Any, q: Any) -> None:
         raise ValueError(f"{names}: the radii {p.radius:g} and {q.radius:g} differ; they have to be equal")
 
 
-def _over_batch_of(q: OnSphere, kl: Tensor) -> Tensor:
-    if kl.shape[kl.dim() - len(q.batch_shape) :] == q.batch_shape:
-        return kl
-    return kl.expand(torch.broadcast_shapes(kl.shape, q.batch_shape))
-
-
 @register_kl(LocatedOnSphere, HypersphericalUniform)
 def _kl_located_uniform(p: LocatedOnSphere, q: HypersphericalUniform) -> Tensor:
     _check_same_sphere(p, q)
-    return _over_batch_of(q, p.kl_uniform())
+    kl = p.kl_uniform()
+    if kl.shape[kl.dim() - len(q.batch_shape) :] == q.batch_shape:
+        return kl
+    return kl.expand(torch.broadcast_shapes(kl.shape, q.batch_shape))
 
 
 @register_kl(HypersphericalUniform, HypersphericalUniform)
