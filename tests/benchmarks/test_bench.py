@@ -26,7 +26,7 @@ def test_mistake_is_one_line(words, parts, capsys):
 
 
 def test_mistake_in_another_process_is_told_without_its_traceback():
-    with pytest.raises(UsageError, match="^-n/--name: 'x' is not one of "):
+    with pytest.raises(UsageError, match=r"^-n/--name: 'x' is not one of "):
         in_process("from utils.config.command_line import parse_run\nparse_run(['-n', 'x'])")
 
 
