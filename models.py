@@ -294,8 +294,7 @@ def point_of(q: Distribution, *names: str) -> Tensor:
     """
     for name in names or ("mode", "mean"):
         with contextlib.suppress(NotImplementedError):
-            point: Tensor = getattr(q, name)
-            return point
+            return getattr(q, name)
     return q.sample()
 
 

@@ -96,8 +96,7 @@ class Data:
 
     def split(self, name: str) -> Split:
         """The split of that name: `train`, `val` or `test`."""
-        split: Split = getattr(self, name)
-        return split
+        return getattr(self, name)
 
     def in_units(self, images: torch.Tensor) -> torch.Tensor:
         """What a model sees or gives, (..., C, H, W), in the units of the data: grey levels, counts or real numbers."""

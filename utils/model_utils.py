@@ -72,8 +72,7 @@ class MLPEncoder(nn.Module):
         self.out_features = widths[-1]
 
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers(images.flatten(1))
-        return features
+        return self.layers(images.flatten(1))
 
 
 class MLPDecoder(nn.Module):
@@ -103,8 +102,7 @@ class MLPDecoder(nn.Module):
         self.layers = _DenseLayers(*_hidden_layers(widths, bias), last)
 
     def forward(self, z: Tensor) -> Tensor:
-        params: Tensor = self.layers(z)
-        return params
+        return self.layers(z)
 
 
 def _hidden_layers(widths: Sequence[int], bias: bool) -> list[nn.Module]:
@@ -209,8 +207,7 @@ class ConvDecoder(nn.Module):
         for layer, (height, width) in zip(self.layers, self.sizes[1:], strict=True):
             # An odd size was rounded up on the way down; the surplus row or column goes here.
             maps = self.gate(layer(maps)[..., :height, :width])
-        params: Tensor = self.last(maps).flatten(1)
-        return params
+        return self.last(maps).flatten(1)
 
 
 def build_classifier(in_features: int, classes: int) -> nn.Module:

@@ -122,8 +122,7 @@ def flag(names: str, value_type: type, group: str, default: Any, help: str, **li
 
 def flag_of(item: dataclasses.Field[Any]) -> Flag:
     """The flag of a field that `flag` made."""
-    found: Flag = item.metadata["flag"]
-    return found
+    return item.metadata["flag"]
 
 
 @functools.cache

@@ -250,8 +250,7 @@ class RunDir:
         of_epoch = fitted.get("best_epoch")
         if type(of_epoch) is not int or of_epoch != best_epoch:
             raise Damaged(f"{self.checkpoint('code_prior')}: is not of the model of epoch {best_epoch}")
-        prior: dict[str, Any] = fitted.get("prior", {})
-        return prior
+        return fitted.get("prior", {})
 
     def log_px(self, best_epoch: int) -> tuple[int, NDArray[Any]] | None:
         """K and log p(x) of each test image (N,), in nats, by the model of that epoch; the estimate with the largest K.
@@ -394,8 +393,7 @@ class RunDir:
             What a reader of the file will see.
         """
         self.write(self.result_path.name, summary)
-        written: dict[str, Any] = finite(summary)
-        return written
+        return finite(summary)
 
     def notes_on_machine(self) -> list[str]:
         """Notes where the run so far was computed in another way than this process will."""
