@@ -12,7 +12,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from utils.config.command_line import parse
 from utils.config.config import Config
@@ -26,10 +26,6 @@ from utils.run.interrupts import StopRequest
 from utils.run.processes import is_first, processes, program
 from utils.tables.result import result_table, seeds_table
 from utils.train import join
-
-if TYPE_CHECKING:
-    from utils.load_data import Data
-    from utils.train.peers import Alone
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,19 +56,6 @@ def warn(line: str) -> None:
     print(f"run_models.py: {line}", file=sys.stderr)
 
 
-def load_own_data(config: Config, peers: Alone) -> Data | None:
-    """The data of a run whose folder is named by their content too; else None, and a finished run needs no data.
-
-    Raises:
-        DataError: the data cannot be had.
-    """
-    if config.has_known_data:
-        return None
-    from utils.experiment import load_together
-
-    return load_together(config, peers)
-
-
 def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> int:
     """Do what is missing of the runs, print all results and return the exit code.
 
@@ -87,8 +70,12 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
     summaries: dict[int, dict[str, Any]] = {}
     Console(config).head({"model": config.model})  # at once: to import torch and to load the data takes longer
     with join() as peers:
-        data = load_own_data(config, peers)
-        contents = None if data is None else data.contents
+        data = contents = None
+        if not config.has_known_data:  # their content is part of the name of the folder
+            from utils.experiment import load_together
+
+            data = load_together(config, peers)
+            contents = data.contents
         runs += [RunDir(Identity(one, contents)) for one in config.runs]
         of_version_1 = [run.of_version_1() for run in runs]
         for run, old in zip(runs, of_version_1, strict=True):

@@ -28,7 +28,7 @@ from utils.classifying_utils import (
 )
 from utils.config.config import NO_FIGURES, Config
 from utils.config.flags import UsageError, nearest
-from utils.config.formats import rules_of
+from utils.config.formats import RULES
 from utils.config.networks import NETWORKS
 from utils.config.schedule import note_on_selection, warm_up
 from utils.config.seeds import derive_seed
@@ -218,7 +218,7 @@ class Experiment:
         Those that are not trained on are the same, with the same noise, for all runs on this data set. Binarized
         training images are those that `-bnz` trains on.
         """
-        of_data = split != "train" and rules_of(self.config.format).noise_of_data
+        of_data = split != "train" and RULES[self.config.format].noise_of_data
         return self.preparation.blocks(self.data.split(split), split, self.data.digest if of_data else None)
 
     @functools.cached_property
@@ -439,9 +439,8 @@ class Experiment:
         if log_px is not None:
             found |= log_px.summary()
             if self.model.likelihood.of_grey_levels:
-                bits = -found["log_px"] / math.log(2)
-                found["bits_per_dim"] = bits / self.test_images[0].numel()
-            if rules_of(self.config.format).mean_elbo:
+                found["bits_per_dim"] = -found["log_px"] / math.log(2) / self.test_images[0].numel()
+            if RULES[self.config.format].mean_elbo:
                 found |= log_px.elbo_summary()
         with contextlib.suppress(NotImplementedError):  # a prior without a variance has no measure of activity
             variance = latent.prior().variance
@@ -489,12 +488,9 @@ class Experiment:
         config, train, test_labels = self.config, self.data.train, self.data.test.labels
         assert train.labels is not None
         assert test_labels is not None
-        images, labels = train.images, train.labels
-        if len(train) > PROBED:
-            chosen = choose_labelled(labels, PROBED, derive_seed(config.rs, "probed"))
-            images, labels = images[chosen], labels[chosen]
-        images = self.preparation.fixed(Split(images, labels), "probe")
-        embeddings = of_posteriors(self.model, images, point_of)
+        chosen = choose_labelled(train.labels, min(PROBED, len(train)), derive_seed(config.rs, "probed"))
+        images, labels = train.images[chosen], train.labels[chosen]
+        embeddings = of_posteriors(self.model, self.preparation.fixed(Split(images, labels), "probe"), point_of)
         (kind, _), *others = config.factors
         return probe(embeddings, labels, test, test_labels, KINDS[kind].is_sphere and not others, config.rs)
 
@@ -515,8 +511,11 @@ class Experiment:
         if data.classes:
             trained = judge_of(data, self.run.path.parent, device, self.console.say)
             judge = trained.judge
-            found |= {"judge": trained.file.name, "judge_accuracy": trained.accuracy}
-            found["classes_from"] = "the model" if self.model.knows_classes else "posteriors of test images"
+            found |= {
+                "judge": trained.file.name,
+                "judge_accuracy": trained.accuracy,
+                "classes_from": "the model" if self.model.knows_classes else "posteriors of test images",
+            }
         else:
             self.console.say(
                 f"label agreement, entropy, diversity, FID and KID: n/a, since {self.config.data_name} has no labels "

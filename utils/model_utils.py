@@ -10,7 +10,6 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -220,17 +219,8 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-class HasModes(Protocol):
-    """A module that can be in training or in evaluation mode."""
-
-    training: bool
-
-    def train(self, mode: bool) -> Any: ...
-
-
-
 @contextlib.contextmanager
-def evaluating(model: HasModes) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode, and afterwards in the mode that it was in."""
     before = model.training
     model.train(False)

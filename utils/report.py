@@ -17,13 +17,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from utils.config.command_line import parse_options
+from utils.config.command_line import CommandLine
 from utils.config.flags import UsageError, printable
 from utils.files import write_atomically
 from utils.run.failures import guarded
@@ -196,23 +195,19 @@ def _section(record: Record, place: int, folder: Path) -> str:
     )
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """`python -m utils.report` has no flags but `--help`."""
-
-
 def main(arguments: Sequence[str]) -> int:
     """Write the page of the folder that is given; returns the exit code."""
     return guarded("utils.report", lambda stop: _report(arguments))
 
 
 def _report(arguments: Sequence[str]) -> int:
-    _, places = parse_options(
-        arguments, NoOptions,
+    parser = CommandLine(
+        (),
         usage="python -m utils.report FOLDER",
         description="Write FOLDER/report.html: a table of all runs in the folder, with their pictures.",
         epilog="Exit codes: 0 done, 1 the folder holds no runs, 2 usage.",
     )
+    _, places = parser.read(arguments, takes_words=True)
     if len(places) != 1:
         raise UsageError("takes one folder of runs, such as results/")
     folder = Path(places[0])

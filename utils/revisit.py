@@ -78,11 +78,10 @@ class Visit:
         except UsageError as error:
             raise UsageError(f"--from {error}") from None
         self.model, self.best_epoch = self.finished.model, self.finished.best_epoch
-        config = self.finished.config.to_repeat
-        known = {"ll_sample": self.finished.summary["test"]["k"]}  # the configuration may ask for another by now
-        asked = {name: getattr(request, name) for name in ("ll_sample", "verbosity")}
-        known |= {name: value for name, value in asked.items() if value is not None}
-        config = dataclasses.replace(config, **known)
+        k = request.ll_sample or self.finished.summary["test"]["k"]  # the configuration may ask for another by now
+        config = dataclasses.replace(self.finished.config.to_repeat, ll_sample=k)
+        if request.verbosity is not None:
+            config = dataclasses.replace(config, verbosity=request.verbosity)
         check_figures(request.figures or (), config, f" ({path})")
         if request.kappas and (misfit := registry.missing(("sphere",), config)):
             raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")

@@ -29,13 +29,7 @@ class Rules:
     whole_selection: bool
 
 
-_RULES = {
+RULES = {
     FIRST: Rules(noise_of_data=False, mean_elbo=False, whole_selection=False),
     FORMAT: Rules(noise_of_data=True, mean_elbo=True, whole_selection=True),
 }
-FORMATS = tuple(_RULES)
-
-
-def rules_of(format: int) -> Rules:
-    """The rules of one of `FORMATS`."""
-    return _RULES[format]

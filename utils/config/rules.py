@@ -91,10 +91,9 @@ def _single(config: Config) -> Config:
 
 def _given(config: Config, *names: str) -> str | None:
     """The first of these settings that differs from its default, as one would type it, or None."""
-    default = Config()
     for name in names:
         value, word = getattr(config, name), flags_of(Config)[name].names[0]
-        if value != getattr(default, name):
+        if value != getattr(Config, name):
             parts = value if isinstance(value, tuple) else (value,)
             text = ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
             return word if value is True else f"{word} {bare(text)}"
@@ -109,7 +108,7 @@ def _check_parts(config: Config) -> None:
             able = " or ".join(owners(name))
             raise UsageError(f"{extra}: is for -n {able}, but -n is {config.name} ({config.space})")
         if extra and flag.needs and getattr(config, flag.needs[0]) != flag.needs[1]:
-            other = _given(dataclasses.replace(Config(), **dict([flag.needs])), flag.needs[0])
+            other = _given(Config(**dict([flag.needs])), flag.needs[0])
             raise UsageError(f"{extra}: is for {other}; add that, or leave it out")
     if config.positions is not None and NETWORKS[config.encode_type].has_map:
         others = " or ".join(name for name, network in NETWORKS.items() if not network.has_map)

@@ -222,16 +222,14 @@ class RunDir:
         Raises:
             Damaged, Foreign: as `load`.
         """
-        last = self.load("last")
-        if not os.path.lexists(self.checkpoint("stopped")):
-            return last
-        try:
-            stopped = self.load("stopped")
-        except Damaged as error:
-            print(f"{error}; using last.pt instead", file=sys.stderr)
-            return last
+        states = [self.load("last")]
+        if os.path.lexists(self.checkpoint("stopped")):
+            try:
+                states.append(self.load("stopped"))
+            except Damaged as error:
+                print(f"{error}; using last.pt instead", file=sys.stderr)
         # A process killed right after writing the one may not have removed the other.
-        return max(last, stopped, key=lambda state: [state["progress"][key] for key in ("restarts", "epoch", "step")])
+        return max(states, key=lambda state: [state["progress"][key] for key in ("restarts", "epoch", "step")])
 
     @property
     def started(self) -> bool:

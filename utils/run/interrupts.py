@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
@@ -45,11 +46,8 @@ def end_on_ctrl_c() -> None:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib._bootstrap"):
-            return True
-        frame = frame.f_back
-    return False
+    calls = traceback.walk_stack(frame)
+    return any(call.f_code.co_filename.startswith("<frozen importlib._bootstrap") for call, _ in calls)
 
 
 class StopRequest:
