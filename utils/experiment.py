@@ -27,7 +27,7 @@ from utils.classifying_utils import (
     training_labels,
 )
 from utils.config.config import NO_FIGURES, Config
-from utils.config.flags import UsageError, nearest
+from utils.config.flags import UsageError, nearest, refuse
 from utils.config.formats import RULES
 from utils.config.networks import NETWORKS
 from utils.config.schedule import note_on_selection, warm_up
@@ -105,16 +105,23 @@ def check_data(config: Config, data: Data) -> None:
     """
     check_labels(config, data)
     likelihood = config.loss_function or data.likelihood
-    if config.binarize and not resolve_name(LIKELIHOODS[likelihood]).binary:
-        raise UsageError(f"-bnz: is for binary pixels (-lf bce), but the likelihood is {likelihood}; leave it out")
-    if config.binarize and data.levels == 1:
-        raise UsageError(f"-bnz: has no effect with {config.data_name}, which is binary already; leave it out")
-    if config.allow_unverified and not DATASETS[config.dataset].files:
-        raise UsageError(f"--allow_unverified: -d {config.dataset} has no files with a checksum; leave it out")
-    if data.is_vectors:
-        for flag, network in (("-et", config.encode_type), ("-dt", config.decode_type)):
-            if NETWORKS[network].has_map:
-                raise UsageError(f"{flag} {network}: is for images, but {config.data_name} holds vectors; leave it out")
+    refuse(
+        (
+            config.binarize and not resolve_name(LIKELIHOODS[likelihood]).binary,
+            f"-bnz: is for binary pixels (-lf bce), but the likelihood is {likelihood}; leave it out",
+        ),
+        (
+            config.binarize and data.levels == 1,
+            f"-bnz: has no effect with {config.data_name}, which is binary already; leave it out",
+        ),
+        (
+            config.allow_unverified and not DATASETS[config.dataset].files,
+            f"--allow_unverified: -d {config.dataset} has no files with a checksum; leave it out",
+        ),
+    )
+    for flag, network in (("-et", config.encode_type), ("-dt", config.decode_type)):
+        if data.is_vectors and NETWORKS[network].has_map:
+            raise UsageError(f"{flag} {network}: is for images, but {config.data_name} holds vectors; leave it out")
     lacking = {"pictures": data.is_vectors, "labels": data.train.labels is None}
     for name in config.figures or ():
         for need, lacks in lacking.items():
@@ -382,7 +389,7 @@ class Experiment:
             if first:  # it does what is not shared
                 result["test"] |= self._classes_and_codes(best_epoch)
                 subject = self.subject(best_epoch, modes)
-                self.run.check()
+                self.run.lock.check()
                 drawn = registry.draw(subject, self.run.figures, config.figures, config)
                 for line in (*drawn.warnings, *drawn.refused):
                     self.console.say(line)

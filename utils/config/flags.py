@@ -115,6 +115,20 @@ class Flag:
         return value
 
 
+def refuse(*mistakes: tuple[object, str]) -> None:
+    """Refuse the first mistake that was made.
+
+    Args:
+        mistakes: whether each was made, and the line that the user sees then.
+
+    Raises:
+        UsageError: with that line.
+    """
+    for is_made, line in mistakes:
+        if is_made:
+            raise UsageError(line)
+
+
 def flag(names: str, value_type: type, group: str, default: Any, help: str, **limits: Any) -> Any:
     """A dataclass field that carries its `Flag`; `names` are separated by blanks."""
     return field(default=default, metadata={"flag": Flag(tuple(names.split()), value_type, group, help, **limits)})
