@@ -18,6 +18,7 @@ from torch import Tensor
 
 from hyperspherical_vae.kinds import KINDS
 from models import stored_images
+from utils.config.config import Config
 from utils.config.flags import UsageError, nearest
 from utils.config.request import Revisit
 from utils.config.seeds import derive_seed
@@ -79,9 +80,8 @@ class Visit:
             raise UsageError(f"--from {error}") from None
         self.model, self.best_epoch = self.finished.model, self.finished.best_epoch
         k = request.ll_sample or self.finished.summary["test"]["k"]  # the configuration may ask for another by now
-        config = dataclasses.replace(self.finished.config.to_repeat, ll_sample=k)
-        if request.verbosity is not None:
-            config = dataclasses.replace(config, verbosity=request.verbosity)
+        verbosity = Config.verbosity if request.verbosity is None else request.verbosity
+        config = dataclasses.replace(self.finished.config.to_repeat, ll_sample=k, verbosity=verbosity)
         check_figures(request.figures or (), config, f" ({path})")
         if request.kappas and (misfit := registry.missing(("sphere",), config)):
             raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")
@@ -132,7 +132,7 @@ class Visit:
                 self.console.say(str(self.run.result_path))
             if request.score is not None and request.kappas:
                 print(kappas_table(result["score"]))
-            self.run.check()
+            self.run.lock.check()
             if request.export:
                 experiment.export(subject)
             if request.generate is not None:

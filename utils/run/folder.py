@@ -32,7 +32,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
@@ -47,7 +46,6 @@ from utils.run.records import no_run, read_identity, read_metrics, read_summary
 from utils.run.stamped import Damaged, RunFileError, finite, fitting, previous
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
 # The states of which the one before is kept, too.
@@ -73,7 +71,7 @@ class RunDir:
         self.metrics_path = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
-        self._lock = FolderLock(self.path)
+        self.lock = FolderLock(self.path)
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.moved_to: Path | None = None  # where --overwrite put the run that was here
 
@@ -100,10 +98,10 @@ class RunDir:
         if self.config.overwrite and self.path.exists():
             aside = (self.path.with_name(f"{self.path.name}.old{number}") for number in itertools.count(1))
             self.moved_to = next(place for place in aside if not place.exists())
-            self._lock.move(self.moved_to)
+            self.lock.move(self.moved_to)
         else:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
+            self.lock.acquire()
         try:
             for folder in (self.checkpoints, self.figures):
                 folder.mkdir(exist_ok=True)
@@ -111,22 +109,12 @@ class RunDir:
                 for leftover in folder.glob(".*.tmp"):
                     leftover.unlink()
         except BaseException:
-            self._lock.release()
+            self.lock.release()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
-
-    def check(self) -> None:
-        """Refuse to write where the folder is no longer the one that this process holds.
-
-        Raises:
-            FolderLost: it was deleted or replaced.
-        """
-        self._lock.check()
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -135,11 +123,11 @@ class RunDir:
         Raises:
             FolderLost: the folder was deleted or replaced, before or meanwhile.
         """
-        self.check()
+        self.lock.check()
         try:
             yield
         except OSError:
-            self.check()  # tells a folder that is gone from a full disk
+            self.lock.check()  # tells a folder that is gone from a full disk
             raise
 
     def refuse_foreign_files(self) -> None:
@@ -189,7 +177,7 @@ class RunDir:
         if name == "last":
             self.checkpoint("stopped").unlink(missing_ok=True)
 
-    def load(self, name: str, device: torch.device | str = "cpu") -> dict[str, Any]:
+    def load(self, name: str) -> dict[str, Any]:
         """The state that was saved last, or else the one before it, with a line for the user.
 
         Raises:
@@ -198,19 +186,19 @@ class RunDir:
         """
         path = self.checkpoint(name)
         try:
-            return self._state(path, device)
+            return self._state(path)
         except Damaged as error:
             if name not in _KEPT or not os.path.lexists(previous(path)):
                 raise
-            state = self._state(previous(path), device)
+            state = self._state(previous(path))
             print(f"{error}; using {previous(path).name} instead", file=sys.stderr)
-            if self._lock.is_ours:  # at once, lest the next write take the damaged one for the one to keep
+            if self.lock.is_ours:  # at once, lest the next write take the damaged one for the one to keep
                 os.replace(previous(path), path)
             return state
 
-    def _state(self, path: Path, device: torch.device | str) -> dict[str, Any]:
+    def _state(self, path: Path) -> dict[str, Any]:
         """The content of the file of a state; that of a model or of training says how far it had come."""
-        state = stamped.read(path, self.identity.stamp, device)
+        state = stamped.read(path, self.identity.stamp)
         if path.stem.split(".")[0] in _WITH_PROGRESS:
             with fitting(path):
                 state["progress"] = dataclasses.asdict(Progress(**state["progress"]))
@@ -280,8 +268,10 @@ class RunDir:
         if old is None:
             return None
         if old.data and self.identity.data and old.data != self.identity.data:
-            what = changes(old.data, self.identity.data)
-            raise UsageError(f"{self.path}: the data changed since: {what}; choose another -ld, or --overwrite")
+            raise UsageError(
+                f"{self.path}: the data changed since: {changes(old.data, self.identity.data)}; choose another -ld, or "
+                "--overwrite"
+            )
         if self.config.epochs < old.config.epochs:
             raise UsageError(
                 f"{self.path}: holds a run of more epochs (epochs was {old.config.epochs} and is {self.config.epochs}, "

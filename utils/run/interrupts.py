@@ -8,7 +8,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
 
 # The signals that ask a run to save its state and leave, as far as the system has them. A terminal that closes sends
 # HUP, and Slurm USR2 before the time limit.
@@ -70,9 +70,7 @@ class StopRequest:
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._raise_again
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._set_alarm(0)
         sys.unraisablehook = self._hook_before
         for number, handler in self._before.items():

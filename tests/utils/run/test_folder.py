@@ -93,12 +93,12 @@ def test_holder_is_named_while_it_lives(run, tmp_path):
     with run:
         with pytest.raises(UsageError, match=rf"process \d+ on {socket.gethostname()}"), RunDir(run.identity):
             pass
-        run._lock._note.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # no process has such a number
+        run.lock._note.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # no process has such a number
         with pytest.raises(UsageError, match="another process"), RunDir(run.identity):
             pass
-        run._lock._note.write_text("process 7 on elsewhere\n")
+        run.lock._note.write_text("process 7 on elsewhere\n")
         with pytest.raises(UsageError, match="process 7 on elsewhere"), RunDir(run.identity):
             pass
-    assert not run._lock._note.exists()
+    assert not run.lock._note.exists()
     with RunDir(run.identity):
         pass
