@@ -179,11 +179,11 @@ class ConvDecoder(nn.Module):
         super().__init__()
         self.sizes = _halvings(shape, len(hidden))[::-1]
         self.map_shape = map_shape if map_shape is not None and map_shape[1:] == self.sizes[0] else None
-        self.first: nn.Module
-        if self.map_shape is None:
-            self.first = nn.Linear(in_features, hidden[-1] * prod(self.sizes[0]), bias)
-        else:
-            self.first = nn.Conv2d(self.map_shape[0], hidden[-1], 1, bias=bias)
+        self.first = (
+            nn.Linear(in_features, hidden[-1] * prod(self.sizes[0]), bias)
+            if self.map_shape is None
+            else nn.Conv2d(self.map_shape[0], hidden[-1], 1, bias=bias)
+        )
         channels = [*reversed(hidden), hidden[0]]
         # A kernel of 4 covers a stride of 2 evenly, which a kernel of 3 does not (checkerboards).
         self.layers = nn.ModuleList(

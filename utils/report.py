@@ -47,8 +47,7 @@ def cells_of(record: Record, metrics: Sequence[str], settings: Sequence[str]) ->
     """The row of a run, with these metrics and these settings."""
     config = record.config
     words = [("data", record.data), ("model", _model(record)), ("latent space", config.space)]
-    found: list[Cell] = [(heading, text, text) for heading, text in words]
-    found.append(("seed", config.rs, str(config.rs)))
+    found: list[Cell] = [*((heading, text, text) for heading, text in words), ("seed", config.rs, str(config.rs))]
     for key in metrics:
         known = key in record.values
         value = mean_of(record.values[key]) if known else None
@@ -211,8 +210,6 @@ def _report(arguments: Sequence[str]) -> int:
     if len(places) != 1:
         raise UsageError("takes one folder of runs, such as results/")
     folder = Path(places[0])
-    if not folder.is_dir():
-        raise UsageError(f"{printable(folder)}: is no folder; give one that holds runs, such as results/")
     records, left_out = find_runs([folder])
     for line in left_out:
         print(f"utils.report: left out: {line}", file=sys.stderr)

@@ -51,13 +51,12 @@ def settings_in(file: str) -> tuple[dict[str, Any], str]:
         raise UsageError(f"{given}: is no JSON ({printable(str(error)[:80])})") from None
     except UsageError as error:
         raise UsageError(f"{given}: {error}") from None
-    note = ""
-    if RULES[config.format] != RULES[FORMAT]:
-        note = (
-            f"{given}: is of format {config.format}; a new run follows the rules of format {FORMAT}, which choose the "
-            "best model and binarize test images otherwise, so that its numbers differ"
-        )
-    return _chosen(today), note
+    if RULES[config.format] == RULES[FORMAT]:
+        return _chosen(today), ""
+    return _chosen(today), (
+        f"{given}: is of format {config.format}; a new run follows the rules of format {FORMAT}, which choose the "
+        "best model and binarize test images otherwise, so that its numbers differ"
+    )
 
 
 def _chosen(config: Config) -> dict[str, Any]:
