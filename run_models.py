@@ -78,13 +78,12 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
             contents = data.contents
         runs += [RunDir(Identity(one, contents)) for one in config.runs]
         of_version_1 = [run.of_version_1() for run in runs]
-        for run, old in zip(runs, of_version_1, strict=True):
-            one, console = run.config, Console(run.config)
-            summary: dict[str, Any] | None
-            is_new = False
+        old_results = [None if old is None else old.earlier_result() or old.result() for old in of_version_1]
+        for run, old, old_result in zip(runs, of_version_1, old_results, strict=True):
+            one, console, summary, is_new = run.config, Console(run.config), old_result, False
             # Unless all are complete, they would be averaged with new ones.
-            if old and old.summary and all(found and found.summary for found in of_version_1):
-                run, summary = old.run, old.summary
+            if old and summary and all(old_results):
+                run = old
                 console.say(f"this run is complete already, {MARK}; --overwrite trains a new one")
             elif (summary := run.earlier_result()) is not None:
                 console.say("this run was given more epochs since; this is what it had after as many as are asked for")
@@ -94,8 +93,8 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
                 from utils.experiment import Experiment
 
                 if old:
-                    state = "is complete, but not all of these runs are" if old.summary else "is not resumed"
-                    console.say(f"{old.run.path}: was {MARK} and {state}; this is a new run")
+                    state = "is complete, but not all of these runs are" if old_result else "is not resumed"
+                    console.say(f"{old.path}: was {MARK} and {state}; this is a new run")
                 if note := run.note_on_data():
                     console.say(note)
                 experiment = Experiment.prepare(one, stop, peers, data)

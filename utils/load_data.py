@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from utils.config.config import Config
 
-__all__ = ["DATASETS", "Data", "DataError", "DataUsageError", "Split", "dataset_table", "load_data"]
-
 MOST_LISTED = 20  # classes whose numbers of examples are printed one by one
 
 

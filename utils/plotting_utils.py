@@ -290,12 +290,11 @@ def class_legend(figure: Figure, axes: Sequence[Any], labels: Array | None, name
     for rank, label in enumerate(named_classes(labels)):
         colour, marker = class_style(rank)
         size = 6 * marker_scale(marker) ** 0.5  # of a line in points, not in their square
-        handles.append(
-            Line2D(
-                [], [], label=name_of(label, names), color=colour, marker=marker, markersize=size, linestyle="none",
-                markeredgecolor=_darker(colour), markeredgewidth=0.5,
-            )
-        )  # fmt: skip
+        look: dict[str, Any] = {
+            "color": colour, "markeredgecolor": _darker(colour), "markeredgewidth": 0.5, "marker": marker,
+            "markersize": size, "linestyle": "none",
+        }  # fmt: skip
+        handles.append(Line2D([], [], label=name_of(label, names), **look))
     if handles:
         below = {"loc": "outside lower center", "ncols": 5, "columnspacing": 1.0}
         figure.legend(

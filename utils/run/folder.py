@@ -321,16 +321,10 @@ class RunDir:
         until = f"summary_e{self.config.epochs}"
         return self._with_this_k(f"{until}.json", f"{until}_k{self.config.ll_sample}.json")
 
-    def of_version_1(self) -> OldRun | None:
-        """The run that version 1.0 made of the same settings, if there is no later one.
-
-        Raises:
-            UsageError: it holds a run of more epochs.
-        """
+    def of_version_1(self) -> RunDir | None:
+        """The run that version 1.0 made of the same settings, if there is no later one."""
         old = RunDir(self.identity.of_version_1)
-        if self.config.overwrite or self.path.exists() or not old.path.exists():
-            return None
-        return OldRun(old, old.earlier_result() or old.result())
+        return None if self.config.overwrite or self.path.exists() or not old.path.exists() else old
 
     def note_on_data(self) -> str | None:
         """What changed where there is a run like this one on other content of the same data set, or None."""
@@ -430,14 +424,6 @@ class RunDir:
         with self.writing():
             lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
             write_atomically(self.metrics_path, "".join(lines).encode())
-
-
-@dataclasses.dataclass(frozen=True)
-class OldRun:
-    """A run of version 1.0, with its result where it is complete."""
-
-    run: RunDir
-    summary: dict[str, Any] | None
 
 
 def _environment(device: str, images: dict[str, Any]) -> dict[str, Any]:
