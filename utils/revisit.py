@@ -19,7 +19,7 @@ from torch import Tensor
 from hyperspherical_vae.kinds import KINDS
 from models import stored_images
 from utils.config.config import Config
-from utils.config.flags import UsageError, nearest
+from utils.config.flags import UsageError, bare, nearest
 from utils.config.request import Revisit
 from utils.config.seeds import derive_seed
 from utils.experiment import Experiment, check_figures, choose_device
@@ -103,13 +103,13 @@ class Visit:
         if text in names:
             return (int(names.index(text)),)
         if not classes:
-            raise UsageError(f"--label {text}: {dataset} has no labels; leave it out")
+            raise UsageError(f"--label {bare(text)}: {dataset} has no labels; leave it out")
         if text == ALL:
             return tuple(range(classes))
-        if text.isdecimal() and text.isascii() and int(text) < classes:
+        if re.fullmatch("[0-9]{1,9}", text) and int(text) < classes:
             return (int(text),)
         raise UsageError(
-            f"--label {text}: is no class of {dataset}; allowed: {ALL}, 0 to {classes - 1}"
+            f"--label {bare(text)}: is no class of {dataset}; allowed: {ALL}, 0 to {classes - 1}"
             + (f", or a name such as {names[0]}" if names else "")
             + nearest(text, names)
         )

@@ -330,7 +330,8 @@ class RunDir:
         """What changed where there is a run like this one on other content of the same data set, or None."""
         if self.path.exists():
             return None
-        for folder in sorted(self.path.parent.glob("*__*"), key=lambda path: path.stat().st_mtime, reverse=True):
+        folders = filter(Path.is_dir, self.path.parent.glob("*__*"))  # no links to folders that are gone
+        for folder in sorted(folders, key=os.path.getmtime, reverse=True):
             try:
                 other = read_identity(folder)
             except (RunFileError, OSError):

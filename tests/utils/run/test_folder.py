@@ -51,6 +51,12 @@ def test_other_library_of_products_and_other_number_of_threads_are_noted(run, mo
         assert "and uses 77 (OMP_NUM_THREADS) on this machine: its numbers may be rounded differently" in threads
 
 
+def test_a_link_to_a_run_that_is_gone_is_no_run_on_other_data(run):
+    run.path.parent.mkdir()
+    (run.path.parent / "vmf-z10__s1__01234567").symlink_to("moved")
+    assert run.note_on_data() is None
+
+
 def test_state_within_an_epoch_is_gone_after_it(run):
     with run:
         run.save("last", state(3))
