@@ -201,8 +201,7 @@ class Experiment:
     def preparation(self) -> Preparation:
         """How images become what the model sees."""
         binary = self.model.likelihood.binary or self.config.binarize
-        device = next(self.model.parameters()).device
-        return Preparation(self.data.levels, binary, self.config.rs, device)
+        return Preparation(self.data.levels, binary, self.config.rs, next(self.model.parameters()).device)
 
     @property
     def conditions(self) -> Conditions:
@@ -384,8 +383,13 @@ class Experiment:
         modes = self.test_terms.modes  # computed by all processes, also where the first one alone needs them
         result = self.run.evaluated()
         if result is None:
-            trained = {"best_epoch": best_epoch, "warm_up": warm_up(config, best_epoch), "space": config.space}
-            result = {**summary, **trained, "test": self.evaluate(best)}
+            result = {
+                **summary,
+                "best_epoch": best_epoch,
+                "warm_up": warm_up(config, best_epoch),
+                "space": config.space,
+                "test": self.evaluate(best),
+            }
             if first:  # it does what is not shared
                 result["test"] |= self._classes_and_codes(best_epoch)
                 subject = self.subject(best_epoch, modes)
