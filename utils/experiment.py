@@ -465,8 +465,10 @@ class Experiment:
         if config.vq_prior is not None:
             prior = self._fitted_code_prior(config.vq_prior, best_epoch)
             assert terms.codes is not None
-            metrics = code_prior_metrics(prior, terms.codes, labels, terms.log_px_z)
-            found["code_prior"] = {"kind": config.vq_prior, **metrics}
+            found["code_prior"] = {
+                "kind": config.vq_prior,
+                **code_prior_metrics(prior, terms.codes, labels, terms.log_px_z),
+            }
         return found
 
     def _fitted_code_prior(self, kind: str, best_epoch: int) -> CodePrior:

@@ -192,8 +192,7 @@ class ConvDecoder(nn.Module):
         )
         self.gate = _Gate()
         self.last = nn.Conv2d(channels[-1], params_per_pixel * shape[0], 3, padding=1, bias=bias)
-        maps = zip(channels[1:], self.sizes[1:], strict=True)
-        self.largest = max(2 * after * prod(size) for after, size in maps)
+        self.largest = max(2 * after * prod(size) for after, size in zip(channels[1:], self.sizes[1:], strict=True))
 
     def forward(self, z: Tensor) -> Tensor:
         return in_parts(self._decode, z.flatten(0, -2), self.largest).unflatten(0, z.shape[:-1])

@@ -161,8 +161,7 @@ class Visit:
     def score(self, experiment: Experiment, subject: Subject, result: dict[str, Any], count: int) -> dict[str, Any]:
         """The result with the scores of so many samples, which is also written."""
         self.run.refuse_foreign_files()
-        scores = experiment.score(subject, count, self.seed)
-        return self.run.write_result({**result, "score": scores})
+        return self.run.write_result({**result, "score": experiment.score(subject, count, self.seed)})
 
     @property
     def seed(self) -> int:

@@ -40,8 +40,7 @@ class NonFinite(Exception):
 
 def loss_weights(config: Config) -> dict[str, float]:
     """The losses besides the ELBO that a run has, each with its weight."""
-    losses = [loss for kind, _ in config.factors for loss in KINDS[kind].losses]
-    weights = {loss: getattr(config, loss) for loss in losses}
+    weights = {loss: getattr(config, loss) for kind, _ in config.factors for loss in KINDS[kind].losses}
     return {**weights, "cross_entropy": config.classifier_weight} if config.classifier else weights
 
 

@@ -40,8 +40,7 @@ def settings_in(file: str) -> tuple[dict[str, Any], str]:
         what = "is no file; give the config.json of a run" if os.path.exists(path) else "there is no such file"
         raise UsageError(f"{given}: {what}")
     try:
-        values = sealed.read(path)
-        config = from_values({name: value for name, value in values.items() if name not in ("run", "data")})
+        config = from_values({name: value for name, value in sealed.read(path).items() if name not in ("run", "data")})
         today = resolve(dataclasses.replace(config.to_repeat, format=FORMAT))
     except OSError as error:
         raise UsageError(f"{given}: {error.strerror}") from None

@@ -357,11 +357,8 @@ class RunDir:
         return self.path / (self._summary_of_k if beside else "summary.json")
 
     def _with_this_k(self, *names: str) -> dict[str, Any] | None:
-        for name in names:
-            found = self._summary(name)
-            if found and (found["test"] is None or found["test"]["k"] == self.config.ll_sample):
-                return found
-        return None
+        stored, k = filter(None, map(self._summary, names)), self.config.ll_sample
+        return next((found for found in stored if found["test"] is None or found["test"]["k"] == k), None)
 
     def _summary(self, name: str) -> dict[str, Any] | None:
         try:

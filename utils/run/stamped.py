@@ -236,13 +236,12 @@ def _checked_archive(path: Path) -> io.BytesIO:
     Raises:
         Damaged: a pickle names anything but tensors; see `_NAMED`.
     """
-    packed, names = io.BytesIO(), set()
+    packed = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(packed, "w") as checked:
+        if len(set(archive.namelist())) < len(archive.namelist()):
+            raise Damaged("is no file of a run (two of its parts have one name)")
         for part in archive.infolist():
             content = archive.read(part)
-            if part.filename in names:
-                raise Damaged("is no file of a run (two of its parts have one name)")
-            names.add(part.filename)
             if part.filename.endswith(".pkl"):
                 _Outline(io.BytesIO(content)).load()
             checked.writestr(part.filename, content)
