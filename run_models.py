@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Train, evaluate and picture a variational auto-encoder; `--help` lists the flags."""
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 

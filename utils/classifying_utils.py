@@ -3,8 +3,6 @@
 scikit-learn is imported where it is used.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

@@ -4,8 +4,6 @@ An encoder maps images (B, C, H, W) to features (B, F); a decoder maps latents (
 that the likelihood asks for, (..., P*C*H*W). Any image size fits.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise

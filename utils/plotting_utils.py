@@ -6,8 +6,6 @@ everything draws without a display.
 Shapes: images (N, C, H, W) with values in [0, 1], C being 1 or 3; labels (N,), whole numbers from 0.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import re

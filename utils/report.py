@@ -5,8 +5,6 @@ runs in one plot, a table of the runs that can be sorted and filtered, and the f
 are.
 """
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 

@@ -1,7 +1,5 @@
 """Looking again at finished runs, without training: `run_models.py --from RUN...`."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import re

@@ -1,7 +1,5 @@
 """Training: the loop, the KL schedule, early stopping, and what happens when numbers stop being finite."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -4,8 +4,6 @@ argparse parses. It accepts some words that a user did not mean, such as `-di x`
 every word that begins with a dash is compared with the flags before argparse sees it.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import re

@@ -1,7 +1,5 @@
 """What a flag of the command line is: its spelling, the values that it takes, and the checks that follow from them."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import functools

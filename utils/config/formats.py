@@ -3,8 +3,6 @@
 A format is part of what a run is. A later version that changes how a run is made adds a format and its rules.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 FIRST = 1  # of version 1.0, whose runs do not state it

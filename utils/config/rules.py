@@ -1,7 +1,5 @@
 """What a configuration implies, and which settings contradict each other."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from pathlib import Path

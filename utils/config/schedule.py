@@ -1,7 +1,5 @@
 """How the objective changes from epoch to epoch, and from which epoch on models are compared by it."""
 
-from __future__ import annotations
-
 from utils.config.config import Config
 from utils.config.formats import RULES
 

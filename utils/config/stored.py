@@ -1,7 +1,5 @@
 """The configuration that a run stores, read and checked."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """What a run prints."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import sys

@@ -1,7 +1,5 @@
 """What went wrong outside the program, in one line that says where, what is free and what to change."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io

@@ -3,8 +3,6 @@
 Nothing that lies in a folder of results ends in a traceback here: what cannot be read is named in one line.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
