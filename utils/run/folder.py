@@ -332,13 +332,11 @@ class RunDir:
             return None
         folders = filter(Path.is_dir, self.path.parent.glob("*__*"))  # no links to folders that are gone
         for folder in sorted(folders, key=os.path.getmtime, reverse=True):
-            try:
+            with contextlib.suppress(RunFileError, OSError):
                 other = read_identity(folder)
-            except (RunFileError, OSError):
-                continue
-            if other is not None and other.data and self.identity.data and self.identity.differs_in_data(other):
-                what = changes(other.data, self.identity.data)
-                return f"the data changed since {folder}: {what}; this is another run"
+                if other is not None and other.data and self.identity.data and self.identity.differs_in_data(other):
+                    what = changes(other.data, self.identity.data)
+                    return f"the data changed since {folder}: {what}; this is another run"
         return None
 
     def evaluated(self) -> dict[str, Any] | None:
