@@ -292,6 +292,7 @@ def test_several_runs_are_put_side_by_side(finished, look, capfd):
         ("--score --kappas 5", ["--kappas", "no sphere"]),
         ("--generate 2 --label 10", ["--label 10", "0 to 9"]),
         ("--generate 2 --label cat", ["--label cat", "0 to 9"]),
+        (f"--generate 2 --label {'1' * 5000}", ["--label '1111", "5,002 characters", "0 to 9"]),
     ],
 )
 def test_what_the_run_lacks_is_one_line_and_writes_nothing(finished, look, capfd, line, parts):

@@ -1,7 +1,5 @@
 """What `--from` asks of finished runs, and the flags that say it."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
