@@ -85,6 +85,7 @@ def test_words_fill_the_request(line, field, value):
         ("--from a --kappas 1,,2", ["--kappas", "1,,2"]),
         ("--from a --kappas nan", ["--kappas", "nan"]),
         ("--from a --kappas -1", ["--kappas", "out of range"]),
+        ("--from a --kappas 2,1,1.0000001", ["--kappas", "1 is named twice"]),
         ("--from a --generate 0", ["--generate", "out of range"]),
         ("--from a --label 3", ["--label 3", "--generate"]),
         ("--from a -rs 3", ["-rs 3", "--generate", "--score"]),
