@@ -86,7 +86,7 @@ class NormalLatent(Latent[Independent | MultivariateNormal]):
             return super().divergence(q)
         return _KLStandardNormal.apply(q.base_dist.loc, q.base_dist.scale)
 
-    def prior(self) -> Distribution:
+    def prior(self) -> Independent | MultivariateNormal:
         loc = self.identity.new_zeros((self.event_dim,) if self.count is None else (self.count, self.event_dim))
         if self.covariance == "full":
             return MultivariateNormal(loc, scale_tril=self.identity, validate_args=False)

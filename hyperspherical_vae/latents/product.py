@@ -65,7 +65,7 @@ class ProductLatent(Latent[ProductDistribution]):
     def posterior(self, features: Tensor) -> ProductDistribution:
         return self._joint([member.posterior(features) for member in self.members])
 
-    def prior(self) -> Distribution:
+    def prior(self) -> ProductDistribution:
         return self._joint([member.prior() for member in self.members])
 
     def _joint(self, parts: Sequence[Distribution]) -> ProductDistribution:
@@ -102,10 +102,10 @@ class ProductLatent(Latent[ProductDistribution]):
         # In the order of the factors, without those that lack the statistic.
         return {name: torch.stack([of[place] for place in sorted(of)], -1) for name, of in found.items()}
 
-    def with_concentration(self, q: ProductDistribution, kappa: float) -> Distribution:
+    def with_concentration(self, q: ProductDistribution, kappa: float) -> ProductDistribution:
         return self._changed(q, lambda member, part: member.with_concentration(part, kappa))
 
-    def with_temperature(self, q: ProductDistribution, temperature: float) -> Distribution:
+    def with_temperature(self, q: ProductDistribution, temperature: float) -> ProductDistribution:
         return self._changed(q, lambda member, part: member.with_temperature(part, temperature))
 
     def _changed(
