@@ -131,24 +131,19 @@ def _points(words: Sequence[str], pairs: bool, most: int) -> Iterator[tuple[list
         if word == "-zd":
             texts = [single for text in texts for single in expand(text)]
         axes[word] = [[word, text] for text in texts] or [[word]]
-    if pairs:
-        lengths = {axis[0][0]: len(axis) for axis in axes.values() if len(axis) > 1}
-        if len(set(lengths.values())) > 1:
-            counts = ", ".join(f"{word} has {length}" for word, length in lengths.items())
-            raise UsageError(f"--zip: needs equally many values for each flag that has several; {counts}")
-        count = max(lengths.values(), default=1)
-        chosen: Iterator[tuple[list[str], ...]] = zip(
-            *(axis * count if len(axis) == 1 else axis for axis in axes.values()), strict=True
-        )
-    else:
-        chosen = itertools.product(*axes.values())
-    count = max(map(len, axes.values()), default=1) if pairs else math.prod(map(len, axes.values()))
+    sizes = {word: len(axis) for word, axis in axes.items() if len(axis) > 1}
+    if pairs and len(set(sizes.values())) > 1:
+        counts = ", ".join(f"{word} has {size}" for word, size in sizes.items())
+        raise UsageError(f"--zip: needs equally many values for each flag that has several; {counts}")
+    count = max(sizes.values(), default=1) if pairs else math.prod(sizes.values())
     if count > most:
         raise UsageError(f"a grid of {count:,}: a sweep has up to {MOST:,} runs; give fewer values, or several sweeps")
-    varying = [len(axis) > 1 for axis in axes.values()]
-    for point in chosen if axes else [()]:
-        label = [word for part, varies in zip(point, varying, strict=True) if varies for word in part]
-        yield [word for part in point for word in part], label
+    points: Iterator[tuple[list[str], ...]] = itertools.product(*axes.values())
+    if pairs and axes:
+        points = zip(*(axis if word in sizes else axis * count for word, axis in axes.items()), strict=True)
+    for point in points:
+        label = [text for word, part in zip(axes, point, strict=True) if word in sizes for text in part]
+        yield [text for part in point for text in part], label
 
 
 def read_batch_file(path: Path) -> list[tuple[str, tuple[str, ...]]]:
@@ -167,9 +162,9 @@ def read_batch_file(path: Path) -> list[tuple[str, tuple[str, ...]]]:
         raise UsageError(f"{path}: is longer than the {LONGEST:,} characters that a batch file may have")
     found = []
     joined = ""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.rstrip().removesuffix("\\").splitlines(), 1):
         joined += line
-        if joined.endswith("\\"):
+        if joined.endswith("\\") and not joined.lstrip().startswith("#"):  # a comment ends with its line
             joined = joined[:-1] + " "
             continue
         whole, joined = joined, ""
