@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from utils.config.flags import UsageError
-from utils.sweep.engines import LOST, Ended, Job, Request, available_cores, execute
+from utils.sweep.engines import LOST, Ended, Engine, Job, Request, available_cores, execute
 
 # These keep Ray from reporting its use and warning of its plans; they count only before it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -21,7 +21,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 
 
-class RayEngine:
+class RayEngine(Engine):
     """Ray Core.
 
     Args:
@@ -31,8 +31,6 @@ class RayEngine:
     Raises:
         UsageError: no cluster answers at the address.
     """
-
-    poll_seconds = 0.1
 
     def __init__(self, request: Request) -> None:
         address = request.address or os.environ.get("RAY_ADDRESS")
@@ -94,9 +92,6 @@ class RayEngine:
             except ray.exceptions.RayError:
                 found[number] = Ended(LOST, "its worker or node was lost more often than --retries allows")
         return found
-
-    def waiting(self) -> dict[int, str]:
-        return {}
 
     def stop(self) -> None:
         ray.shutdown()  # ends the workers, and with each worker its run
