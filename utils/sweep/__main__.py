@@ -20,7 +20,7 @@ from utils.results import TableOptions, print_comparison
 from utils.run.failures import DONE, FAILED, guarded
 from utils.run.interrupts import StopRequest
 from utils.run.records import read_runs
-from utils.sweep.display import build_display
+from utils.sweep.display import Bars, Lines
 from utils.sweep.driver import drive, failure_of
 from utils.sweep.engines import ENGINES, Ended, Request, build_engine
 from utils.sweep.units import Unit, build_units
@@ -118,7 +118,7 @@ def sweep(units: Sequence[Unit], options: Options, program: Sequence[str], stop:
     print(f"{len(units)} runs: {len(complete)} complete, {len(missing)} to do", file=sys.stderr, flush=True)
     if engine:
         print(engine.summary, file=sys.stderr, flush=True)
-        display = build_display(len(units), len(complete))
+        display = (Bars if sys.stderr.isatty() else Lines)(len(units), len(complete))
         try:
             failures |= drive(missing, engine, program, options.retries, display, stop.check)
         finally:
@@ -134,10 +134,9 @@ def request_of(options: Options, units: Sequence[Unit]) -> Request:
     Raises:
         UsageError: an option is for another engine, or malformed.
     """
-    if options.address is not None and options.engine != "ray":
-        raise UsageError(f"--address: is for --engine ray, but the engine is {options.engine}")
-    if options.slurm is not None and options.engine != "slurm":
-        raise UsageError(f"--slurm: is for --engine slurm, but the engine is {options.engine}")
+    for word, given, engine in (("--address", options.address, "ray"), ("--slurm", options.slurm, "slurm")):
+        if given is not None and options.engine != engine:
+            raise UsageError(f"{word}: is for --engine {engine}, but the engine is {options.engine}")
     return Request(
         jobs=len(units),
         workers=options.workers,
@@ -156,8 +155,9 @@ def report(units: Sequence[Unit], failures: Mapping[Unit, str], options: TableOp
     wanted = {(unit.run.path, unit.config.ll_sample) for unit in units}
     folders = dict.fromkeys(unit.run.path for unit in units if unit.run.path.exists())
     found, left_out = read_runs(folders)
-    records = [record for record in found if record.summary]
-    records = [record for record in records if record.diverged or (record.folder, record.k) in wanted]
+    records = [
+        record for record in found if record.summary and (record.diverged or (record.folder, record.k) in wanted)
+    ]
     if failures:
         print(f"\n{len(failures)} of {len(units)} runs failed:", file=sys.stderr)
         for unit, failure in failures.items():

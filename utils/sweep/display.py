@@ -63,16 +63,6 @@ class Display:
         """The sweep is over."""
 
 
-def build_display(total: int, done: int) -> Display:
-    """The display that fits standard error.
-
-    Args:
-        total: runs of the sweep.
-        done: how many of them are complete already.
-    """
-    return Bars(total, done) if sys.stderr.isatty() else Lines(total, done)
-
-
 def progress_of(unit: Unit, waits: str) -> tuple[float, str]:
     """How far a run is, between 0 and 1, and in words; read from the end of its metrics.
 
@@ -90,12 +80,6 @@ def progress_of(unit: Unit, waits: str) -> tuple[float, str]:
         return 0.0, waits or "starting"
     text = f"{waits + ', ' if waits else ''}epoch {epoch}/{unit.config.epochs}"
     return epoch / unit.config.epochs, text + (f"  val {number(validated['elbo'])}" if validated else "")
-
-
-def result_of(unit: Unit) -> str:
-    """The result of a run in a few words."""
-    summary = unit.run.result()
-    return headline(values_of(summary)) if summary and summary["test"] else "done"
 
 
 def counts_of(running: Mapping[Unit, str]) -> str:
@@ -126,7 +110,9 @@ class Lines(Display):
         took = "a moment" if unit in self._waits else "elsewhere"
         took = took if began is None else duration(time.monotonic() - began)
         left = f"{self._left(0.0)} left" if self._done < self._total else "all done"
-        verdict = f"FAILED   {unit.label}  {failure}" if failure else f"done     {unit.label}  {result_of(unit)}"
+        summary = unit.run.result()
+        result = headline(values_of(summary)) if summary and summary["test"] else "done"
+        verdict = f"FAILED   {unit.label}  {failure}" if failure else f"done     {unit.label}  {result}"
         self._say(f"{verdict}  ({took}; {left})", counted=True)
 
     def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
