@@ -187,8 +187,7 @@ def estimate_log_px(
             when it is interrupted.
     """
     found = partial.load() if partial else None
-    found = found if _is_part(found, len(images)) else None
-    parts = [{name: values.to(images.device) for name, values in found.items()}] if found else []
+    parts = [{name: values.to(images.device) for name, values in found.items()}] if _is_part(found, len(images)) else []
     start = len(parts[0]["values"]) if parts else 0  # whole blocks: a block counts once it is done
     done, saved, saved_at = start, start, time.monotonic()
 

@@ -38,8 +38,7 @@ def compiled_step(model: VAE, batches: TrainingImages) -> Callable[..., ELBOTerm
     for batch in sizes:
         terms = compiled(*batch)
         (terms.kl - terms.log_px_z + sum(terms.extra.values())).sum().backward()
-    step: Callable[..., ELBOTerms] = _compile(model.forward)
-    return step
+    return _compile(model.forward)
 
 
 @functools.cache
