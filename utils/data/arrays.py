@@ -39,7 +39,7 @@ class _Part:
 
     Attributes:
         images: (M, C, H, W), of which `rows` (N,) are in the split, all of them where it is None.
-        labels: (M,), or None.
+        labels: those of the split, or None.
     """
 
     images: np.ndarray
@@ -61,9 +61,6 @@ class _Part:
 
         return np.arange(len(self.images)) if self.rows is None else self.rows
 
-    def chosen_labels(self) -> np.ndarray | None:
-        return self.labels if self.labels is None or self.rows is None else self.labels[self.rows]
-
 
 class _Values(NamedTuple):
     """What the values of all splits are: the smallest, the largest, and whether all are whole numbers."""
@@ -82,7 +79,7 @@ def read_arrays(source: Source) -> Loaded:
     """
     path = source.folder
     parts = _split(_pair(_open(path, source), path))
-    class_names, labels = _classes({name: part.chosen_labels() for name, part in parts.items()})
+    class_names, labels = _classes({name: part.labels for name, part in parts.items()})
     values, stored = _values_of(parts), parts["train"].images.dtype
     likelihood = source.settings.loss_function or _suitable(values, stored)
     levels, dtype = _steps(values, likelihood)
@@ -173,10 +170,7 @@ def _pair(arrays: Mapping[tuple[str, str], np.ndarray], path: Path) -> dict[str,
         images, labels = _as_images(arrays[split, "x"], _name(split, "x")), arrays.get((split, "y"))
         if labels is not None:
             labels = _as_labels(labels, _name(split, "y"))
-        try:
-            check_pairs(images, labels)
-        except DataError as error:
-            raise DataError(f"{_name(split, 'x')} and {_name(split, 'y')}: {error}") from None
+        check_pairs(images, labels, f"{_name(split, 'x')} and {_name(split, 'y')}: ")
         parts[split] = _Part(images, labels)
     if len(shapes := {part.images.shape[1:] for part in parts.values()}) > 1:
         raise DataError(f"the splits are of different shapes: {' and '.join(map(str, sorted(shapes)))}")
@@ -245,9 +239,13 @@ def _split(parts: dict[str, _Part]) -> dict[str, _Part]:
 
     whole = parts["" if "" in parts else "train"]
     lacking = [split for split in ("val", "test") if split not in parts]
-    labels = np.zeros(len(whole), np.int64) if whole.labels is None else np.unique(whole.labels, return_inverse=True)[1]
-    taken = take_held_out(labels, fixed_permutation(len(whole), seed=0), lacking)
-    new = {split: _Part(whole.images, whole.labels, rows) for split, rows in taken.items()} if lacking else {}
+    labels = np.zeros(len(whole), np.int64) if whole.labels is None else whole.labels
+    numbers = np.unique(labels, return_inverse=True)[1]
+    taken = take_held_out(numbers, fixed_permutation(len(whole), seed=0), lacking) if lacking else {}
+    new = {
+        split: _Part(whole.images, whole.labels if whole.labels is None else labels[rows], rows)
+        for split, rows in taken.items()
+    }
     return {split: (parts | new)[split] for split in SPLITS}
 
 

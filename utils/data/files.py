@@ -138,7 +138,8 @@ def stored_places(file: DataFile, data_dir: Path) -> list[Path]:
     In its own folder its name says what it is. In other folders, where people put files that they unpacked or fetched
     by hand, files of several data sets have the same names: there it is what its content says.
     """
-    return [place for place in _places(file, data_dir) if _is_own(file, place, data_dir) or _is_sound(file, place)]
+    own = (data_dir / file.path).parent
+    return [place for place in _places(file, data_dir) if place.parent == own or _is_sound(file, place)]
 
 
 def _places(file: DataFile, data_dir: Path) -> list[Path]:
@@ -151,7 +152,11 @@ def _places(file: DataFile, data_dir: Path) -> list[Path]:
 def _names(file: DataFile) -> list[str]:
     """What `file` may be called, gzipped or not."""
     own = Path(file.path).name
-    return [variant for name in (own, *file.names) for variant in (name, _packed_otherwise(name))]
+    return [
+        variant
+        for name in (own, *file.names)
+        for variant in (name, name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz")
+    ]
 
 
 def _folders(file: DataFile) -> list[Path]:
@@ -162,14 +167,6 @@ def _folders(file: DataFile) -> list[Path]:
     own = Path(file.path).parent
     below = [Path(*own.parts[start:]) for start in range(1, len(own.parts))]
     return [own, *own.parents, *below]
-
-
-def _packed_otherwise(name: str) -> str:
-    return name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"
-
-
-def _is_own(file: DataFile, place: Path, data_dir: Path) -> bool:
-    return place.parent == data_dir / Path(file.path).parent
 
 
 def _is_sound(file: DataFile, place: Path) -> bool:

@@ -279,7 +279,8 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.
         if not path.stat().st_size:
             return "empty"
         with Image.open(path, formats=FORMATS) as source:
-            if source.width * source.height > (most := _most_pixels(source)):
+            most = MAX_PIXELS_OF_WEBP if source.format == "WEBP" else MAX_PIXELS
+            if source.width * source.height > most:
                 return _too_large(most)
             if source.info.get("progressive") and source.width * source.height * _scans(path) > MAX_PASSES:
                 return "of too many scans"
@@ -293,10 +294,6 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.
                 return _fit(source, size, grey)
     except Exception as error:  # Damaged images lead Pillow's decoders to errors of a dozen kinds.
         return _reason(error)
-
-
-def _most_pixels(source: Image.Image) -> int:
-    return MAX_PIXELS_OF_WEBP if source.format == "WEBP" else MAX_PIXELS
 
 
 def _scans(path: Path) -> int:

@@ -80,14 +80,19 @@ def stratified_split(labels: np.ndarray, order: np.ndarray, sizes: Sequence[int]
     return [rest, *reversed(parts)]
 
 
-def check_pairs(images: np.ndarray, labels: np.ndarray | None) -> None:
+def check_pairs(images: np.ndarray, labels: np.ndarray | None, start: str = "") -> None:
     """Refuse images and labels that are not in pairs.
+
+    Args:
+        images: Shape (N, ...).
+        labels: Shape (N,), or None.
+        start: Of the message, which names them.
 
     Raises:
         DataError: Their numbers differ.
     """
     if labels is not None and len(labels) != len(images):
-        raise DataError(f"{len(images):,} images but {len(labels):,} labels")
+        raise DataError(f"{start}{len(images):,} images but {len(labels):,} labels")
 
 
 def take_held_out(labels: np.ndarray, order: np.ndarray, lacking: Sequence[str]) -> dict[str, np.ndarray]:

@@ -47,11 +47,9 @@ def _parse(data: bytes, name: str) -> dict[str, np.ndarray]:
 def _read(source: Source) -> Loaded:
     """Turn the images, and make the silhouette the foreground: 1 - data."""
     matrices = source.read(source.files[0])
-    splits = []
-    for part in PARTS:
-        foreground = 1 - matrices[f"{part}_data"].reshape(-1, 1, 28, 28).swapaxes(2, 3)
-        splits.append((foreground, matrices[f"{part}_labels"][:, 0].astype("int64") - 1))
-    return Loaded(*splits)
+    images = (1 - matrices[f"{part}_data"].reshape(-1, 1, 28, 28).swapaxes(2, 3) for part in PARTS)
+    labels = (matrices[f"{part}_labels"][:, 0].astype("int64") - 1 for part in PARTS)
+    return Loaded(*zip(images, labels, strict=True))
 
 
 SPEC = DataSet(

@@ -13,8 +13,6 @@ from utils.data.pickles import read_array_pickle
 if TYPE_CHECKING:
     import numpy as np
 
-CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
-
 BATCHES = {
     "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
     "cifar-10-batches-py/data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -76,5 +74,5 @@ SPEC = DataSet(
     ),
     splits=(45000, 5000, 10000),
     classes=10,
-    class_names=tuple(CLASSES.split(", ")),
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 )
