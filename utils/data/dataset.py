@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from utils.data.files import DataError, DataFile, missing_text, stored_places
+from utils.data.files import Array, DataError, DataFile, missing_text, stored_places
 
-if TYPE_CHECKING:
-    import numpy as np
-
-Arrays: TypeAlias = "tuple[np.ndarray, np.ndarray | None]"
+Arrays: TypeAlias = "tuple[Array, Array | None]"
 
 
 @dataclass
@@ -34,8 +31,8 @@ class Loaded:
     class_names: tuple[str, ...] = ()
     likelihood: str = ""
     levels: int = 0
-    moments: tuple[np.ndarray, np.ndarray] | None = None
-    index: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    moments: tuple[Array, Array] | None = None
+    index: tuple[Array, Array, Array] | None = None
 
 
 @dataclass(frozen=True)

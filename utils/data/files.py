@@ -11,7 +11,12 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Array: TypeAlias = "np.ndarray"  # a name for types alone: --help must not wait for numpy
 
 MAX_FILE = 1 << 30  # bytes; no file of a data set is nearly as large
 GZIP = b"\x1f\x8b"  # how a gzip file begins (RFC 1952)

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.data.dataset import DataSet, Loaded, Source
-from utils.data.files import DataError, DataUsageError
+from utils.data.files import Array, DataError, DataUsageError
 from utils.data.splits import SPLIT_WORDS, SPLITS, order_by_hash, take_held_out
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
 
 DEFAULT_SIZE = (64, 64)
@@ -231,7 +230,7 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[np.ndarray, list[_Candidate]]:
+def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[Array, list[_Candidate]]:
     """Decode all images, side by side: Pillow lets other threads run meanwhile."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -271,7 +270,7 @@ def _silent_libraries() -> Iterator[None]:
         os.close(kept)
 
 
-def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.Lock) -> np.ndarray | str:
+def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.Lock) -> Array | str:
     """Decode one image to (C, H, W), or say why it cannot be used; only one that is large is decoded at a time."""
     from PIL import Image
 
@@ -306,7 +305,7 @@ def _too_large(most: int) -> str:
     return f"of more than {most:,} pixels"
 
 
-def _fit(source: Image.Image, size: tuple[int, int], grey: bool) -> np.ndarray:
+def _fit(source: Image.Image, size: tuple[int, int], grey: bool) -> Array:
     """An image turned, laid on white, scaled and cropped, (C, H, W)."""
     import numpy as np
     from PIL import Image, ImageOps
@@ -352,7 +351,7 @@ def _reason(error: Exception) -> str:
     return "damaged, or in no form that is read"
 
 
-def _split(kept: list[_Candidate], class_names: tuple[str, ...]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _split(kept: list[_Candidate], class_names: tuple[str, ...]) -> tuple[dict[str, Array], Array]:
     """Share the images out among the three splits; returns the indices of each, and the labels of all images."""
     import numpy as np
 

@@ -14,13 +14,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from utils.data.files import DataError
+from utils.data.files import Array, DataError
 from utils.data.formats import in_one_line
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Shape = tuple[int | None, int | None]
 
@@ -30,7 +27,7 @@ MAX_SECONDS = 60
 REAL = ("double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 
-def read_mat(data: bytes, name: str, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+def read_mat(data: bytes, name: str, shapes: Mapping[str, Shape]) -> dict[str, Array]:
     """Read numeric matrices from a MAT file (version 4 to 7.2).
 
     Args:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from utils.data.dataset import DataSet, Loaded, Source
-from utils.data.files import DataError, DataFile
+from utils.data.files import Array, DataError, DataFile
 from utils.data.mat import read_mat
-
-if TYPE_CHECKING:
-    import numpy as np
 
 PARTS = ("train", "val", "test")
 SHAPES = {f"{part}_{kind}": (None, width) for part in PARTS for kind, width in (("data", 784), ("labels", 1))}
@@ -31,7 +26,7 @@ CLASSES = (
 # fmt: on
 
 
-def _parse(data: bytes, name: str) -> dict[str, np.ndarray]:
+def _parse(data: bytes, name: str) -> dict[str, Array]:
     """Read the matrices as bytes: images (N, 784), column-major with 0 as the foreground, and labels (N, 1) from 1."""
     import numpy as np
 

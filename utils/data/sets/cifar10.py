@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from utils.data.dataset import DataSet, Loaded, Source
-from utils.data.files import DataError, DataFile
+from utils.data.files import Array, DataError, DataFile
 from utils.data.formats import read_tar_members
 from utils.data.pickles import read_array_pickle
-
-if TYPE_CHECKING:
-    import numpy as np
 
 BATCHES = {
     "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -23,7 +19,7 @@ BATCHES = {
 }
 
 
-def _parse_batch(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _parse_batch(data: bytes, name: str) -> tuple[Array, Array]:
     """Read images (N, 3, 32, 32), stored as planes of red, green and blue, and labels (N,)."""
     import numpy as np
 

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from utils.data.dataset import DataSet, Loaded, Source
-from utils.data.files import DataError, DataFile
+from utils.data.files import Array, DataError, DataFile
 from utils.data.mat import read_mat
 from utils.data.pickles import read_array_pickle
 from utils.data.splits import fixed_permutation
 
-if TYPE_CHECKING:
-    import numpy as np
 
-
-def _parse(data: bytes, name: str) -> np.ndarray:
+def _parse(data: bytes, name: str) -> Array:
     """Read the frames, (N, 560), from the MAT file of their authors or from the pickle that VAE papers pass around."""
     import numpy as np
 
