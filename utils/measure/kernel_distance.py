@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from utils.measure.frechet import Array
 
 LARGEST, FEWEST = 1000, 10  # images of a block, and blocks
 

@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from utils.figures.subject import Subject, Undrawable
 from utils.load_data import Data
 from utils.measure.elbo import standard_error
-from utils.measure.frechet import Moments, frechet_distance, spread, with_error
+from utils.measure.frechet import Array, Moments, frechet_distance, spread, with_error
 from utils.measure.judge import Judge
 from utils.measure.kernel_distance import kernel_distance
 from utils.measure.nearest import nearest_distance
@@ -31,8 +30,6 @@ _JUDGED, _NO_CLASSES = (
     dict.fromkeys(key + end for key in keys for end in ("", "_se"))
     for keys in (("entropy", "diversity", "fid", "kid"), ("agreement", "class_diversity"))
 )
-
-Array = NDArray[Any]
 
 
 def blocks(count: int, shape: Sequence[int]) -> list[slice]:
