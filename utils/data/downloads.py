@@ -1,7 +1,5 @@
 """Fetching data files: to a temporary file, checked against the known size and checksum, then moved into place."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import socket

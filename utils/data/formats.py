@@ -1,7 +1,5 @@
 """Readers of text matrices and archives: from bytes that may be hostile to plain values."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from collections.abc import Collection

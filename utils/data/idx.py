@@ -1,7 +1,5 @@
 """The IDX format, and data sets that come in four such files as MNIST does."""
 
-from __future__ import annotations
-
 from functools import partial
 from math import prod
 

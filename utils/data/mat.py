@@ -4,8 +4,6 @@ scipy's reader believes what a file says of itself, and a damaged file can make 
 amount of memory. The process has limits of memory and of time; whatever happens to it becomes one error.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os

@@ -3,8 +3,6 @@
 Shapes: N images of the split, n factors of the latent space, D latent width, P positions of a discrete latent.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

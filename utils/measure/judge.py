@@ -5,8 +5,6 @@ It is trained once for each data set, with a fixed seed, and stored beside the r
 Shapes: N images (N, C, H, W) with values from 0 to 1, Y classes.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The kernel distance between two sets of features (KID, Binkowski et al. 2018)."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -3,8 +3,6 @@
 Shapes: N images of the split, B of a block, K importance samples.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import math

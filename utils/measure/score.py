@@ -3,8 +3,6 @@
 Shapes: N images (N, C, H, W) with values from 0 to 1 (those of real numbers as they were standardized), Y classes.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

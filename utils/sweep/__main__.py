@@ -1,7 +1,5 @@
 """`python -m utils.sweep`: run a grid of settings, or the lines of a batch file, and print their table."""
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 

@@ -1,7 +1,5 @@
 """Ways to break a latent space of a total dimension into factors: what `-zd auto:...` stands for in a sweep."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice

@@ -3,8 +3,6 @@
 All of it goes to standard error: standard output has the table alone.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The loop of a sweep: it starts what is missing, notes what ended, and continues when a run fails."""
 
-from __future__ import annotations
-
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """Where the runs of a sweep are executed. Adding an engine is one file and one entry in `ENGINES`."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import signal

@@ -1,7 +1,5 @@
 """Runs as processes on this machine, its cores and cards divided among them."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Runs as tasks of Ray, on this machine or on a cluster whose machines share the folders of project and results."""
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import os

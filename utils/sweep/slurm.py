@@ -1,7 +1,5 @@
 """Runs as job arrays of Slurm, through submitit; project and results must lie on folders that all nodes share."""
 
-from __future__ import annotations
-
 import io
 import re
 import shutil

@@ -1,7 +1,5 @@
 """The settings of `--slurm`: which there are, what each may be, and how a user writes them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """What a sweep consists of: one command of run_models.py for each point of a grid or line of a batch file."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import shlex

@@ -4,8 +4,6 @@ Shapes: N images of a split, B of a batch, images (., C, H, W), labels (.,). Spl
 bytes; models see floats in [0, 1]. Where the likelihood is of binary pixels, a grey level is the probability of a one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 

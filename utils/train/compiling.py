@@ -1,7 +1,5 @@
 """The training step through PyTorch's compiler, which is imported with this module and not before."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import logging

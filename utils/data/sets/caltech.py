@@ -1,7 +1,5 @@
 """The Caltech 101 silhouettes, as Marlin gives them out."""
 
-from __future__ import annotations
-
 from utils.data.dataset import DataSet, Loaded, Source
 from utils.data.files import Array, DataError, DataFile
 from utils.data.mat import read_mat

@@ -1,7 +1,5 @@
 """CIFAR-10: small photographs in colour, in six pickled batches."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from utils.data.dataset import DataSet, Loaded, Source

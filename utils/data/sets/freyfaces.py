@@ -1,7 +1,5 @@
 """Frey's face: video frames, 28x20 with 256 levels."""
 
-from __future__ import annotations
-
 from utils.data.dataset import DataSet, Loaded, Source
 from utils.data.files import Array, DataError, DataFile
 from utils.data.mat import read_mat
