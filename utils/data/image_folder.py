@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from utils.data.dataset import DataSet, Loaded, Source
 from utils.data.files import Array, DataError, DataUsageError
 from utils.data.splits import SPLIT_WORDS, SPLITS, order_by_hash, take_held_out
+from utils.files import native_errors_to
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -238,7 +239,12 @@ def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[Array
 
     images = np.empty((len(search.found), 1 if grey else 3, *size), np.uint8)
     kept: list[_Candidate] = []
-    with warnings.catch_warnings(), _silent_libraries(), ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+    with (
+        warnings.catch_warnings(),
+        open(os.devnull, "wb") as nowhere,
+        native_errors_to(nowhere.fileno()),  # libtiff has a line for every oddity of a file
+        ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool,
+    ):
         # What Pillow warns of and logs is skipped for a reason, or does not show.
         warnings.simplefilter("ignore")
         logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -251,23 +257,6 @@ def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[Array
                 images[len(kept)] = image
                 kept.append(candidate)
     return images[: len(kept)], kept
-
-
-@contextlib.contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """Drop what libraries in C write to standard error: libtiff has a line for every oddity of a file."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # it is closed
-        yield
-        return
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.Lock) -> Array | str:

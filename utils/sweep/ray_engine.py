@@ -1,16 +1,16 @@
 """Runs as tasks of Ray, on this machine or on a cluster whose machines share the folders of project and results."""
 
-import contextlib
 import logging
 import os
 import re
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Mapping
+from typing import Any
 
 from utils.config.flags import UsageError
+from utils.files import native_errors_to
 from utils.sweep.engines import LOST, Ended, Engine, Job, Request, available_cores, execute
 
 # These keep Ray from reporting its use and warning of its plans; they count only before it is imported.
@@ -35,7 +35,8 @@ class RayEngine(Engine):
         self.cores = request.cores or 1
         if address:
             _knock(address)
-        with captured_stderr() as said:
+        sys.stderr.flush()
+        with tempfile.TemporaryFile() as said, native_errors_to(said.fileno()):
             try:
                 ray.init(
                     address=address or "local",
@@ -112,17 +113,3 @@ def _unusable(address: str, reason: str) -> UsageError:
         todo = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as on the cluster"
         return UsageError(f"--address {address}: {what}; {todo}")
     return UsageError(f"--address {address}: no Ray cluster can be used there ({reason.strip().splitlines()[0]})")
-
-
-@contextlib.contextmanager
-def captured_stderr() -> Iterator[IO[bytes]]:
-    """Keep what native code writes to standard error from the terminal: a file that holds it."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield said
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
