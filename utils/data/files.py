@@ -112,7 +112,7 @@ class DataFile:
             if known or trust:
                 values = [part.parse(values[part.path], f"{name}: {part.path}") for part in self.parts] or values
         except DataError:
-            if trust:
+            if known or trust:
                 raise
         difference = "" if known else self.difference(stored)
         if difference and not trust:
