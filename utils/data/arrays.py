@@ -89,14 +89,13 @@ def read_arrays(source: Source) -> Loaded:
         f"{values.low:g} to {values.high:g} ({stored}); likelihood: -lf {likelihood}"
         + (", standardized on the training split; densities are in the units of the data" if moments else "")
     )
-    train, val, test = (parts[name].index() for name in SPLITS)
     return Loaded(
         *((images[name], labels[name]) for name in SPLITS),
         class_names=class_names,
         likelihood=likelihood,
         levels=levels,
         moments=moments,
-        index=(train, val, test),
+        index=[parts[name].index() for name in SPLITS],
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -32,7 +32,7 @@ class Loaded:
     likelihood: str = ""
     levels: int = 0
     moments: tuple[Array, Array] | None = None
-    index: tuple[Array, Array, Array] | None = None
+    index: Sequence[Array] | None = None
 
 
 @dataclass(frozen=True)

@@ -156,10 +156,9 @@ def _places(file: DataFile, data_dir: Path) -> list[Path]:
 
 def _names(file: DataFile) -> list[str]:
     """What `file` may be called, gzipped or not."""
-    own = Path(file.path).name
     return [
         variant
-        for name in (own, *file.names)
+        for name in (Path(file.path).name, *file.names)
         for variant in (name, name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz")
     ]
 
@@ -170,8 +169,7 @@ def _folders(file: DataFile) -> list[Path]:
     With the file `MNIST/raw/x`, `raw` is the place of it for who gives the folder `MNIST` as the data folder.
     """
     own = Path(file.path).parent
-    below = [Path(*own.parts[start:]) for start in range(1, len(own.parts))]
-    return [own, *own.parents, *below]
+    return [own, *own.parents, *(Path(*own.parts[start:]) for start in range(1, len(own.parts)))]
 
 
 def _is_sound(file: DataFile, place: Path) -> bool:
@@ -258,8 +256,7 @@ def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
 
 def _nearby(file: DataFile, data_dir: Path, known: Collection[str]) -> Iterator[str]:
     """What lies where the file is looked for and may be meant for it; `known` names files of the same data set."""
-    places = _places(file, data_dir)
-    for place in places:
+    for place in _places(file, data_dir):
         yield f"{place}, whose content is not that of the known file"
     folders = [data_dir / folder for folder in _folders(file)]
     others = {path.name: path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}

@@ -8,7 +8,6 @@ import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,11 +135,10 @@ def read_image_folder(source: Source) -> Loaded:
     size_text = f"{size[0]}x{size[1]}{', grey' * grey}"
     source.notes.append(f"read {len(kept):,} images at {size_text} from {root}{skipped}")
     keys = np.array([found.key for found in kept])
-    train, val, test = (keys[rows[split]] for split in SPLITS)
     return Loaded(
         *((images[rows[split]], labels[rows[split]] if class_names else None) for split in SPLITS),
         class_names=class_names,
-        index=(train, val, test),
+        index=[keys[rows[split]] for split in SPLITS],
     )
 
 
@@ -181,7 +179,7 @@ def _unwrapped(folder: Path) -> Path:
         folder = folders[0]
 
 
-def _split_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
+def _split_folders(root: Path) -> list[tuple[Path, str | None]]:
     """The folders of the splits, or the root alone where there are none.
 
     Raises:
@@ -205,10 +203,7 @@ def _split_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
         )
     if not classes and len(set(words.values())) < len(words):
         raise DataError(f"{inside} holds two folders for one split ({', '.join(splits)}); keep one of them")
-    if splits and not classes:
-        yield from words.items()
-    else:
-        yield inside, None
+    return list(words.items()) if splits and not classes else [(inside, None)]
 
 
 def _inner_names(folder: Path) -> list[str]:

@@ -43,16 +43,14 @@ def read_mat(data: bytes, name: str, shapes: Mapping[str, Shape]) -> dict[str, A
     """
     import numpy as np
 
-    command = [sys.executable, "-m", __name__, json.dumps(shapes)]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread takes addresses
     try:
         child = subprocess.run(
-            command,
+            [sys.executable, "-m", __name__, json.dumps(shapes)],
             input=data,
             capture_output=True,
             timeout=MAX_SECONDS,
             cwd=Path(__file__).parents[2],
-            env=environment,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread takes addresses
             check=True,
         )
     except subprocess.TimeoutExpired:

@@ -34,8 +34,8 @@ def _read(source: Source) -> Loaded:
     shuffled = faces[fixed_permutation(len(faces), seed=123)].reshape(-1, 1, 28, 20)
     held_out = len(faces) * 200 // 1965
     n_train = len(faces) - 2 * held_out
-    parts = (slice(n_train), slice(n_train, n_train + held_out), slice(n_train + held_out, None))
-    return Loaded(*((shuffled[part], None) for part in parts))
+    test = n_train + held_out
+    return Loaded((shuffled[:n_train], None), (shuffled[n_train:test], None), (shuffled[test:], None))
 
 
 SPEC = DataSet(
