@@ -71,17 +71,17 @@ class LogPx:
         return {**elbo_metrics(self.log_px_z, self.kl_factors), "elbo_mc_se": mc_se}
 
 
+@dataclass
 class PartialResult:
     """A small file with what an estimate has so far, for the process that continues it.
 
-    Args:
+    Attributes:
         run: the run.
         key: what the result depends on; a file with another key is of no use and is ignored.
     """
 
-    def __init__(self, run: RunDir, key: dict[str, Any]) -> None:
-        self.run = run
-        self.key = key
+    run: RunDir
+    key: dict[str, Any]
 
     def load(self) -> dict[str, Any] | None:
         """What was saved last, or None where there is nothing, nothing sound or nothing for this key.

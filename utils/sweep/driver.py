@@ -67,9 +67,10 @@ def drive(
                 }
             )
             running.update(chosen)
-        waiting = engine.waiting()
-        states = {unit: waiting.get(number, "") for number, unit in running.items()}
-        display.refresh(states, waiting=bool(pending) and not running)
+        waits = engine.waiting()
+        display.refresh(
+            {unit: waits.get(number, "") for number, unit in running.items()}, waiting=bool(pending) and not running
+        )
         if pending or running:
             time.sleep(engine.poll_seconds)
     return failures

@@ -109,7 +109,8 @@ def _knock(address: str) -> None:
 
 def _unusable(address: str, reason: str) -> UsageError:
     if re.search("AuthToken|authentication token", reason):
-        what = "the cluster asks for a token"
-        todo = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as on the cluster"
-        return UsageError(f"--address {address}: {what}; {todo}")
+        return UsageError(
+            f"--address {address}: the cluster asks for a token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH, as on the cluster"
+        )
     return UsageError(f"--address {address}: no Ray cluster can be used there ({reason.strip().splitlines()[0]})")

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,15 +34,15 @@ END_WITHIN = 120.0
 OVER_MEMORY = re.compile(r"^(?:slurmstepd|srun).*(?:oom.kill event|Out Of Memory|memory limit)", re.MULTILINE)
 
 
+@dataclass
 class Task:
     """One run as Slurm executes it.
 
-    Args:
+    Attributes:
         saved: when the run had last saved its state before this job began, in nanoseconds.
     """
 
-    def __init__(self, saved: int = 0) -> None:
-        self.saved = saved
+    saved: int = 0
 
     def __call__(self, job: Job) -> int:
         code = execute(job)
