@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ LONGEST = 1 << 22  # characters of a batch file
 
 # What a batch file may hold besides commands of run_models.py; the sweep sees to all of it.
 _HARMLESS = {"set", "cd", "wait", "echo", ".", "source", "exit"}
+# A word, which may hold quoted parts and a `#` after its first character, or else a comment.
+_WORD_OR_COMMENT = re.compile(r"""((?!#)(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+)|#.*""")
 _SHELL = set("$`|;<>(){}*?")
 
 
@@ -161,14 +164,14 @@ def read_batch_file(path: Path) -> list[tuple[str, tuple[str, ...]]]:
     found = []
     joined = ""
     for number, line in enumerate(text.rstrip().removesuffix("\\").splitlines(), 1):
-        joined += line
-        if joined.endswith("\\") and not joined.lstrip().startswith("#"):  # a comment ends with its line
+        joined += _WORD_OR_COMMENT.sub(r"\1", line)  # words alone
+        if joined.endswith("\\"):
             joined = joined[:-1] + " "
             continue
         whole, joined = joined, ""
         place = f"{path}, line {number}"
         try:
-            words = shlex.split(whole, comments=True)
+            words = shlex.split(whole)
         except ValueError as error:
             raise UsageError(f"{place}: {error}") from None
         if words and words[-1] == "&":  # in the background, as all of them are here
