@@ -1,7 +1,5 @@
 """Writing a file whole or not at all, and keeping what native code writes off the terminal."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator
