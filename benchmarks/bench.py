@@ -6,8 +6,6 @@ Without names everything is measured. What is compared takes turns, so that what
 it alike, and medians are taken. One table is printed at the end, and its numbers are written as JSON beside it.
 """
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 
@@ -17,6 +15,7 @@ import functools
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -32,6 +31,7 @@ from unittest import mock
 import torch
 from torch import Tensor, nn
 
+from models import VAE
 from utils.config.command_line import parse_options, parse_run
 from utils.config.config import Config
 from utils.config.flags import UsageError, flag, nearest
@@ -39,7 +39,10 @@ from utils.experiment import Experiment
 from utils.measure.conditions import Conditions
 from utils.measure.log_px import ROWS, estimate_log_px
 from utils.run.checkpoints import Progress
+from utils.run.console import Console
 from utils.run.failures import guarded
+from utils.run.folder import RunDir
+from utils.run.identity import Identity
 from utils.run.interrupts import StopRequest
 from utils.tables.layout import Table, as_text
 from utils.train.batches import TrainingImages
@@ -70,13 +73,15 @@ class Row:
     detail: str
 
 
-@dataclass
+@dataclass(frozen=True)
 class Setting:
-    """How to measure: repetitions, threads, where the data are."""
+    """How to measure, as flags."""
 
-    repetitions: int
-    threads: int
-    data_dir: str
+    data_dir: str = flag("--data_dir", str, "how", "data", "folder with MNIST and Frey faces")
+    threads: int = flag(
+        "--threads", int, "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
+    )
+    repetitions: int = flag("--repetitions", int, "how", 15, "turns of a comparison", low=1, high=10**6)
 
     def config(self, line: str) -> Config:
         """The run that these flags describe, on MNIST unless they say otherwise."""
@@ -107,21 +112,26 @@ def training(line: str, setting: Setting) -> tuple[nn.Module, Callable[[], None]
     """The model of these flags, and a function that trains it for `STEPS` steps, or a shorter epoch, as a run does."""
     config = setting.config(line)
     experiment = Experiment.prepare(config, StopRequest())
-    model, split = experiment.model, experiment.data.train
+    split = experiment.data.train
     split.images = split.images[: STEPS * config.batch_size]
     images = TrainingImages(split, experiment.preparation, config.batch_size)
+    return experiment.model, epoch(config, experiment.model, images, config.compile)
+
+
+def epoch(config: Config, model: VAE, images: TrainingImages, compiled: bool = False) -> Callable[[], None]:
+    """An epoch as a run does it."""
     step: Any = model
-    if config.compile:
+    if compiled:
         from utils.train.compiling import compiled_step
 
         step = compiled_step(model, images)
-    trainer = Trainer(model, images, config, experiment.run, experiment.console, dict, step=step)
+    trainer = Trainer(model, images, config, RunDir(Identity(config)), Console(config), dict, step=step)
 
     def train() -> None:  # nothing is written before an epoch ends
         trainer.progress, trainer.sums = Progress(), None
         trainer.train_epoch()
 
-    return model, train
+    return train
 
 
 # The products a b' of the libraries that PyTorch has on a CPU. They are held against the same thing whatever `dense`
@@ -236,8 +246,7 @@ def bench_product(setting: Setting) -> list[Row]:
 
 def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[Row]:
     """log p(x) of a vMF model against decoding as many latents and one log-likelihood of each."""
-    config = setting.config("-n vmf -z 10")
-    experiment = Experiment.prepare(config, StopRequest())
+    experiment = Experiment.prepare(setting.config("-n vmf -z 10"), StopRequest())
     model, test, conditions = experiment.model, experiment.test_images[: 2 * count], Conditions(1)
     latents = model.latent.prior().sample((ROWS // 100, 100))
     pixels = test[:100].flatten(1)
@@ -281,9 +290,15 @@ def bench_likelihood(setting: Setting, k: int = 500, count: int = 100) -> list[R
 
 
 def in_process(lines: str, *arguments: str) -> str:
-    """Standard output of a fresh Python that runs these lines in the repository."""
+    """Standard output of a fresh Python that runs these lines in the repository.
+
+    Raises:
+        UsageError: they failed; says why: most often the data are not where they should be.
+    """
     head = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
-    done = subprocess.run([sys.executable, "-c", head + lines, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", head + lines, *arguments], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise UsageError(re.split(r"^utils\.[\w.]+Error: ", done.stderr, flags=re.MULTILINE)[-1].strip())
     return done.stdout
 
 
@@ -311,15 +326,14 @@ print(before, highest())
 
 LARGE = """
 import sys, torch
-from types import SimpleNamespace
-from models import build_model
+from models import Images, build_model
 from utils.config.command_line import parse_run
 from utils.measure.conditions import Conditions
 from utils.measure.elbo import evaluate_elbo
 from utils.measure.log_px import estimate_log_px
 size, likelihood = int(sys.argv[1]), sys.argv[2]
-facts = SimpleNamespace(shape=(3, size, size), levels=255, likelihood=likelihood, classes=0)
-model = build_model(parse_run(["-n", "vmf", "-z", "10", "-hd", "32", "-d", "digits"]), facts)
+images = Images((3, size, size), 255, likelihood, classes=0)
+model = build_model(parse_run(["-n", "vmf", "-z", "10", "-hd", "32", "-d", "digits"]), images)
 test = torch.randint(256, (100, 3, size, size)).float() / 255
 before = highest()
 test = test.round() if model.likelihood.binary else test
@@ -331,18 +345,22 @@ print(before, highest())
 
 def bench_memory(setting: Setting) -> list[Row]:
     """Highest resident memory of a process that estimates log p(x), data and PyTorch included."""
-    rows = []
 
-    def measure(what: str, lines: str, *arguments: str, must: float, detail: str) -> None:
+    def measure(what: str, lines: str, *arguments: str, must: float, images: str) -> Row:
         before, peak = (int(part) / 1024 for part in in_process(HIGHEST + lines, *arguments).split())
-        detail = f"{detail}; {before:.0f} MiB before it began"
-        rows.append(Row(f"peak memory of log p(x), {what}", peak, "MiB", must, None, detail))
+        detail = f"{images}; {before:.0f} MiB before it began"
+        return Row(f"peak memory of log p(x), {what}", peak, "MiB", must, None, detail)
 
-    for images, k in (("200", "500"), ("2", "50000")):
-        measure(f"K={k}", MEMORY, images, k, setting.data_dir, must=1024, detail=f"{images} images of MNIST")
-    for size, likelihood, must in (("96", "logistic", 1500), ("256", "bce", 2500)):
-        measure(f"K=40, {size}x{size}, {likelihood}", LARGE, size, likelihood, must=must, detail="100 RGB images")
-    return rows
+    return [
+        *(
+            measure(f"K={k}", MEMORY, n, k, setting.data_dir, must=1024, images=f"{n} images of MNIST")
+            for n, k in (("200", "500"), ("2", "50000"))
+        ),
+        *(
+            measure(f"K=40, {size}x{size}, {likelihood}", LARGE, size, likelihood, must=must, images="100 RGB images")
+            for size, likelihood, must in (("96", "logistic", 1500), ("256", "bce", 2500))
+        ),
+    ]
 
 
 FIRST_STEP = """
@@ -359,8 +377,7 @@ os._exit(1)
 
 def bench_start(setting: Setting) -> list[Row]:
     """Seconds on the wall of whole processes."""
-    times: dict[str, list[float]] = {"start": [], "torch": [], "help": []}
-    busy: dict[str, list[float]] = {"start": [], "torch": [], "help": []}
+    took: dict[str, list[tuple[float, float]]] = {"start": [], "torch": [], "help": []}  # on the wall, and busy
     for _ in range(max(setting.repetitions // 2, 3)):
         with tempfile.TemporaryDirectory() as folder:
             flags = ["-n", "vmf", "-d", "mnist", "--data_dir", setting.data_dir, "-ld", folder, "--device", "cpu"]
@@ -371,9 +388,8 @@ def bench_start(setting: Setting) -> list[Row]:
             ):
                 started, busy_before = time.perf_counter(), _busy_of_children()
                 in_process(lines, *arguments)
-                times[name].append(time.perf_counter() - started)
-                busy[name].append(_busy_of_children() - busy_before)
-    wall, cpu = ({name: statistics.median(found) for name, found in of.items()} for of in (times, busy))
+                took[name].append((time.perf_counter() - started, _busy_of_children() - busy_before))
+    wall, cpu = ({name: statistics.median(each[i] for each in found) for name, found in took.items()} for i in (0, 1))
     detail = (
         f"{cpu['start']:.2f} s of processor time; importing torch alone {wall['torch']:.2f} s, "
         f"{cpu['torch']:.2f} s of processor time"
@@ -436,14 +452,9 @@ BENCHMARKS: dict[str, Callable[[Setting], list[Row]]] = {
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Setting):
     """The flags of `python -m benchmarks.bench`."""
 
-    data_dir: str = flag("--data_dir", str, "how", "data", "folder with MNIST and Frey faces")
-    threads: int = flag(
-        "--threads", int, "how", 2, "one is timed in processor time, more on the wall", low=1, high=1000
-    )
-    repetitions: int = flag("--repetitions", int, "how", 15, "turns of a comparison", low=1, high=10**6)
     json: str = flag("--json", str, "how", str(Path(__file__).with_name("measured.json")), "file to write")
 
 
@@ -463,8 +474,7 @@ def _measure(arguments: Sequence[str]) -> int:
         if name not in BENCHMARKS:
             raise UsageError(f"{name!r} is not one of {', '.join(BENCHMARKS)}{nearest(name, BENCHMARKS)}")
     torch.set_num_threads(given.threads)
-    setting = Setting(given.repetitions, given.threads, given.data_dir)
-    rows = [row for name in names or BENCHMARKS for row in BENCHMARKS[name](setting)]
+    rows = [row for name in names or BENCHMARKS for row in BENCHMARKS[name](given)]
 
     def cell(value: float | None, unit: str) -> str:
         return "" if value is None else f"{value:.0f} {unit}" if unit == "MiB" else f"{value:.2f} {unit}"

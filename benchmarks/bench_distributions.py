@@ -14,8 +14,6 @@ them alike; in brackets the time of the von Mises-Fisher distribution over it. T
 * Normal: a diagonal normal posterior of the same shape, for a whole training step of the latent alone.
 """
 
-from __future__ import annotations
-
 import ctypes
 import random
 import statistics

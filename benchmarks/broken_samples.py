@@ -3,8 +3,6 @@
 python -m benchmarks.broken_samples --data_dir data -d mnist
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -6,8 +6,6 @@
 Step times are of images of 28x28 made of random bytes, so that no data set is needed.
 """
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 
@@ -27,21 +25,18 @@ from typing import Any
 import torch
 
 import run_models
-from models import VAE, build_model
+from benchmarks.bench import STEPS, epoch
+from models import VAE, Images, build_model
 from utils.config.command_line import parse_run
 from utils.config.config import Config
 from utils.config.flags import UsageError
 from utils.measure.conditions import Conditions
 from utils.measure.log_px import estimate_log_px
-from utils.run.checkpoints import Progress
-from utils.run.console import Console
 from utils.run.failures import guarded
-from utils.run.folder import RunDir
-from utils.run.identity import Identity
 from utils.run.records import find_runs
 from utils.train.adam import Adam
 from utils.train.batches import Preparation, TrainingImages
-from utils.training_utils import Trainer, note_nonfinite, objective
+from utils.training_utils import note_nonfinite, objective
 
 KINDS = {
     "Normal": "-n normal -z 5",
@@ -54,7 +49,6 @@ KINDS = {
     "codebook": "-n vq",
     "vMF, convolutional": "-n vmf -z 5 -et cnn -dt cnn",
 }
-STEPS = 100
 
 
 def compare_kinds(device: str) -> None:
@@ -85,10 +79,9 @@ def timed(function: Callable[[], object], device: str, turns: int = 5) -> float:
 def prepared(name: str, device: str) -> tuple[Config, VAE, TrainingImages]:
     """Configuration, model and batches of random images."""
     config = parse_run(f"-n {name} -z 10 -d digits --device {device}".split())
-    facts: Any = SimpleNamespace(shape=(1, 28, 28), levels=255, likelihood="bce", classes=0)
     split: Any = SimpleNamespace(images=torch.randint(256, (STEPS * 100, 1, 28, 28), dtype=torch.uint8), labels=None)
     images = TrainingImages(split, Preparation(255, binary=True, seed=1, device=torch.device(device)), 100)
-    return config, build_model(config, facts).to(device), images
+    return config, build_model(config, Images((1, 28, 28), 255, "bce", classes=0)).to(device), images
 
 
 def captured(config: Config, model: VAE, images: TrainingImages) -> Callable[[], None]:
@@ -118,22 +111,6 @@ def captured(config: Config, model: VAE, images: TrainingImages) -> Callable[[],
             graph.replay()
 
     return epoch
-
-
-def epoch(config: Config, model: VAE, images: TrainingImages, compiled: bool = False) -> Callable[[], None]:
-    """An epoch as a run does it."""
-    step: Any = model
-    if compiled:
-        from utils.train.compiling import compiled_step
-
-        step = compiled_step(model, images)
-    trainer = Trainer(model, images, config, RunDir(Identity(config)), Console(config), dict, step=step)
-
-    def train() -> None:  # nothing is written before an epoch ends
-        trainer.progress, trainer.sums = Progress(), None
-        trainer.train_epoch()
-
-    return train
 
 
 def time_steps(device: str) -> None:

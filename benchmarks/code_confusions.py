@@ -3,8 +3,6 @@
 python -m benchmarks.code_confusions results/mnist/vq-9x64__s1__0123abcd ...
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -17,8 +17,6 @@ term, for E_q p(z) / q(z | x) is 1. Its gap does not depend on the images, only 
 concentrations, only on K and the dimension.
 """
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 
@@ -152,10 +150,8 @@ def spread(model: VAE, x: Tensor, k: int = 500) -> tuple[float, float]:
 
 def published_gap(factors: tuple[tuple[str, int], ...]) -> float | None:
     """LL - ELBO of a model in Table 1, None where it is not there."""
-    for entry in PUBLISHED:
-        if entry.protocol is S_VAE and entry.factors == factors:
-            return entry.values["log_px"] - entry.values["elbo"]
-    return None
+    found = (entry.values for entry in PUBLISHED if entry.protocol is S_VAE and entry.factors == factors)
+    return next((values["log_px"] - values["elbo"] for values in found), None)
 
 
 @torch.no_grad()

@@ -8,8 +8,6 @@ normal prior, and others whose latent space is the circle S^1 with a uniform pri
 of the encoded points are from the true angles after the best rotation and reflection; the picture shows the points.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import sys
@@ -173,7 +171,11 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--picture", type=Path, default=Path("results/circle.png"), help="file for the picture of seed 0 (%(default)s)"
     )
-    return parser.parse_args(words)
+    settings = parser.parse_args(words)
+    endings = Figure().canvas.get_supported_filetypes()
+    if settings.picture.suffix.lower().removeprefix(".") not in endings:
+        parser.error(f"argument --picture: {settings.picture} does not end in one of {', '.join(endings)}")
+    return settings
 
 
 def main(words: list[str] | None = None) -> int:

@@ -10,10 +10,7 @@ The points lie in R^d under a normal prior, or on the sphere S^d in R^(d+1) unde
 testing; the last two are joined by as many pairs of articles without a link.
 """
 
-from __future__ import annotations
-
 import argparse
-import csv
 import functools
 import hashlib
 import io
@@ -286,9 +283,9 @@ def read_runs(path: Path) -> dict[Run, Scores]:
     """The runs that a file of earlier ones holds."""
     runs: dict[Run, Scores] = {}
     if path.exists():
-        for number, row in enumerate(csv.reader(path.read_text().splitlines()), 1):
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
             try:
-                graph, latent, dim, rate, dropout, epochs, seed, *scores = row
+                graph, latent, dim, rate, dropout, epochs, seed, *scores = line.split(",")
                 run = Run(graph, latent, int(dim), float(rate), float(dropout), int(epochs), int(seed))
                 runs[run] = Scores(*map(float, scores))
             except (TypeError, ValueError):
@@ -362,8 +359,7 @@ def table(rows: list[Row], seeds: int) -> str:
     ]
     for row in rows:
         run = row.run
-        rivals = [r.validation for r in rows if r.run[:2] == run[:2]]
-        chosen = row.validation == max(rivals)
+        chosen = row.validation == max(rival.validation for rival in rows if rival.run[:2] == run[:2])
         cells = [run.graph, run.latent, f"{run.dim}{'*' * chosen}", f"{run.rate:g}", f"{run.dropout:g}"]
         cells += [f"{row.validation:.1f}", "{:.1f} ± {:.1f}".format(*row.auc), "{:.1f} ± {:.1f}".format(*row.ap)]
         paper = PUBLISHED.get(run[:2]) if chosen else None

@@ -1,7 +1,5 @@
 """Distributions and latent spaces on hyperspheres for variational auto-encoders."""
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING
 

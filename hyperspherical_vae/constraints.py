@@ -1,7 +1,5 @@
 """The constraint to a sphere, and how torch.distributions gets there from unconstrained vectors."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

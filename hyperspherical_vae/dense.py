@@ -5,8 +5,7 @@ oneDNN, which PyTorch uses for convolutions, takes 512 bits where there are such
 `torch.ops.mkldnn._linear_pointwise` is what `torch.compile` calls.
 """
 
-from __future__ import annotations
-
+import contextlib
 import functools
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-__all__ = ["dense", "product_library"]
 
 # Multiplications from which on oneDNN makes up for its longer way in, about 12 microseconds.
 _WORTH = 2**20
@@ -39,20 +36,18 @@ def product_library() -> str:
     on 256 bits in one, both reach 100 to 109. Results differ in rounding. The choice depends on the processor and on
     PyTorch alone, and on no measured time, so that a run can be repeated to the bit.
     """
-    if not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")):
-        return "torch"
-    try:
-        return "onednn" if _has_wide_units(Path("/proc/cpuinfo").read_text()) else "torch"
-    except OSError:
-        return "torch"
+    usable = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    with contextlib.suppress(OSError):
+        if usable and _has_wide_units(Path("/proc/cpuinfo").read_text()):
+            return "onednn"
+    return "torch"
 
 
 def _product(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a b' + bias for matrices a (n, k), b (m, k), of any strides."""
     if a.shape[0] * b.numel() >= _WORTH:
         # It has a ReLU too, which makes 0 of NaN: a network that has diverged would go on unnoticed.
-        product: Tensor = torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
-        return product
+        return torch.ops.mkldnn._linear_pointwise.default(a, b, bias, "none", [], "")
     return torch.mm(a, b.t()) if bias is None else torch.addmm(bias, a, b.t())
 
 
@@ -60,11 +55,10 @@ class _Dense(torch.autograd.Function):
     """Layers on a matrix x; parameters are the weights, then as many biases or None."""
 
     @staticmethod
-    def forward(ctx: Any, relu_last: bool, x: Tensor, *parameters: Tensor | None) -> Tensor:
+    def forward(ctx: Any, relu_last: bool, x: Tensor, *parameters: Any) -> Tensor:
         count = len(parameters) // 2
         rectified, y = [], x
         for number, (weight, bias) in enumerate(zip(parameters[:count], parameters[count:], strict=True)):
-            assert weight is not None
             y = _product(y, weight, bias)
             if number < count - 1 or relu_last:
                 rectified.append(y.relu_())
@@ -73,14 +67,17 @@ class _Dense(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         saved, count = ctx.saved_tensors, (len(ctx.needs_input_grad) - 2) // 2
         x, weights, biases = saved[0], saved[1 : 1 + count], saved[1 + count : 1 + 2 * count]
         if torch.is_grad_enabled():  # the derivatives are to be differentiated in turn
-            return None, *_gradients(x, weights, biases, ctx.relu_last, grads[0], ctx.needs_input_grad[1:])
+            needed = ctx.needs_input_grad[1:]
+            wanted = [tensor for tensor, need in zip(saved[: len(needed)], needed, strict=True) if need]
+            y = _plain(x, weights, biases, ctx.relu_last)
+            gradients = iter(torch.autograd.grad(y, wanted, grad, create_graph=True))
+            return None, *(next(gradients) if need else None for need in needed)
         values = [x, *saved[1 + 2 * count :]]
         found: list[Tensor | None] = [None] * (1 + 2 * count)
-        grad = grads[0]
         for number in reversed(range(count)):
             if number < count - 1 or ctx.relu_last:
                 grad = torch.ops.aten.threshold_backward(grad, values[number + 1], 0)
@@ -92,21 +89,6 @@ class _Dense(torch.autograd.Function):
                 grad = _product(grad, weights[number].t())
         found[0] = grad if ctx.needs_input_grad[1] else None
         return None, *found
-
-
-def _gradients(
-    x: Tensor,
-    weights: Sequence[Tensor],
-    biases: Sequence[Tensor | None],
-    relu_last: bool,
-    grad: Tensor,
-    needed: Sequence[bool],
-) -> list[Tensor | None]:
-    """Gradients of the layers in x, weights and biases where they are needed, as functions of all of these and grad."""
-    inputs: Sequence[Any] = (x, *weights, *biases)
-    wanted = [tensor for tensor, need in zip(inputs, needed, strict=True) if need]
-    gradients = iter(torch.autograd.grad(_plain(x, weights, biases, relu_last), wanted, grad, create_graph=True))
-    return [next(gradients) if need else None for need in needed]
 
 
 def _plain(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor | None], relu_last: bool) -> Tensor:

@@ -5,8 +5,6 @@ kind of latent is adding its file, one entry here and one in `latents.LATENTS`; 
 of `LIKELIHOODS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any

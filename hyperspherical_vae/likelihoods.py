@@ -5,8 +5,6 @@ takes the decoder's output `params` (..., P*D), laid out as P blocks of D, and i
 against it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -40,18 +38,18 @@ class Likelihood(nn.Module):
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
         """log p(x | params) in nats, summed over pixels: (..., P*D), (..., D) -> (...)."""
-        raise NotImplementedError
+        return self.given(x)(params)
 
     def given(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         """log p(x | params) as a function of `params` alone, for many of them and the same images x (..., D).
 
-        A likelihood that has something to compute from the images alone does so here, once.
+        A likelihood that has something to compute from the images alone does so here, once, instead of in `log_prob`.
         """
         return partial(self.log_prob, x=x)
 
     def mean(self, params: Tensor) -> Tensor:
-        """E[x | params], the image to look at: (..., P*D) -> (..., D)."""
-        raise NotImplementedError
+        """E[x | params], the image to look at: (..., P*D) -> (..., D); `params` are logits of it unless overridden."""
+        return torch.sigmoid(params)
 
 
 def _sum_of_logs(factors: Tensor, halvings: int) -> Tensor:
@@ -95,11 +93,7 @@ class Bernoulli(Likelihood):
     binary = True
 
     def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        log_prob: Tensor = _BernoulliLogProb.apply(params, x)
-        return log_prob
-
-    def mean(self, params: Tensor) -> Tensor:
-        return torch.sigmoid(params)
+        return _BernoulliLogProb.apply(params, x)
 
 
 class Gaussian(Likelihood):
@@ -124,9 +118,6 @@ class Gaussian(Likelihood):
         scale = self.scale
         squares = (x - torch.sigmoid(params)).square().sum(-1)
         return -0.5 * squares / scale.square() - x.shape[-1] * (scale.log() + 0.5 * math.log(2 * math.pi))
-
-    def mean(self, params: Tensor) -> Tensor:
-        return torch.sigmoid(params)
 
 
 # Takes the place of infinity as the edge of an outer bin: far outside of every logistic, and 0 times it is 0.
@@ -181,9 +172,6 @@ class DiscretizedLogistic(Likelihood):
     params_per_pixel = 2
     of_grey_levels = True
 
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return self.given(x)(params)
-
     def given(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         half = 0.5 / self.levels
         first, last = x < half, x > 1 - half
@@ -194,8 +182,7 @@ class DiscretizedLogistic(Likelihood):
             location, log_scale = params.chunk(2, -1)
             # A scale below a tenth of a bin puts all mass in one bin; the bound keeps the exponent finite.
             log_scale = log_scale.clamp(-math.log(10.0 * self.levels), 5.0)
-            found: Tensor = _LogisticLogProb.apply(location, log_scale, lower, upper, width)
-            return found
+            return _LogisticLogProb.apply(location, log_scale, lower, upper, width)
 
         return log_prob
 
@@ -236,9 +223,6 @@ class Poisson(Likelihood):
     The decoder gives the expected share, so that the expected count is levels * share: the share itself less 1 where it
     is above 1, which keeps it finite, and its log where it is below. log p(n) = n log rate - rate - log n!.
     """
-
-    def log_prob(self, params: Tensor, x: Tensor) -> Tensor:
-        return self.given(x)(params)
 
     def given(self, x: Tensor) -> Callable[[Tensor], Tensor]:
         counts = (x * self.levels).round()  # a share in float32 is off by its rounding

@@ -1,7 +1,5 @@
 """What the distributions of this package have in common."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Hashable, Mapping
@@ -14,6 +12,7 @@ from torch.types import _size
 
 from ..constraints import Sphere, unit_vector
 from ..ops.bessel import log_sphere_area, working_dtype
+from ..ops.placement import sample_around
 
 Batched = TypeVar("Batched", bound="BatchOfTensors")
 
@@ -49,6 +48,7 @@ class BatchOfTensors(Distribution):
             batch.
     """
 
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     batched: ClassVar[dict[str, int]] = {}
 
     def with_tensors(self: Batched, tensors: Mapping[str, Tensor], batch_shape: _size) -> Batched:
@@ -67,8 +67,7 @@ class BatchOfTensors(Distribution):
         if _instance is None:
             return new
         _instance.__dict__.update(new.__dict__)
-        instance: Batched = _instance
-        return instance
+        return _instance
 
     def kind(self) -> Hashable:
         """What distributions must share to become one of a larger batch: everything but the `batched` tensors."""
@@ -164,7 +163,9 @@ class LocatedOnSphere(OnSphere):
     # The parameter besides the direction, and what it has to be below.
     scalar: ClassVar[tuple[str, float]] = ("concentration", math.inf)
 
-    loc: Tensor
+    # The key of `RADIAL` by which it draws samples.
+    radial: ClassVar[str]
+
     concentration: Tensor
 
     def __init__(
@@ -265,6 +266,11 @@ class LocatedOnSphere(OnSphere):
     def kl_uniform(self) -> Tensor:
         """KL divergence to the uniform distribution on the same sphere in nats, (...)."""
         return self._kl_uniform(self.loc.dtype)
+
+    def rsample(self, sample_shape: _size = ()) -> Tensor:
+        """Draw a sample of shape `sample_shape` + batch + (m,)."""
+        z = sample_around(self.radial, self.loc, self.concentration, self._extended_shape(sample_shape))
+        return z if self.radius == 1 else z * self.radius
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density of `value` (..., m), points of the sphere.

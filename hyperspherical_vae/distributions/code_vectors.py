@@ -1,8 +1,7 @@
 """Vectors put together from the entries of a codebook: the posterior and the prior of a vector-quantized latent."""
 
-from __future__ import annotations
-
-from typing import ClassVar, Protocol
+from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,12 +9,6 @@ from torch.distributions import constraints
 from torch.types import _size
 
 from .base import BatchOfTensors
-
-
-class CodeSampler(Protocol):
-    """What is asked of a prior over codes."""
-
-    def sample(self, n: int, label: int | None = None) -> Tensor: ...
 
 
 def lay_out(vectors: Tensor) -> Tensor:
@@ -35,7 +28,6 @@ class QuantizedVectors(BatchOfTensors):
         vectors: the chosen codes, (..., P, D).
     """
 
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     batched: ClassVar[dict[str, int]] = {"encoded": 2, "codes": 1, "vectors": 2}
     support = constraints.real_vector
     has_rsample = True
@@ -49,14 +41,6 @@ class QuantizedVectors(BatchOfTensors):
     @property
     def mean(self) -> Tensor:
         return lay_out(self.vectors)
-
-    @property
-    def mode(self) -> Tensor:
-        return self.mean
-
-    @property
-    def variance(self) -> Tensor:
-        return torch.zeros_like(self.mean)
 
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """z of shape (*sample_shape, ..., D*P), the same every time."""
@@ -77,20 +61,15 @@ class CodebookPrior(BatchOfTensors):
     Args:
         codebook: (K, D).
         positions: P.
-        sampler: draws codes (n, P); uniform ones where it is None.
-        label: class that the sampler is asked for.
+        sampler: draws n codes (n, P); uniform ones where it is None.
     """
 
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.real_vector
 
-    def __init__(
-        self, codebook: Tensor, positions: int, sampler: CodeSampler | None = None, label: int | None = None
-    ) -> None:
+    def __init__(self, codebook: Tensor, positions: int, sampler: Callable[[int], Tensor] | None = None) -> None:
         self.codebook = codebook
         self.positions = positions
         self.sampler = sampler
-        self.label = label
         super().__init__(torch.Size(), torch.Size((positions * codebook.shape[1],)), validate_args=False)
 
     @property
@@ -105,7 +84,7 @@ class CodebookPrior(BatchOfTensors):
     def sample_codes(self, n: int) -> Tensor:
         """Numbers of codes, (n, P), int64."""
         if self.sampler is not None:
-            return self.sampler.sample(n, self.label)
+            return self.sampler(n)
         return torch.randint(len(self.codebook), (n, self.positions), device=self.codebook.device)
 
     def sample(self, sample_shape: _size = ()) -> Tensor:

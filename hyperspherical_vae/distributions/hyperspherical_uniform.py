@@ -1,12 +1,7 @@
 """The uniform distribution on a hypersphere."""
 
-from __future__ import annotations
-
-from typing import ClassVar
-
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 from torch.nn import functional as F
 from torch.types import _size
 
@@ -34,8 +29,6 @@ class HypersphericalUniform(OnSphere):
         >>> uniform.entropy()  # log(4 pi)
         tensor(2.5310)
     """
-
-    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(
         self,

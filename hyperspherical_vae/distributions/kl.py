@@ -1,7 +1,5 @@
 """KL divergences, registered for torch.distributions.kl_divergence."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -22,10 +20,10 @@ from ..ops.derivatives import RULES, Rule, apply_rule
 from ..ops.gamma_ratio import GammaRatio
 from ..ops.tables import table
 from ..ops.tilt import power_spherical_tilt
-from .base import LocatedOnSphere, OnSphere
+from .base import LocatedOnSphere
 from .hyperspherical_uniform import HypersphericalUniform
 from .power_spherical import PowerSpherical
-from .product import ProductDistribution, take
+from .product import ProductDistribution, take, total
 from .von_mises_fisher import VonMisesFisher
 
 
@@ -37,16 +35,13 @@ def _check_same_sphere(p: Any, q: Any) -> None:
         raise ValueError(f"{names}: the radii {p.radius:g} and {q.radius:g} differ; they have to be equal")
 
 
-def _over_batch_of(q: OnSphere, kl: Tensor) -> Tensor:
-    if kl.shape[kl.dim() - len(q.batch_shape) :] == q.batch_shape:
-        return kl
-    return kl.expand(torch.broadcast_shapes(kl.shape, q.batch_shape))
-
-
 @register_kl(LocatedOnSphere, HypersphericalUniform)
 def _kl_located_uniform(p: LocatedOnSphere, q: HypersphericalUniform) -> Tensor:
     _check_same_sphere(p, q)
-    return _over_batch_of(q, p.kl_uniform())
+    kl = p.kl_uniform()
+    if kl.shape[kl.dim() - len(q.batch_shape) :] == q.batch_shape:
+        return kl
+    return kl.expand(torch.broadcast_shapes(kl.shape, q.batch_shape))
 
 
 @register_kl(HypersphericalUniform, HypersphericalUniform)
@@ -157,19 +152,11 @@ def _kl_product_product(p: ProductDistribution, q: ProductDistribution) -> Tenso
             f"KL(ProductDistribution || ProductDistribution): the factors have dimensions {p.factor_dims} and "
             f"{q.factor_dims}; they have to be equal"
         )
-    total: Tensor | None = None
+    parts = []
     for p_group, p_positions in p.groups:
         for q_group, q_positions in q.groups:
-            if p_positions == q_positions:
-                kl = kl_divergence(p_group, q_group)
-            else:
-                common = sorted(set(p_positions) & set(q_positions))
-                if not common:
-                    continue
-                kl = kl_divergence(
-                    take(p_group, [p_positions.index(i) for i in common]),
-                    take(q_group, [q_positions.index(i) for i in common]),
-                )
-            total = kl.sum(-1) if total is None else total + kl.sum(-1)
-    assert total is not None
-    return total
+            common = [i for i in p_positions if i in q_positions]
+            if common:
+                p_part = take(p_group, [p_positions.index(i) for i in common])
+                parts.append(kl_divergence(p_part, take(q_group, [q_positions.index(i) for i in common])))
+    return total(parts)

@@ -1,7 +1,5 @@
 """Vectors of independent categorical variables as concatenated one-hot codes, exact and relaxed."""
 
-from __future__ import annotations
-
 import math
 from typing import ClassVar
 

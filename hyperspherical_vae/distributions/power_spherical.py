@@ -1,7 +1,5 @@
 """The Power Spherical distribution (De Cao and Aziz 2020)."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -9,13 +7,12 @@ import scipy.special
 import torch
 from torch import Tensor
 from torch.distributions import Gamma
-from torch.types import _size
 
 from ..ops.bessel import log_sphere_area, working_dtype
 from ..ops.beta import beta_derivative
 from ..ops.derivatives import RULES, Rule, apply_rule
 from ..ops.gamma_ratio import GammaRatio, log_gamma_ratio
-from ..ops.placement import RADIAL, Radial, sample_around
+from ..ops.placement import RADIAL, Radial
 from ..ops.tables import table
 from .base import LocatedOnSphere
 
@@ -102,6 +99,8 @@ class PowerSpherical(LocatedOnSphere):
         (torch.Size([3, 4, 5]), torch.Size([4]))
     """
 
+    radial = "power"
+
     @property
     def _beta(self) -> float:
         return (self.event_shape[0] - 1) / 2
@@ -121,20 +120,12 @@ class PowerSpherical(LocatedOnSphere):
         # E[1 - t^2] is shared by the m - 1 directions across loc.
         return along, 4 * (alpha / total) * (beta / (total + 1)) / (2 * beta)
 
-    def _log_normaliser(self) -> Tensor:
-        """Log-density at the mode minus that of the uniform distribution."""
-        beta, k = self._beta, self._working
-        return GammaRatio(k + beta, beta, beta).log_ratio() - _log_ratio_at_zero(k.dtype, k.device, beta)[0]
-
     def _log_density(self, unit: Tensor) -> Tensor:
+        beta, k = self._beta, self._working
+        growth = GammaRatio(k + beta, beta, beta).log_ratio() - _log_ratio_at_zero(k.dtype, k.device, beta)[0]
         near = (unit - self.loc).square().sum(-1) / 2
         far = (unit + self.loc).square().sum(-1) / 2
         # log((1 + t) / 2) from whichever of 1 - t and 1 + t is small.
         far = (far / 2).clamp_min(torch.finfo(far.dtype).tiny)
         height = torch.where(near < 1, torch.log1p(-near.clamp_max(1) / 2), torch.log(far))
-        return self._log_normaliser() - log_sphere_area(self.event_shape[0]) + self._working * height
-
-    def rsample(self, sample_shape: _size = ()) -> Tensor:
-        """Reparameterized samples of shape (*sample_shape, *batch_shape, m)."""
-        z = sample_around("power", self.loc, self.concentration, self._extended_shape(sample_shape))
-        return z if self.radius == 1 else z * self.radius
+        return growth - log_sphere_area(self.event_shape[0]) + self._working * height

@@ -94,8 +94,6 @@ class ProductDistribution(Distribution):
     arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(self, factors: Sequence[Distribution], validate_args: bool | None = None) -> None:
-        if not factors:
-            raise ValueError("ProductDistribution: a product needs at least one factor")
         for position, factor in enumerate(factors):
             if len(factor.event_shape) != 1:
                 raise ValueError(
@@ -128,7 +126,7 @@ class ProductDistribution(Distribution):
             validate_args: as for the class.
 
         Raises:
-            ValueError: there is no group, or batch shapes, event shapes and positions do not fit together.
+            ValueError: there is no factor, or batch shapes, event shapes and positions do not fit together.
 
         Example:
             >>> from hyperspherical_vae.distributions import HypersphericalUniform
@@ -136,13 +134,13 @@ class ProductDistribution(Distribution):
             >>> ProductDistribution.from_groups([(spheres, (0, 1, 2))]).event_shape
             torch.Size([9])
         """
-        if not groups:
-            raise ValueError("ProductDistribution: a product needs at least one group")
         new: ProductDistribution = cls.__new__(cls)
         new._set_groups(groups, validate_args)
         return new
 
     def _set_groups(self, groups: Sequence[Group], validate_args: bool | None) -> None:
+        if not groups:
+            raise ValueError("ProductDistribution: a product needs at least one factor")
         batch_shape = groups[0][0].batch_shape[:-1]
         for group, positions in groups:
             if len(group.event_shape) != 1 or group.batch_shape != (*batch_shape, len(positions)):
@@ -187,13 +185,6 @@ class ProductDistribution(Distribution):
         columns = [parts[run.group][..., run.start : run.stop, :].flatten(-2) for run in self._runs]
         return columns[0] if len(columns) == 1 else torch.cat(columns, -1)
 
-    def _sum(self, values: Sequence[Tensor]) -> Tensor:
-        """Total over the factors of values (..., n_g) for each group."""
-        total = values[0].sum(-1)
-        for value in values[1:]:
-            total = total + value.sum(-1)
-        return total
-
     def rsample(self, sample_shape: _size = ()) -> Tensor:
         """Samples of shape (*sample_shape, *batch_shape, D), reparameterized."""
         return self._join([group.rsample(sample_shape) for group, _ in self.groups])
@@ -210,11 +201,11 @@ class ProductDistribution(Distribution):
                 f"{self.event_shape[0]}"
             )
         parts = zip(self.groups, self.split_groups(value), strict=True)
-        return self._sum([group.log_prob(part) for (group, _), part in parts])
+        return total([group.log_prob(part) for (group, _), part in parts])
 
     def entropy(self) -> Tensor:
         """Sum of the factors' entropies in nats."""
-        return self._sum([group.entropy() for group, _ in self.groups])
+        return total([group.entropy() for group, _ in self.groups])
 
     @property
     def mean(self) -> Tensor:
@@ -256,6 +247,11 @@ class ProductDistribution(Distribution):
             f"{len(where)} x {type(group).__name__}({group.event_shape[0]})" for group, where in self.groups
         )
         return f"ProductDistribution({parts}, batch_shape={tuple(self.batch_shape)})"
+
+
+def total(values: Sequence[Tensor]) -> Tensor:
+    """Sum over the factors of values (..., n_g) for each group."""
+    return functools.reduce(torch.add, [value.sum(-1) for value in values])
 
 
 def _support(group: Distribution) -> constraints.Constraint:
@@ -321,15 +317,14 @@ def _map_arguments(
 
 def stack(members: Sequence[Distribution]) -> Distribution:
     """Distributions of one kind and batch shape (...) as one of batch shape (..., len(members))."""
-
-    def change(tensors: list[Tensor], inner: int) -> Tensor:
-        return torch.stack(tensors, -1 - inner)
-
-    return _map_arguments(members, change, torch.Size((*members[0].batch_shape, len(members))))
+    shape = torch.Size((*members[0].batch_shape, len(members)))
+    return _map_arguments(members, lambda tensors, inner: torch.stack(tensors, -1 - inner), shape)
 
 
 def take(group: Distribution, places: Sequence[int]) -> Distribution:
     """The part of a distribution of batch shape (..., n) at the given places of its last batch dimension."""
+    if list(places) == list(range(group.batch_shape[-1])):
+        return group
 
     def change(tensors: list[Tensor], inner: int) -> Tensor:
         return torch.stack([tensors[0].select(-1 - inner, place) for place in places], -1 - inner)

@@ -1,13 +1,10 @@
 """The von Mises-Fisher distribution."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
-from torch.types import _size
 
 from ..ops.bessel import mean_resultant_length, mean_resultant_slope, vmf_kl_uniform, vmf_log_mode_density
-from ..ops.placement import RADIAL, Radial, sample_around
+from ..ops.placement import RADIAL, Radial
 from ..ops.radial import radial_derivative, radial_sample
 from .base import LocatedOnSphere
 
@@ -44,6 +41,8 @@ class VonMisesFisher(LocatedOnSphere):
         tensor([[0.0000, 0.0000, 0.9000]])
     """
 
+    radial = "vmf"
+
     def _kl_uniform(self, dtype: torch.dtype) -> Tensor:
         return vmf_kl_uniform(self.event_shape[0], self.concentration.to(dtype))
 
@@ -59,8 +58,3 @@ class VonMisesFisher(LocatedOnSphere):
     def _log_density(self, unit: Tensor) -> Tensor:
         k = self.concentration.to(torch.promote_types(self.concentration.dtype, torch.float32))
         return vmf_log_mode_density(self.event_shape[0], k) - k * ((unit - self.loc).square().sum(-1) / 2)
-
-    def rsample(self, sample_shape: _size = ()) -> Tensor:
-        """Draw a sample of shape `sample_shape` + batch + (m,)."""
-        z = sample_around("vmf", self.loc, self.concentration, self._extended_shape(sample_shape))
-        return z if self.radius == 1 else z * self.radius

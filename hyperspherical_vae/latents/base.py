@@ -1,14 +1,16 @@
 """What every latent space offers."""
 
-from __future__ import annotations
+from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
 
 from .code_priors import CodePrior
 
+Posterior = TypeVar("Posterior", bound=Distribution)
 
-class Latent(nn.Module):
+
+class Latent(nn.Module, Generic[Posterior]):
     """Turns the features of an encoder into a posterior over z, and knows the prior.
 
     Shapes: B batch, F features, D = `event_dim`, n number of factors.
@@ -52,7 +54,7 @@ class Latent(nn.Module):
         output = self.head(features).to(self.head.weight.dtype)
         return output if self.count is None else output.unflatten(-1, (self.count, -1))
 
-    def posterior(self, features: Tensor) -> Distribution:
+    def posterior(self, features: Tensor) -> Posterior:
         """q(z | x) for features (B, F): batch shape (B,), event shape (D,)."""
         raise NotImplementedError
 
@@ -64,7 +66,7 @@ class Latent(nn.Module):
         """p(z | class), where the latent has learned it; else None."""
         return None
 
-    def kl(self, q: Distribution, z: Tensor) -> Tensor:
+    def kl(self, q: Posterior, z: Tensor) -> Tensor:
         """KL(q || prior) of each factor in nats, (B, n).
 
         Args:
@@ -78,18 +80,18 @@ class Latent(nn.Module):
             kl = q.log_prob(z) - self.prior().log_prob(z)
         return kl.unsqueeze(-1) if self.count is None else kl
 
-    def divergence(self, q: Distribution) -> Tensor:
+    def divergence(self, q: Posterior) -> Tensor:
         """KL(q || prior) in closed form in nats, of the batch shape of q: where a latent has a shorter way to it."""
         return kl_divergence(q, self.prior())
 
-    def extra_loss(self, q: Distribution) -> dict[str, Tensor]:
+    def extra_loss(self, q: Posterior) -> dict[str, Tensor]:
         """Losses besides the ELBO that training needs, by name; each (B,)."""
         return {}
 
     def set_epoch(self, epoch: int) -> None:
         """Called before epoch 1, 2, ... of training, for what changes with the epoch alone."""
 
-    def codes(self, q: Distribution) -> Tensor:
+    def codes(self, q: Posterior) -> Tensor:
         """The symbols that a discrete posterior thinks most probable: (B, positions), int64, below `code_count`.
 
         Raises:
@@ -122,15 +124,15 @@ class Latent(nn.Module):
         """How codes (N, positions) of many images make use of the symbols, by name."""
         return {}
 
-    def statistics(self, q: Distribution) -> dict[str, Tensor]:
+    def statistics(self, q: Posterior) -> dict[str, Tensor]:
         """What is worth watching of a posterior, by name; each (B, n)."""
         return {}
 
-    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+    def with_concentration(self, q: Posterior, kappa: float) -> Distribution:
         """The posterior q with the concentration kappa on every sphere; q itself where there is none."""
         return q
 
-    def with_temperature(self, q: Distribution, temperature: float) -> Distribution:
+    def with_temperature(self, q: Posterior, temperature: float) -> Distribution:
         """q, or the prior, with its standard deviation times the temperature in every Euclidean factor; else q itself.
         """
         return q

@@ -1,19 +1,16 @@
 """A latent space of categorical variables, trained through the Gumbel-softmax relaxation."""
 
-from __future__ import annotations
-
 import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from ..distributions.one_hot_codes import OneHotCodes, RelaxedCodes
 from .base import Latent
 
 
-class GumbelLatent(Latent):
+class GumbelLatent(Latent[OneHotCodes]):
     """V independent categorical variables of C categories; z is their concatenated one-hot codes, p(z) is uniform.
 
     In training mode the posterior is relaxed at a temperature that falls from epoch to epoch. In evaluation mode it is
@@ -80,8 +77,7 @@ class GumbelLatent(Latent):
         )
         return OneHotCodes(self.temperature.new_zeros(shape), validate_args=False)
 
-    def codes(self, q: Distribution) -> Tensor:
-        assert isinstance(q, OneHotCodes)
+    def codes(self, q: OneHotCodes) -> Tensor:
         return q.codes
 
     def vectors(self, codes: Tensor) -> Tensor:
@@ -90,10 +86,8 @@ class GumbelLatent(Latent):
     def code_summary(self, codes: Tensor) -> dict[str, float]:
         """Share of categories in use, mean perplexity of a variable's categories, bits of freely chosen codes."""
         counts = (codes.unsqueeze(-1) == torch.arange(self.code_count, device=codes.device)).sum(0).double()
-        share = counts / len(codes)
-        perplexity = torch.special.entr(share).sum(-1).exp().mean().item()
         return {
             "usage": (counts > 0).double().mean().item(),
-            "perplexity": perplexity,
+            "perplexity": torch.special.entr(counts / len(codes)).sum(-1).exp().mean().item(),
             "bits": self.variables * math.log2(self.code_count),
         }

@@ -3,8 +3,6 @@
 Shapes: B images, P positions, K codes, Y classes. Class Y stands for "any".
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -61,18 +59,16 @@ class IndependentCodePrior(CodePrior):
 
     def __init__(self, codes: int, positions: int, classes: int) -> None:
         super().__init__(codes, positions, classes)
-        uniform = torch.full((classes + 1, positions, codes), 1 / codes)
-        self.register_buffer("log_probs", uniform.log())
+        self.register_buffer("log_probs", torch.full((classes + 1, positions, codes), 1 / codes).log())
 
     @torch.no_grad()
     def count(self, codes: Tensor, labels: Tensor | None = None) -> None:
-        counts = self.log_probs.new_zeros(self.log_probs.shape, dtype=torch.float64)
+        counts = self.log_probs.new_full(self.log_probs.shape, 0.5, dtype=torch.float64)
         for position in range(self.positions):
-            counts[-1, position] = torch.bincount(codes[:, position], minlength=self.codes)
+            counts[-1, position] += torch.bincount(codes[:, position], minlength=self.codes)
             for label in range(self.classes if labels is not None else 0):
-                counts[label, position] = torch.bincount(codes[labels == label, position], minlength=self.codes)
-        smoothed = counts + 0.5
-        self.log_probs.copy_((smoothed / smoothed.sum(-1, keepdim=True)).log())
+                counts[label, position] += torch.bincount(codes[labels == label, position], minlength=self.codes)
+        self.log_probs.copy_((counts / counts.sum(-1, keepdim=True)).log())
 
     def log_prob(self, codes: Tensor, labels: Tensor | None = None) -> Tensor:
         chosen = self._labels(len(codes), None, codes.device) if labels is None else labels

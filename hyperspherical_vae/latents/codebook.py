@@ -1,19 +1,17 @@
 """A latent space of codes from a learned codebook: vector quantization."""
 
-from __future__ import annotations
-
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from ..distributions.code_vectors import CodebookPrior, QuantizedVectors, lay_out
 from .base import Latent
 from .code_priors import CODE_PRIORS, CodePrior
 
 
-class CodebookLatent(Latent):
+class CodebookLatent(Latent[QuantizedVectors]):
     """P positions that each hold one of K vectors of dimension D; z is all of them (van den Oord et al. 2017).
 
     The posterior is certain of the nearest code at every position, so that the KL to uniform codes is P log K whatever
@@ -80,29 +78,24 @@ class CodebookLatent(Latent):
     def encode(self, features: Tensor) -> Tensor:
         """The vectors that are quantized, (B, P, D), for features (B, F)."""
         if self.map_shape is None:
-            vectors: Tensor = self.head(features).unflatten(-1, (self.positions, self.code_dim))
-            return vectors
-        vectors = self.head(features.unflatten(-1, (-1, self.positions)).transpose(-2, -1))
-        return vectors
-
-    def nearest(self, vectors: Tensor) -> Tensor:
-        """Numbers of the nearest codes, (...), for vectors (..., D)."""
-        codebook = self.codebook
-        return (codebook.square().sum(-1) - 2 * vectors @ codebook.T).argmin(-1)
+            return self.head(features).unflatten(-1, (self.positions, self.code_dim))
+        return self.head(features.unflatten(-1, (-1, self.positions)).transpose(-2, -1))
 
     def vectors(self, codes: Tensor) -> Tensor:
         return lay_out(self.codebook[codes])
 
     def posterior(self, features: Tensor) -> QuantizedVectors:
         encoded = self.encode(features).to(self.codebook.dtype)
+        vectors = encoded.detach()
         # Distances and moving averages are too close to each other for what autocast would round them to.
         with torch.autocast(encoded.device.type, enabled=False):
             if self.training:
-                self._revive(encoded.detach().flatten(0, -2))
-            codes = self.nearest(encoded.detach())
+                self._revive(vectors.flatten(0, -2))
+            # The nearest; the square of a vector itself is the same for all codes.
+            codes = (self.codebook.square().sum(-1) - 2 * vectors @ self.codebook.T).argmin(-1)
             q = QuantizedVectors(encoded, codes, self.codebook[codes])
             if self.training:
-                self._follow(encoded.detach().flatten(0, -2), codes.flatten())
+                self._follow(vectors.flatten(0, -2), codes.flatten())
         return q
 
     @torch.no_grad()
@@ -132,23 +125,22 @@ class CodebookLatent(Latent):
 
     def prior(self) -> CodebookPrior:
         """p(z): uniform codes, or those of `code_prior`."""
-        return CodebookPrior(self.codebook, self.positions, self.code_prior)
+        sampler = None if self.code_prior is None else self.code_prior.sample
+        return CodebookPrior(self.codebook, self.positions, sampler)
 
     def class_prior(self, label: int) -> CodebookPrior | None:
         if self.code_prior is None or not self.code_prior.classes:
             return None
-        return CodebookPrior(self.codebook, self.positions, self.code_prior, label)
+        return CodebookPrior(self.codebook, self.positions, partial(self.code_prior.sample, label=label))
 
-    def kl(self, q: Distribution, z: Tensor) -> Tensor:
-        return z.new_full((len(z), 1), self.positions * math.log(self.code_count))
+    def kl(self, q: QuantizedVectors, z: Tensor) -> Tensor:
+        return z.new_full((*q.batch_shape, 1), self.positions * math.log(self.code_count))
 
-    def extra_loss(self, q: Distribution) -> dict[str, Tensor]:
+    def extra_loss(self, q: QuantizedVectors) -> dict[str, Tensor]:
         """The commitment loss: squared distance of the encoder's vectors to their codes, summed over positions."""
-        assert isinstance(q, QuantizedVectors)
         return {"commitment": (q.encoded - q.vectors.detach()).square().sum((-2, -1))}
 
-    def codes(self, q: Distribution) -> Tensor:
-        assert isinstance(q, QuantizedVectors)
+    def codes(self, q: QuantizedVectors) -> Tensor:
         return q.codes
 
     def code_summary(self, codes: Tensor) -> dict[str, float]:

@@ -1,7 +1,5 @@
 """Euclidean latent space with a standard normal prior."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -36,7 +34,7 @@ class _KLStandardNormal(torch.autograd.Function):
         return grad * loc, (scale - scale.reciprocal()).mul_(grad)
 
 
-class NormalLatent(Latent):
+class NormalLatent(Latent[Independent | MultivariateNormal]):
     """z in R^dim, q(z|x) = N(mu(x), Sigma(x)), p(z) = N(0, I).
 
     Args:
@@ -67,11 +65,10 @@ class NormalLatent(Latent):
         super().__init__(in_features, dim + scales, count)
         self.event_dim = dim
         self.covariance = covariance
-        identity = torch.eye(dim) if covariance == "full" else torch.ones(dim)
-        self.register_buffer("identity", identity, persistent=False)
+        self.register_buffer("identity", torch.eye(dim) if covariance == "full" else torch.ones(dim), persistent=False)
         self.register_buffer("rows_columns", torch.tril_indices(dim, dim, -1), persistent=False)
 
-    def posterior(self, features: Tensor) -> Distribution:
+    def posterior(self, features: Tensor) -> Independent | MultivariateNormal:
         output = self.parameters_of(features)
         loc, raw = output.split([self.event_dim, output.shape[-1] - self.event_dim], -1)
         if self.covariance == "full":
@@ -84,21 +81,19 @@ class NormalLatent(Latent):
             scale = scale.expand_as(loc)
         return Independent(Normal(loc, scale, validate_args=False), 1, validate_args=False)
 
-    def divergence(self, q: Distribution) -> Tensor:
-        if not isinstance(q, Independent):  # a full covariance
+    def divergence(self, q: Independent | MultivariateNormal) -> Tensor:
+        if isinstance(q, MultivariateNormal):
             return super().divergence(q)
-        kl: Tensor = _KLStandardNormal.apply(q.base_dist.loc, q.base_dist.scale)
-        return kl
+        return _KLStandardNormal.apply(q.base_dist.loc, q.base_dist.scale)
 
-    def prior(self) -> Distribution:
+    def prior(self) -> Independent | MultivariateNormal:
         loc = self.identity.new_zeros((self.event_dim,) if self.count is None else (self.count, self.event_dim))
         if self.covariance == "full":
             return MultivariateNormal(loc, scale_tril=self.identity, validate_args=False)
         return Independent(Normal(loc, self.identity.expand_as(loc), validate_args=False), 1, validate_args=False)
 
-    def with_temperature(self, q: Distribution, temperature: float) -> Distribution:
+    def with_temperature(self, q: Independent | MultivariateNormal, temperature: float) -> Distribution:
         if isinstance(q, MultivariateNormal):
             return MultivariateNormal(q.loc, scale_tril=temperature * q.scale_tril, validate_args=False)
-        assert isinstance(q, Independent)
         base = q.base_dist
         return Independent(Normal(base.loc, temperature * base.scale, validate_args=False), 1, validate_args=False)

@@ -1,9 +1,6 @@
 """A latent space that is a product of latent spaces."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from operator import itemgetter
 from typing import Any
 
 import torch
@@ -14,7 +11,7 @@ from ..distributions import ProductDistribution
 from .base import Latent
 
 
-class ProductLatent(Latent):
+class ProductLatent(Latent[ProductDistribution]):
     """z = (z_1, ..., z_n) with independent factors in the order given: S^4 x S^4 x R^2.
 
     Equal factors are held together in one latent with `count` copies, so that ten spheres cost about as much as one.
@@ -65,20 +62,20 @@ class ProductLatent(Latent):
         """The latents of the groups of equal factors."""
         return [group for group in self.groups if isinstance(group, Latent)]
 
-    def posterior(self, features: Tensor) -> Distribution:
-        parts = [member.posterior(features) for member in self.members]
-        return ProductDistribution.from_groups(list(zip(parts, self.positions, strict=True)))
+    def posterior(self, features: Tensor) -> ProductDistribution:
+        return self._joint([member.posterior(features) for member in self.members])
 
-    def prior(self) -> Distribution:
-        parts = [member.prior() for member in self.members]
+    def prior(self) -> ProductDistribution:
+        return self._joint([member.prior() for member in self.members])
+
+    def _joint(self, parts: Sequence[Distribution]) -> ProductDistribution:
         return ProductDistribution.from_groups(list(zip(parts, self.positions, strict=True)))
 
     def _side_by_side(self, columns: list[Tensor]) -> Tensor:
         joined = columns[0] if len(columns) == 1 else torch.cat(columns, -1)
         return joined if self._in_order else joined[..., self.order]
 
-    def kl(self, q: Distribution, z: Tensor) -> Tensor:
-        assert isinstance(q, ProductDistribution)
+    def kl(self, q: ProductDistribution, z: Tensor) -> Tensor:
         parts = zip(self.members, q.groups, q.split_groups(z), strict=True)
         columns = [member.kl(q_part, z_part) for member, (q_part, _), z_part in parts]
         dims = [column.dim() for column in columns]
@@ -86,8 +83,7 @@ class ProductLatent(Latent):
             columns = [column.expand(*z.shape[:-1], -1) for column in columns]
         return self._side_by_side(columns)
 
-    def extra_loss(self, q: Distribution) -> dict[str, Tensor]:
-        assert isinstance(q, ProductDistribution)
+    def extra_loss(self, q: ProductDistribution) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
         for member, (q_part, _) in zip(self.members, q.groups, strict=True):
             for name, loss in member.extra_loss(q_part).items():
@@ -98,30 +94,22 @@ class ProductLatent(Latent):
         for member in self.members:
             member.set_epoch(epoch)
 
-    def statistics(self, q: Distribution) -> dict[str, Tensor]:
-        assert isinstance(q, ProductDistribution)
-        found: dict[str, list[Tensor]] = {}
-        places: dict[str, list[int]] = {}
+    def statistics(self, q: ProductDistribution) -> dict[str, Tensor]:
+        found: dict[str, dict[int, Tensor]] = {}
         for member, (q_part, where) in zip(self.members, q.groups, strict=True):
             for name, values in member.statistics(q_part).items():
-                found.setdefault(name, []).extend(values.unbind(-1))
-                places.setdefault(name, []).extend(where)
+                found.setdefault(name, {}).update(zip(where, values.unbind(-1), strict=True))
         # In the order of the factors, without those that lack the statistic.
-        return {
-            name: torch.stack(
-                [column for _, column in sorted(zip(places[name], columns, strict=True), key=itemgetter(0))], -1
-            )
-            for name, columns in found.items()
-        }
+        return {name: torch.stack([of[place] for place in sorted(of)], -1) for name, of in found.items()}
 
-    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
+    def with_concentration(self, q: ProductDistribution, kappa: float) -> ProductDistribution:
         return self._changed(q, lambda member, part: member.with_concentration(part, kappa))
 
-    def with_temperature(self, q: Distribution, temperature: float) -> Distribution:
+    def with_temperature(self, q: ProductDistribution, temperature: float) -> ProductDistribution:
         return self._changed(q, lambda member, part: member.with_temperature(part, temperature))
 
-    def _changed(self, q: Distribution, change: Callable[[Latent, Distribution], Distribution]) -> Distribution:
+    def _changed(
+        self, q: ProductDistribution, change: Callable[[Latent, Distribution], Distribution]
+    ) -> ProductDistribution:
         """q with the distribution of each group of equal factors changed."""
-        assert isinstance(q, ProductDistribution)
-        parts = zip(self.members, q.groups, strict=True)
-        return ProductDistribution.from_groups([(change(member, part), where) for member, (part, where) in parts])
+        return self._joint([change(member, part) for member, (part, _) in zip(self.members, q.groups, strict=True)])

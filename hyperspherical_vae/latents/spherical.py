@@ -1,7 +1,5 @@
 """Hyperspherical latent space with a uniform prior."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
@@ -15,7 +13,7 @@ from ..distributions.base import LocatedOnSphere
 from .base import Latent
 
 
-class SphericalLatent(Latent):
+class SphericalLatent(Latent[LocatedOnSphere]):
     """z on the sphere S^dim, q(z|x) a von Mises-Fisher distribution, p(z) uniform.
 
     A subclass with another `family` of distributions on the sphere is another kind of latent.
@@ -57,7 +55,6 @@ class SphericalLatent(Latent):
     ) -> None:
         super().__init__(in_features, dim + 1 + (kappa is None), count)
         self.event_dim = dim + 1
-        self.kappa = kappa
         self.kl_is_constant = kappa is not None
         self.radius = radius
         self.register_buffer("fixed", torch.tensor(float("nan") if kappa is None else kappa), persistent=False)
@@ -67,37 +64,33 @@ class SphericalLatent(Latent):
                 # softplus^-1(start - 1); the last output of each copy is the raw concentration.
                 self.head.bias.view(count or 1, -1)[:, -1] = above + math.log(-math.expm1(-above))
 
-    def posterior(self, features: Tensor) -> Distribution:
+    def posterior(self, features: Tensor) -> LocatedOnSphere:
         output = self.parameters_of(features)
-        if self.kappa is None:
+        if self.kl_is_constant:
+            direction, concentration = output, self.fixed.expand(output.shape[:-1])
+        else:
             direction, raw = output.split([self.event_dim, 1], -1)
             concentration = F.softplus(raw.squeeze(-1)) + 1
-        else:
-            direction, concentration = output, self.fixed.expand(output.shape[:-1])
         loc = F.normalize(direction, dim=-1)
         return self.family(loc, concentration, radius=self.radius, validate_args=False)
 
     def prior(self) -> Distribution:
-        batch_shape = torch.Size() if self.count is None else torch.Size((self.count,))
         return HypersphericalUniform(
             self.event_dim - 1,
             self.radius,
-            batch_shape,
+            () if self.count is None else (self.count,),
             device=self.fixed.device,
             dtype=self.fixed.dtype,
             validate_args=False,
         )
 
-    def divergence(self, q: Distribution) -> Tensor:
-        assert isinstance(q, LocatedOnSphere)
+    def divergence(self, q: LocatedOnSphere) -> Tensor:
         return q.kl_uniform()
 
-    def statistics(self, q: Distribution) -> dict[str, Tensor]:
-        assert isinstance(q, LocatedOnSphere)
+    def statistics(self, q: LocatedOnSphere) -> dict[str, Tensor]:
         return {"kappa": q.concentration.unsqueeze(-1) if self.count is None else q.concentration}
 
-    def with_concentration(self, q: Distribution, kappa: float) -> Distribution:
-        assert isinstance(q, LocatedOnSphere)
+    def with_concentration(self, q: LocatedOnSphere, kappa: float) -> Distribution:
         return self.family(q.loc, torch.full_like(q.concentration, kappa), radius=q.radius, validate_args=False)
 
 

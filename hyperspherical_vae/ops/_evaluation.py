@@ -21,7 +21,7 @@ MATRIX_LENGTH = 4096
 
 
 class _Series(NamedTuple):
-    """Some of the series of one order and its constants, ready for one dtype and device."""
+    """Some of the series of one order and its constants, ready for one dtype and device; scalars as in `_table`."""
 
     a: Tensor
     b: Tensor
@@ -46,9 +46,7 @@ def _table(order: float, names: tuple[str, ...], resolution: float) -> tuple[tup
 
 def _series(order: float, names: tuple[str, ...], dtype: torch.dtype, device: torch.device) -> _Series:
     rows = _table(dtype, device, order, names, torch.finfo(dtype).eps / 10)
-    a, b, inverse_b, inverse_sum, log_offset, scaled_log_offset, two, minus_one = rows[0, :8].unbind()
-    series = rows[1:, :1], rows[1:, 1:].contiguous()
-    return _Series(a, b, inverse_b, inverse_sum, log_offset, scaled_log_offset, two, minus_one, *series)
+    return _Series._make((*rows[0, :8].unbind(), rows[1:, :1], rows[1:, 1:].contiguous()))
 
 
 _kept_series = lru_cache(maxsize=1024)(_series)

@@ -24,9 +24,12 @@ DLMF 10.41(ii), at an order of at least 24, and from there down by recurrence.
 from collections.abc import Iterable
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, reduce
 from operator import mul
 from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import polynomial
 
 _NODES = 64
 _UNIFORM_ORDER = 24  # from here on the terms below leave an error of about 1e-22
@@ -53,26 +56,14 @@ def _debye_slopes() -> tuple[tuple[Fraction, ...], ...]:
     The differential recurrence of the Debye polynomials U_k (DLMF 10.41.9), rewritten for the logarithm:
     D_{k+1}' = (t - 2 t^3) D_k' + (t^2 - t^4) / 2 (D_k'' + sum_{i+j=k} D_i' D_j').
     """
-    slopes: list[tuple[Fraction, ...]] = [(Fraction(1, 8), Fraction(0), Fraction(-5, 8))]
+    half = Fraction(1, 2)
+    slopes = [np.array([half / 4, 0, -5 * half / 4])]
     while len(slopes) < _UNIFORM_TERMS:
-        k = len(slopes)
-        last = slopes[-1]
-        inner = [*(power * x for power, x in enumerate(last) if power), Fraction(0)]
-        for left, right in zip(slopes[:-1], slopes[-2::-1], strict=True):
-            for i, x in enumerate(left):
-                for j, y in enumerate(right):
-                    if x and y:
-                        inner[i + j] += x * y
-        following = [Fraction(0)] * (3 * k + 3)
-        for power, x in enumerate(last):
-            following[power + 1] += x
-            following[power + 3] -= 2 * x
-        for power, x in enumerate(inner):
-            if x:
-                following[power + 2] += x / 2
-                following[power + 4] -= x / 2
-        slopes.append(tuple(following))
-    return tuple(slopes)
+        products = map(polynomial.polymul, slopes[:-1], slopes[-2::-1])
+        inner = reduce(polynomial.polyadd, products, polynomial.polyder(slopes[-1]))
+        first = polynomial.polymul([0, 1, 0, -2], slopes[-1])
+        slopes.append(polynomial.polyadd(first, polynomial.polymul([0, 0, half, 0, -half], inner)))
+    return tuple(map(tuple, slopes))
 
 
 class _Uniform:
@@ -158,7 +149,7 @@ def _dot(left: Iterable[Decimal], right: Iterable[Decimal | int]) -> Decimal:
     return sum(map(mul, left, right), Decimal(0))
 
 
-def _interpolate(samples: dict[str, list[Decimal]], resolution: float) -> dict[str, tuple[float, ...]]:
+def _interpolate(samples: dict[str, tuple[Decimal, ...]], resolution: float) -> dict[str, tuple[float, ...]]:
     """Coefficients of the powers of u of the interpolants at the Chebyshev nodes, without their negligible end."""
     cosines = _cosines()
     basis = [[cosines[n * (2 * i + 1) % (4 * _NODES)] for i in range(_NODES)] for n in range(_NODES)]
@@ -183,7 +174,7 @@ def expansion(order: float, resolution: float) -> Expansion:
         resolution: the size, relative to the largest, from which on Chebyshev coefficients are left out.
     """
     v = Decimal(order)
-    samples: dict[str, list[Decimal]] = {name: [] for name in ("growth", "divergence", "deficit", "slope")}
+    rows = []
     with localcontext() as context:
         context.prec = 50 + 2 * max(0, v.adjusted())
         a, b = v + _HALF, v + _SPREAD
@@ -194,13 +185,18 @@ def expansion(order: float, resolution: float) -> Expansion:
             k = (r * r - b * b).sqrt()
             growth, ratio, slope = uniform(k)
             log = a * ((a + r) / (a + b)).ln()
-            samples["growth"].append((growth - (r - b - log)) / (1 - t))
-            samples["divergence"].append((k * ratio - growth - log) / (1 - t))
-            samples["deficit"].append((1 / b - ratio / (k * t)) / t)
-            samples["slope"].append(slope / (t * t))
+            rows.append(
+                (
+                    (growth - (r - b - log)) / (1 - t),
+                    (k * ratio - growth - log) / (1 - t),
+                    (1 / b - ratio / (k * t)) / t,
+                    slope / (t * t),
+                )
+            )
+        samples = dict(zip(("growth", "divergence", "deficit", "slope"), zip(*rows, strict=True), strict=True))
         log_offset = v * ((a + b) / 2).ln() - uniform.log_gamma()
         scaled_log_offset = log_offset + (a + b).ln() / 2 - b
-        samples["scaled_excess"] = [v / (b * b) - x for x in samples["deficit"]]
+        samples["scaled_excess"] = tuple(v / (b * b) - x for x in samples["deficit"])
         series = _interpolate(samples, resolution)
     for name, power, derivative in (("slope", 2, "curvature"), ("curvature", 4, "bend")):
         c = (*series[name], 0.0)

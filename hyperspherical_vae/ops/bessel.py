@@ -14,6 +14,7 @@ forward mode, and used under ``torch.func`` and ``torch.compile``.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -44,32 +45,26 @@ def working_dtype(x: Tensor) -> torch.dtype:
     return torch.float32 if x.is_mps else torch.float64
 
 
-def _slopes(quantity: str, order: float, k: Tensor) -> Tensor:
-    """The derivative of a quantity, to be differentiated again."""
+def _last_slope(order: float, k: Tensor) -> Tensor:
+    third = RULES["curvature"].evaluate(order, k.detach())[1]
+    return refusing("Bessel functions and vMF scalars cannot be differentiated as often as that", third, k)
 
-    def of(name: str) -> Tensor:
-        return apply_rule(name, order, k)
 
-    if quantity in ("kl", "entropy"):
-        return k * of("slope") if quantity == "kl" else -k * of("slope")
-    if quantity == "log_iv":
-        return of("ratio") + order / k if order else of("ratio")
-    if quantity == "log_ive":
-        return of("scaled_slope") if order else -of("complement")
-    if quantity == "scaled_slope":
-        return of("slope") - order / k / k
-    if quantity == "curvature":
-        third = RULES[quantity].evaluate(order, k.detach())[1]
-        return refusing("Bessel functions and vMF scalars cannot be differentiated as often as that", third, k)
-    sign, name = {
-        "growth": (1, "ratio"),
-        "log_norm": (-1, "ratio"),
-        "log_mode_density": (1, "complement"),
-        "ratio": (1, "slope"),
-        "complement": (-1, "slope"),
-        "slope": (1, "curvature"),
-    }[quantity]
-    return sign * of(name)
+# The derivative in k of each quantity, by others of the same order, to be differentiated again.
+_SLOPES: dict[str, Callable[[Callable[[str], Tensor], float, Tensor], Tensor]] = {
+    "kl": lambda of, order, k: k * of("slope"),
+    "entropy": lambda of, order, k: -k * of("slope"),
+    "growth": lambda of, order, k: of("ratio"),
+    "log_norm": lambda of, order, k: -of("ratio"),
+    "log_mode_density": lambda of, order, k: of("complement"),
+    "ratio": lambda of, order, k: of("slope"),
+    "complement": lambda of, order, k: -of("slope"),
+    "slope": lambda of, order, k: of("curvature"),
+    "curvature": lambda of, order, k: _last_slope(order, k),
+    "log_iv": lambda of, order, k: of("ratio") + order / k if order else of("ratio"),
+    "log_ive": lambda of, order, k: of("scaled_slope") if order else -of("complement"),
+    "scaled_slope": lambda of, order, k: of("slope") - order / k / k,
+}
 
 
 def _rule(quantity: str) -> Rule:
@@ -78,7 +73,8 @@ def _rule(quantity: str) -> Rule:
         return value.to(k.dtype).reshape(k.shape), slope.to(k.dtype).reshape(k.shape)
 
     def slopes(order: float, k: Tensor) -> tuple[Tensor]:
-        return (_slopes(quantity, order, k.to(working_dtype(k))).to(k.dtype),)
+        wide = k.to(working_dtype(k))
+        return (_SLOPES[quantity](lambda name: apply_rule(name, order, wide), order, wide).to(k.dtype),)
 
     return Rule(evaluate, slopes)
 

@@ -1,6 +1,6 @@
 """The derivative of a Beta variate in one of its shapes, by quadrature."""
 
-from __future__ import annotations
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .bessel import working_dtype
 from .gamma_ratio import GammaRatio
-from .tables import table
+from .tables import in_chunks, table
 
 # The fall of the log density after which the tail of the integral is dropped.
 _FALL = 22.0
@@ -82,10 +82,6 @@ def beta_derivative(b: float, a: Tensor, x: Tensor) -> Tensor:
         tensor([-0.0474, -0.1806], dtype=torch.float64)
     """
     a = a.detach().to(working_dtype(a))
-    flat_a = a.reshape(-1)
     info = torch.finfo(a.dtype)
     flat_x = x.detach().to(a.dtype).reshape(-1).clamp(info.tiny**0.4, 1 - info.eps)  # so that 1 / x^2 is finite
-    if a.device.type != "cpu" or torch.compiler.is_compiling() or a.numel() <= _CHUNK:
-        return _integrate(b, flat_a, flat_x).reshape(x.shape)
-    chunks = zip(flat_a.split(_CHUNK), flat_x.split(_CHUNK), strict=True)
-    return torch.cat([_integrate(b, *chunk) for chunk in chunks]).reshape(x.shape)
+    return in_chunks(partial(_integrate, b), _CHUNK, a.reshape(-1), flat_x).reshape(x.shape)

@@ -1,7 +1,5 @@
 """Functions whose derivatives are known in closed form, to autograd, to forward mode and to `torch.func`."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,11 +24,6 @@ class Rule(NamedTuple):
 
 # By name, since a name is what the compiler takes as an argument of a function.
 RULES: dict[str, Rule] = {}
-
-
-def transforms_active() -> bool:
-    """Whether `torch.func` transforms or forward mode are at work, for which PyTorch has no public question."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 class _Known(torch.autograd.Function):
@@ -92,9 +85,10 @@ def batch_first(info: Any, in_dims: tuple[int | None, ...], inputs: tuple[Tensor
 
 def apply_rule(name: str, number: float, *inputs: Tensor) -> Tensor:
     """The function `RULES[name]` of tensors of one shape, with all derivatives that its slopes have."""
-    function = _Transformed if transforms_active() else _Known
-    result: Tensor = function.apply(name, number, *inputs)
-    return result
+    # Of transforms of `torch.func` and forward mode that are at work PyTorch has no public question.
+    transformed = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    function = _Transformed if transformed else _Known
+    return function.apply(name, number, *inputs)
 
 
 class _Refused(torch.autograd.Function):
@@ -117,30 +111,24 @@ class _Refused(torch.autograd.Function):
 
 def refusing(message: str, derivative: Tensor, *sources: Tensor) -> Tensor:
     """The derivative, which depends on the sources, with an error in place of derivatives of its own."""
-    result: Tensor = _Refused.apply(message, derivative, *sources)
-    return result
+    return _Refused.apply(message, derivative, *sources)
 
 
-def differentiable_once(message: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Let a `backward` compute outside autograd, and have what it returns refuse a second differentiation.
+def differentiable_once(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Let the `backward` of a sample compute outside autograd, and have its result refuse a second differentiation.
 
     `torch.autograd.function.once_differentiable` refuses it only where the incoming gradient is differentiated, and
     takes what depends on the saved tensors for constant.
-
-    Args:
-        message: says what cannot be differentiated twice.
     """
 
-    def decorate(backward: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(backward)
-        def wrapper(ctx: Any, *grads: Tensor) -> Any:
-            with torch.no_grad():
-                derivatives = backward(ctx, *grads)
-            if not torch.is_grad_enabled() or torch.compiler.is_compiling():
-                return derivatives
-            sources = [x for x in (*ctx.saved_tensors, *grads) if x is not None and x.requires_grad]
-            return tuple(None if x is None else refusing(message, x, *sources) for x in derivatives)
+    @functools.wraps(backward)
+    def wrapper(ctx: Any, *grads: Tensor) -> Any:
+        with torch.no_grad():
+            derivatives = backward(ctx, *grads)
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return derivatives
+        sources = [x for x in (*ctx.saved_tensors, *grads) if x is not None and x.requires_grad]
+        message = "samples on a sphere can be differentiated once, not twice"
+        return tuple(None if x is None else refusing(message, x, *sources) for x in derivatives)
 
-        return wrapper
-
-    return decorate
+    return wrapper

@@ -5,8 +5,6 @@ Here a >= 0.5 is raised by whole steps until a + n >= 8, where Stirling's series
 precision, and the leading terms of the two series are subtracted on paper.
 """
 
-from __future__ import annotations
-
 import math
 from decimal import Decimal, localcontext
 

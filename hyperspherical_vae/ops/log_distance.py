@@ -9,17 +9,16 @@ rho = 1 but for a term (1 - rho)^(m - 1) log(1 - rho) in odd dimensions, which t
 harmless: Chebyshev series of some 50 terms in 2 t - 1 reach double precision for every m.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .derivatives import RULES, Rule, apply_rule, refusing
-from .tables import table
+from .tables import in_chunks, table
 
 _NODES = 64
 # Values whose polynomials are computed together on a CPU, so that they stay in its cache.
@@ -71,11 +70,7 @@ def _coefficients(dim: float) -> tuple[tuple[float, ...], ...]:
 def _series(dim: float, gap: Tensor, first: int, last: int) -> tuple[Tensor, ...]:
     """Some of the four series at each 1 - rho."""
     coefficients = _coefficients(gap.dtype, gap.device, dim)[first:last]
-    u = 2 * gap.reshape(-1).sqrt().sqrt() - 1
-    if u.device.type != "cpu" or torch.compiler.is_compiling() or u.numel() <= _CHUNK:
-        series = _sum(coefficients, u)
-    else:
-        series = torch.cat([_sum(coefficients, part) for part in u.split(_CHUNK)], -1)
+    series = in_chunks(partial(_sum, coefficients), _CHUNK, 2 * gap.reshape(-1).sqrt().sqrt() - 1)
     return tuple(series.reshape(len(coefficients), *gap.shape).unbind())
 
 

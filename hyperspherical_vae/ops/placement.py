@@ -6,8 +6,6 @@ c = 2 / <u, u> = 1 / (1 + |mu_1|) takes e_1 to -sign(mu_1) mu; as |u| >= sqrt 2 
 and z = H (-sign(mu_1) w, sqrt(1 - w^2) v), computed from y = 1 - w.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -123,7 +121,7 @@ class _Sample(torch.autograd.Function):
         ctx.save_for_backward(loc, concentration, *output)
 
     @staticmethod
-    @differentiable_once("samples on a sphere can be differentiated once, not twice")
+    @differentiable_once
     def backward(ctx: Any, grad: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
         loc, concentration, z, y = ctx.saved_tensors
         if grad is None:
@@ -157,5 +155,4 @@ def sample_around(family: str, loc: Tensor, concentration: Tensor, shape: torch.
         concentration: (...), of the same dtype.
         shape: of the result; ends with the shape of `loc`.
     """
-    z: Tensor = _Sample.apply(family, loc, concentration, shape)[0]
-    return z
+    return _Sample.apply(family, loc, concentration, shape)[0]

@@ -7,9 +7,8 @@ For z ~ vMF(mu, k) on the unit sphere of R^m the distance y = 1 - <mu, z> along 
 Working with y, not with <mu, z>, keeps all digits where the distribution is concentrated.
 """
 
-from __future__ import annotations
-
 import math
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,9 +16,7 @@ from torch import Tensor
 
 from ._evaluation import Point
 from .bessel import working_dtype
-from .tables import table
-
-__all__ = ["radial_derivative", "radial_sample"]
+from .tables import in_chunks, table
 
 # Proposals per sample. The envelope accepts with probability 0.657 at worst (m = 2, k = inf), so that all of them are
 # refused with a probability below 0.343^40 < 3e-19.
@@ -174,10 +171,7 @@ def radial_derivative(dim: int, concentration: Tensor, y: Tensor) -> Tensor:
     point = Point(dim / 2 - 1, k.reshape(-1), "deficit")
     mean = point.complement(point.series[0]).reshape(k.shape)
     each = [x.reshape(-1) if x.shape == y.shape else x.expand(y.shape).reshape(-1) for x in (k, y.to(k.dtype), mean)]
-    if k.device.type != "cpu" or torch.compiler.is_compiling() or y.numel() <= _CHUNK:
-        return _integrate(dim, *each).reshape(y.shape)
-    chunks = zip(*(x.split(_CHUNK) for x in each), strict=True)
-    return torch.cat([_integrate(dim, *chunk) for chunk in chunks]).reshape(y.shape)
+    return in_chunks(partial(_integrate, dim), _CHUNK, *each).reshape(y.shape)
 
 
 def radial_sample(dim: int, concentration: Tensor, norm: Tensor | None = None) -> Tensor:

@@ -1,12 +1,22 @@
-"""Constants, made once."""
-
-from __future__ import annotations
+"""Constants made once, and long vectors computed in parts."""
 
 import functools
 from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Tensor
+
+
+def in_chunks(function: Callable[..., Tensor], size: int, *vectors: Tensor) -> Tensor:
+    """An elementwise function of vectors (n,), on a CPU of `size` elements at a time, so that they stay in its cache.
+
+    Its result may have more dimensions to the left.
+    """
+    first = vectors[0]
+    if first.device.type != "cpu" or torch.compiler.is_compiling() or len(first) <= size:
+        return function(*vectors)
+    parts = zip(*(vector.split(size) for vector in vectors), strict=True)
+    return torch.cat([function(*part) for part in parts], -1)
 
 
 def table(make: Callable[..., Sequence[object]]) -> Callable[..., Tensor]:

@@ -10,8 +10,6 @@ turn, a = 1 + w c, b^2 = (1 - w^2) (1 - c^2), so that a^2 - b^2 = r^2, r = |w + 
 Legendre over where the density is not below exp(-45) of its largest, cut at w = -c, where r has a kink.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

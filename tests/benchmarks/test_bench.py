@@ -2,8 +2,9 @@
 
 import pytest
 
-from benchmarks import revisions
-from benchmarks.bench import BENCHMARKS, main
+from benchmarks import card, revisions
+from benchmarks.bench import BENCHMARKS, HIGHEST, LARGE, in_process, main
+from utils.config.flags import UsageError
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,24 @@ def test_mistake_is_one_line(words, parts, capsys):
     assert err.count("\n") == 1
     for part in parts:
         assert part in err
+
+
+def test_mistake_in_another_process_is_told_without_its_traceback():
+    with pytest.raises(UsageError, match=r"^-n/--name: 'x' is not one of "):
+        in_process("from utils.config.command_line import parse_run\nparse_run(['-n', 'x'])")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("likelihood", ["bce", "logistic"])
+def test_memory_is_measured(likelihood):
+    before, highest = map(int, in_process(HIGHEST + LARGE, "8", likelihood).split())
+    assert 0 < before <= highest
+
+
+@pytest.mark.slow
+def test_epochs_on_a_card_can_be_rehearsed(monkeypatch):
+    monkeypatch.setattr(card, "STEPS", 2)
+    card.epoch(*card.prepared("normal", "cpu"))()
 
 
 def test_revision_that_is_none_is_one_line(capsys):

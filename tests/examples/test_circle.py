@@ -48,7 +48,11 @@ def test_table_and_picture(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "words", ["--seeds 1", "--steps none", "--latents circle", "--noise -1", "--noise nan", "--step 3"]
+    "words",
+    [
+        *("--seeds 1", "--steps none", "--latents circle", "--noise -1", "--noise nan", "--step 3"),
+        *("--picture circle.abc", "--picture circle"),
+    ],
 )
 def test_mistake_is_one_line(words, capsys):
     with pytest.raises(SystemExit) as left:

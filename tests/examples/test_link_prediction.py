@@ -211,9 +211,10 @@ def test_missing_or_other_file_is_one_line(damage, planetoid, tmp_path, capsys):
     assert "https://github.com/kimiyoung/planetoid/raw/master/data/ind.cora.tx" in error
 
 
-def test_line_that_is_no_run_is_named(planetoid, tmp_path, capsys):
+@pytest.mark.parametrize("line", [b"cora,vmf,16,0.0", b"", b"\xff\xfe", b"cora,vmf,16,0.01,0.0,200,0,\x00,91.0,92.0"])
+def test_line_that_is_no_run_is_named(line, planetoid, tmp_path, capsys):
     words = [*SMALL, "--data_dir", str(planetoid[0]), "--output", str(tmp_path)]
-    (tmp_path / "runs.csv").write_text("cora,vmf,16,0.01,0.0,200,0,90.0,91.0,92.0\ncora,vmf,16,0.0")
+    (tmp_path / "runs.csv").write_bytes(b"cora,vmf,16,0.01,0.0,200,0,90.0,91.0,92.0\n" + line + b"\n")
     assert main(words) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1

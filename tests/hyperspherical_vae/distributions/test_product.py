@@ -231,7 +231,7 @@ def test_what_cannot_be_a_product_is_refused_in_one_line() -> None:
         (lambda: ProductDistribution([sphere, Normal(0.0, 1.0)]), r"factor 1 is a Normal of event shape \(\)"),
         (lambda: ProductDistribution([sphere, sphere.expand((2,))]), r"batch shapes \(3,\), \(2,\) of the factors"),
         (lambda: ProductDistribution([Independent(x, 1) for x in logs]), "TransformedDistribution cannot be batched"),
-        (lambda: ProductDistribution.from_groups([]), "at least one group"),
+        (lambda: ProductDistribution.from_groups([]), "at least one factor"),
         (lambda: ProductDistribution.from_groups([(sphere, (0, 1))]), r"for 2 factors has batch shape \(3,\)"),
         (lambda: ProductDistribution.from_groups([(sphere, (0, 1, 3))]), "do not name each factor exactly once"),
         (lambda: ProductDistribution.from_groups([(sphere, (0, 1, 1))]), "do not name each factor exactly once"),

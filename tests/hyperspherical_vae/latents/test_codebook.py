@@ -31,6 +31,7 @@ def test_posterior_is_the_nearest_code(map_shape):
     assert torch.equal(q.rsample(), q.sample())
     assert latent.extra_loss(q)["commitment"].tolist() == pytest.approx(distance.amin(-1).sum(-1).tolist(), rel=1e-4)
     assert latent.kl(q, q.sample()).flatten().tolist() == pytest.approx([6 * math.log(10)] * 5)
+    assert torch.equal(latent.kl(q, q.sample((3,))), latent.kl(q, q.sample()))
     if map_shape:
         # z is a map whose cell (1, 2) is position 5, and that position's vector depends on that cell alone.
         assert torch.equal(q.mean.unflatten(-1, latent.map_shape)[:, :, 1, 2], q.vectors[:, 5])

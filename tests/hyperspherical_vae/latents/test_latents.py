@@ -340,11 +340,13 @@ def test_temperature_scales_the_deviation_of_normal_distributions(covariance: st
 
 def test_temperature_and_concentration_change_their_own_factors_of_a_product() -> None:
     latent = mixed("s2,e3")
-    q = latent.posterior(torch.randn(5, FEATURES))
-    assert isinstance(q, ProductDistribution)
+    features = torch.randn(5, FEATURES)
+    q = latent.posterior(features)
     warm, wide = latent.with_temperature(q, 3.0), latent.with_concentration(q, 7.0)
     torch.testing.assert_close(warm.variance[:, 3:], 9 * q.variance[:, 3:])
     torch.testing.assert_close(warm.mean[:, :3], q.mean[:, :3])
     assert (latent.statistics(wide)["kappa"] == 7).all()
     torch.testing.assert_close(wide.variance[:, 3:], q.variance[:, 3:])
-    assert SphericalLatent(FEATURES, 2).with_temperature(q, 3.0) is q
+    sphere = SphericalLatent(FEATURES, 2)
+    on_sphere = sphere.posterior(features)
+    assert sphere.with_temperature(on_sphere, 3.0) is on_sphere
