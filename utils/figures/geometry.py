@@ -223,14 +223,12 @@ def chi_density(at: Array, dim: int) -> Array:
     """Density (M,) of chi, the length of a standard normal vector of `dim` coordinates, at lengths (M,)."""
     from scipy.special import gammaln, xlogy
 
-    density: Array = np.exp(xlogy(dim - 1, at) - 0.5 * at**2 - (dim / 2 - 1) * np.log(2) - gammaln(dim / 2))
-    return density
+    return np.exp(xlogy(dim - 1, at) - 0.5 * at**2 - (dim / 2 - 1) * np.log(2) - gammaln(dim / 2))
 
 
 def line_density(at: Array, values: Array) -> Array:
     """Density (M,) of values (N,) on a line at places (M,); see `line_kernels`."""
-    density: Array = line_kernels(at, values).mean(-1)
-    return density
+    return line_kernels(at, values).mean(-1)
 
 
 def line_kernels(at: Array, values: Array) -> Array:
@@ -238,8 +236,7 @@ def line_kernels(at: Array, values: Array) -> Array:
     low, high = np.quantile(values, (0.25, 0.75))
     spread = min(values.std(), (high - low) / 1.34) or values.std() or 1e-3
     width = 0.9 * spread * len(values) ** -0.2
-    kernels: Array = np.exp(-0.5 * ((at[:, None] - values) / width) ** 2) / (width * np.sqrt(2 * np.pi))
-    return kernels
+    return np.exp(-0.5 * ((at[:, None] - values) / width) ** 2) / (width * np.sqrt(2 * np.pi))
 
 
 def even_points(dim: int, count: int) -> Array:

@@ -64,7 +64,7 @@ class Factor:
 
     def unit(self, z: Array) -> Array:
         """This factor's coordinates in latents (..., D); on a sphere those on the unit sphere."""
-        part: Array = z[..., self.columns]
+        part = z[..., self.columns]
         return part if self.radius is None else part / self.radius
 
 
@@ -249,8 +249,7 @@ class Subject:
     @property
     def base(self) -> Array:
         """The latent (D,) of one image, at which the factors that a figure does not vary are held."""
-        middle: Array = self.modes[len(self.embedded) // 2]
-        return middle
+        return self.modes[len(self.embedded) // 2]
 
     def chosen(self, numbers: Tensor) -> Tensor:
         """The test images of these numbers, on the model's device."""
@@ -274,8 +273,7 @@ class Subject:
     def shown(self, images: Array) -> Array:
         """Images as the model sees or gives them, black being 0 and white 1."""
         low, high = self.window
-        shown: Array = (images - low) / (high - low)
-        return shown
+        return (images - low) / (high - low)
 
     def original_pictures(self, numbers: Tensor) -> Array:
         """The test images of these numbers before any binarization, as an array."""
@@ -309,8 +307,7 @@ class Subject:
             Undrawable: the model knows no classes and there is no image of this one, or its prior hardly ever is of it.
         """
         if label is None:
-            like = None if kappa is None else self.images
-            return self.model.sample_latents(count, None, like, kappa, temperature)
+            return self.model.sample_latents(count, None, None if kappa is None else self.images, kappa, temperature)
         if self.model.knows_classes and kappa is None:
             try:
                 return self.model.sample_latents(count, label, temperature=temperature)
@@ -325,7 +322,7 @@ class Subject:
 
 
 def _finite(parts: list[Tensor]) -> Array:
-    found: Array = torch.cat(parts).cpu().numpy()
+    found = torch.cat(parts).cpu().numpy()
     if not np.isfinite(found).all():
         raise Undrawable("the latents of some images are not finite")
     return found
