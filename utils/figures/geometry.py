@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+# Concentrations of the kernels that estimate a density on S^1 and on S^2, by their ambient dimensions.
+KERNEL = {2: 150, 3: 40}
+
 
 def hammer(points: Array) -> Array:
     """The equal-area Hammer projection of S^2, seen from +x with +z upwards.
@@ -46,6 +49,11 @@ def inverse_hammer(positions: Array) -> Array:
 def angles(points: Array) -> Array:
     """Angles (...) of points (..., 2) of the circle, in radians from 0 to 2 pi."""
     return np.mod(np.arctan2(points[..., 1], points[..., 0]), 2 * np.pi)
+
+
+def circle(around: Array) -> Array:
+    """The unit vectors (..., 2) at angles (...)."""
+    return np.stack([np.cos(around), np.sin(around)], -1)
 
 
 def principal_components(points: Array, count: int = 2) -> tuple[Array, Array, Array]:
@@ -183,18 +191,14 @@ def uniformity(points: Array) -> Uniformity:
     return Uniformity(resultant, float(chi2.sf(statistic, dim)), float(chi2.sf(bingham, (dim - 1) * (dim + 2) // 2)))
 
 
-def kernel_density(at: Array, points: Array, concentration: float) -> Array:
-    """Density (M,) relative to uniform, so that uniform points give 1, of unit vectors (N, d) with d = 2 or 3.
+def kernel_density(at: Array, points: Array) -> Array:
+    """Density (M,) at places (M, d), relative to uniform, of unit vectors (N, d) with d = 2 or 3.
 
-    A von Mises-Fisher kernel around each point.
-
-    Args:
-        at: where to evaluate it, (M, d).
-        points: (N, d).
-        concentration: of the kernel; the higher, the finer.
+    A von Mises-Fisher kernel around each point; uniform points give 1.
     """
     from scipy.special import ive
 
+    concentration = KERNEL[points.shape[-1]]
     weights = np.exp(concentration * (at @ points.T - 1)).mean(-1)
     if points.shape[-1] == 2:
         return weights / ive(0, concentration)
@@ -243,8 +247,7 @@ def even_points(dim: int, count: int) -> Array:
     """Points (count, dim + 1) that lie evenly on S^1 or, along a Fibonacci spiral, on S^2."""
     places = np.arange(count) + 0.5
     if dim == 1:
-        around = 2 * np.pi * places / count
-        return np.stack([np.cos(around), np.sin(around)], -1)
+        return circle(2 * np.pi * places / count)
     height, around = 1 - 2 * places / count, np.pi * (1 + np.sqrt(5)) * places
     across = np.sqrt(1 - height**2)
     return np.stack([across * np.cos(around), across * np.sin(around), height], -1)
