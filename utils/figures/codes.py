@@ -54,8 +54,8 @@ def _shared_usage(counts: Array, perplexity: float, title: str, note: str) -> Fi
     axes.bar(np.arange(1, len(share) + 1), share, width=1.0, color=COLOURS[0])
     axes.axhline(1 / len(share), color=COLOURS[1], linestyle="--", label="all codes alike")
     axes.xaxis.set_major_locator(MaxNLocator(**WHOLE_TICKS))
-    used = f"{(counts > 0).sum()} of {len(share)} codes are used"
     axes.set(xlabel="code, in order of use", ylabel="share of all positions")
+    used = f"{(counts > 0).sum()} of {len(share)} codes are used"
     set_title(axes, f"{used}; perplexity {perplexity:.1f} of {len(share)} at most")
     legend(axes)
     return figure
@@ -107,8 +107,7 @@ def codebook(subject: Subject) -> Figure:
     rows = subject.decode(latent.vectors(mixed.to(device)))
     names = [f"variable {number}" for number in range(1, variables + 1)]
     note = f"One variable changes, the others stay with one test image. {subject.warning}"
-    columns_named = [str(number) for number in range(1, categories + 1)]
-    return image_rows(rows, f"Categories: {subject.title}", names, columns_named, note)
+    return image_rows(rows, f"Categories: {subject.title}", names, list(map(str, range(1, categories + 1))), note)
 
 
 def class_codes(subject: Subject) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -47,8 +48,8 @@ def learning_curves(subject: Subject) -> Figure:
         axes.grid(alpha=0.3)
         axes.set(xlabel="epoch", title="constant" if constant_kl and function is kl else "")
         axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
-        label = f"best epoch ({subject.best_epoch})"
-        axes.axvline(subject.best_epoch, color="0.4", linestyle=(0, (1, 1)), label=label)
+        best = f"best epoch ({subject.best_epoch})"
+        axes.axvline(subject.best_epoch, color="0.4", linestyle=(0, (1, 1)), label=best)
         if function in (_elbo, _kappa, _kl_factors):
             legend(axes)
     return figure
@@ -56,8 +57,7 @@ def learning_curves(subject: Subject) -> Figure:
 
 def _line(axes: Any, epochs: Sequence[int], values: Sequence[float | None] | Array, **style: Any) -> None:
     """One curve; a single epoch is no line and becomes a point, and a missing value a gap."""
-    numbers = [np.nan if value is None else value for value in values]
-    axes.plot(epochs, numbers, marker="o" if len(epochs) == 1 else None, **style)
+    axes.plot(epochs, np.array(values, float), marker="o" if len(epochs) == 1 else None, **style)
 
 
 def _term(axes: Any, metrics: Sequence[Line], key: str, label: str) -> None:
@@ -89,8 +89,7 @@ def _weight(axes: Any, metrics: Sequence[Line]) -> None:
 def _by_factor(axes: Any, lines: Sequence[Line], values: Array, names: Sequence[str]) -> None:
     """One curve for each factor of values (epochs, factors), as many as there are names."""
     epochs = [line["epoch"] for line in lines]
-    for factor, name in enumerate(names):
-        style = STYLES[factor % len(STYLES)]
+    for factor, (name, style) in enumerate(zip(names, itertools.cycle(STYLES), strict=False)):
         _line(axes, epochs, values[:, factor], color=COLOURS[factor], linestyle=style, label=name)
 
 
@@ -103,8 +102,8 @@ def _kappa(axes: Any, metrics: Sequence[Line]) -> None:
     names = ["median"] if spheres == 1 else [f"sphere {number}, median" for number in range(1, count + 1)]
     _by_factor(axes, lines, median, names)
     for sphere in range(count):
-        spread = "5 to 95 % of the images" if sphere == 0 else None  # one entry explains the bands of all spheres
-        style = {"color": COLOURS[sphere], "label": spread}
+        # One entry of the legend explains the bands of all spheres.
+        style = {"color": COLOURS[sphere], "label": "5 to 95 % of the images" if sphere == 0 else None}
         if len(epochs) > 1:
             axes.fill_between(epochs, low[:, sphere], high[:, sphere], alpha=0.15, linewidth=0, **style)
         else:

@@ -47,8 +47,7 @@ def class_samples(subject: Subject) -> Figure:
     shown = subject.classes[:MOST_CLASSES]
     rows = np.stack([subject.decode(subject.latents(COLUMNS, label)) for label in shown])
     knows = subject.model.knows_classes
-    source = "prior of the class, as the model knows it" if knows else "posteriors of its test images"
-    note = f"z from the {source}."
+    note = f"z from the {'prior of the class, as the model knows it' if knows else 'posteriors of its test images'}."
     if len(shown) < len(subject.classes):
         note += f" The first {len(shown)} of {len(subject.classes)} classes."
     names = [name_of(label, subject.class_names) for label in shown]

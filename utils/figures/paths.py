@@ -21,8 +21,7 @@ def traversals(subject: Subject) -> Figure:
     """One factor moves along its principal directions, the others stay at the latent of one test image."""
     points, base = subject.modes, subject.base
     per_factor = max(1, min(8 if len(subject.factors) == 1 else 2, MOST_ROWS // len(subject.factors)))
-    latents: list[Array] = []
-    texts, headers = [], {}
+    latents, texts, headers = [], [], {}
     degrees = [f"{angle:.0f}°" for angle in np.linspace(-180, 180, STEPS)]
     deviations = [f"{step:g}σ" for step in np.linspace(-3, 3, STEPS)]
     shown = subject.factors[:MOST_ROWS]
@@ -46,9 +45,8 @@ def traversals(subject: Subject) -> Figure:
         note += "In Euclidean spaces: along a principal direction, σ being the standard deviation of the prior. "
     if len(subject.factors) > MOST_ROWS:
         note += f"The first {MOST_ROWS} of {len(subject.factors)} factors."
-    first = headers.pop(0)
-    images = subject.decode(np.stack(latents))
-    return image_rows(images, f"Traversals: {subject.title}", texts, first, note, headers)
+    rows, first = subject.decode(np.stack(latents)), headers.pop(0)
+    return image_rows(rows, f"Traversals: {subject.title}", texts, first, note, headers)
 
 
 def _through(factor: Factor, own: Array, direction: Array, deviation: float) -> Array:
@@ -83,8 +81,8 @@ def interpolation(subject: Subject) -> Figure:
 
 def _path(factors: Sequence[Factor], start: Array, end: Array, steps: int) -> Array:
     """Points (steps, D) on the shortest path between two latents (D,)."""
-    parts = [(start[factor.columns], end[factor.columns], factor.radius) for factor in factors]
-    return np.concatenate([geodesic(a, b, steps, radius) for a, b, radius in parts], -1)
+    parts = [geodesic(start[f.columns], end[f.columns], steps, f.radius) for f in factors]
+    return np.concatenate(parts, -1)
 
 
 def _exchanged(subject: Subject, images: Tensor, shares: Tensor) -> Tensor:
