@@ -61,17 +61,14 @@ def in_words(comparison: Comparison, across: str = "", folded: bool = False) -> 
         facts.append(f"runs {runs[0]}")
     else:
         columns.append(("", "runs", runs))
-    marked = False
     for key in comparison.metrics:
         best = [] if comparison.baseline else _best(comparison, lines, key, bool(across))
-        found = _metric_columns(comparison, lines, key, best)
-        marked |= any(isinstance(text, Bold) for *_, texts in found for text in texts)
-        columns += [column for column in found if any(column[2])]
+        columns += _metric_columns(comparison, lines, key, best)
     facts += [comparison.shared] if comparison.shared else []
     best_of = "the best in each row" if across else "the best with the same data and likelihood"
     meaning = f"better than {_baseline(comparison)}, p < 0.05" if comparison.baseline else best_of
     notes = list(comparison.notes)
-    if marked:
+    if any(isinstance(text, Bold) for *_, texts in columns for text in texts):
         notes.append(f"marked: {meaning}")
     elif comparison.baseline:
         notes.append(f"nothing is marked: nothing is {meaning}")
@@ -193,8 +190,7 @@ def _against(cell: Cell, metric: Metric) -> str:
     """`+0.68, p = 0.003`, without p where there are too few runs; empty for the baseline itself."""
     if cell.difference is None:
         return ""
-    p = cell.p
-    verdict = "no test" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    verdict = "no test" if cell.p is None else "p < 0.001" if cell.p < 0.001 else f"p = {cell.p:.3f}"
     return f"{metric.text(cell.difference, sign='+')}, {verdict}"
 
 
