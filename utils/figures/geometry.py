@@ -92,7 +92,7 @@ def geodesic_distances(points: Array, factors: Sequence[tuple[slice, float | Non
     squares = np.zeros((len(points), len(points)))
     for columns, radius in factors:
         part = points[:, columns].astype(np.float64)
-        chords = np.linalg.norm(part[:, None] - part[None], axis=-1)
+        chords = np.stack([np.linalg.norm(part - point, axis=-1) for point in part])  # (N, N, d) may be many gigabytes
         if radius is None:
             squares += chords**2
         else:  # the arcsine of half a chord keeps small angles exact, which the arccosine of a product does not

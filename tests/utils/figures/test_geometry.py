@@ -1,5 +1,7 @@
 """Geometry of latent spaces: exact answers."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import chi, special_ortho_group
@@ -87,6 +89,16 @@ def test_geodesic_distances_on_a_product():
     lines = np.linalg.norm(plane[:, None] - plane[None], axis=-1)
     np.testing.assert_allclose(found, np.hypot(arcs, lines), atol=1e-7)
     assert geodesic_distances(np.array([[1.0, 0], [-1, 0]]), [(slice(0, 2), 1.0)])[0, 1] == pytest.approx(np.pi)
+
+
+def test_distances_of_many_dimensions_take_little_memory():
+    points = np.random.default_rng(0).normal(size=(200, 2000))
+    tracemalloc.start()
+    found = geodesic_distances(points, [(slice(0, 2000), None)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found[3, 7] == pytest.approx(np.linalg.norm(points[3] - points[7]))
+    assert peak < 30e6, "differences of all pairs at once take 640 MB"
 
 
 def test_scaling_finds_a_plane_again():
