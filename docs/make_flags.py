@@ -25,15 +25,13 @@ def page() -> str:
     """The page as Markdown: one table for each group of flags."""
     parser = CommandLine(PROGRAM)
     parts = [HEAD]
-    for heading in parser.groups:
+    for heading in dict.fromkeys(flag.group for flag in parser.flags.values()):
         rows = [
             f"| {' '.join(f'`{name}`' for name in flag.names)} | {_meaning(name, flag)} | {_default(parser, name)} |"
             for name, flag in parser.flags.items()
             if flag.group == heading
         ]
-        if rows:
-            head = [f"\n## {heading.capitalize()}\n", "| flag | meaning | default |", "|---|---|---|"]
-            parts.append("\n".join([*head, *rows]))
+        parts += [f"\n## {heading.capitalize()}\n", "| flag | meaning | default |", "|---|---|---|", *rows]
     return "\n".join(parts) + "\n"
 
 

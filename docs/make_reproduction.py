@@ -222,12 +222,8 @@ def our_points(records: Sequence[Record], metric: str) -> list[tuple[int, float,
     ]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write the page and its figure; returns the exit code."""
-    return guarded("reproduction", lambda stop: _make([Path(folder) for folder in arguments]))
-
-
-def _make(folders: Sequence[Path]) -> int:
+def make(folders: Sequence[Path]) -> int:
+    """Write the page and its figure, with the finished runs below these folders; returns the exit code."""
     if folders:
         add(folders, ROWS)
     write_atomically(PAGE, page(ROWS).encode())
@@ -237,4 +233,4 @@ def _make(folders: Sequence[Path]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("reproduction", lambda stop: make([Path(folder) for folder in sys.argv[1:]])))

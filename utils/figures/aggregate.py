@@ -95,8 +95,8 @@ def _around(axes: Any, points: Array) -> None:
     around, density = angular_density(points)
     axes.plot(np.degrees(around), density, color=COLOURS[0], label="aggregate posterior")
     axes.axhline(1, color="0.3", linestyle="--", label="prior")
-    axes.set(xlim=(0, 360), xticks=range(0, 361, 60), xlabel="angle (degrees)", ylabel="density / prior")
-    axes.set_ylim(bottom=0)
+    axes.set(xlim=(0, 360), ylim=(0, None), xticks=range(0, 361, 60))
+    axes.set(xlabel="angle (degrees)", ylabel="density / prior")
     legend(axes)
 
 
@@ -132,8 +132,7 @@ def _along(axes: Any, points: Array, prior: Array, is_normal: bool) -> None:
     else:
         expected = line_density(at, values[1])
     axes.plot(at, expected, color="0.3", linestyle="--", label="prior")
-    axes.set(xlabel="z" if line else "length of z", ylabel="density")
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel="z" if line else "length of z", ylabel="density", ylim=(0, None))
     legend(axes)
 
 
@@ -168,12 +167,14 @@ def class_areas(subject: Subject) -> Figure:
     densities = np.stack([kernel_density(at, points[labels == label]) for label in present])
     areas, overlaps = areas_and_overlaps(densities)
     texts = [name_of(label, subject.class_names) for label in present]
-    note = "Area: the smallest share of the sphere that holds 90 % of the density of samples of q(z|x) of the class. "
-    note += "Overlap: 0 where two classes have nothing in common, 1 where they lie alike."
+    note = (
+        "Area: the smallest share of the sphere that holds 90 % of the density of samples of q(z|x) of the class. "
+        "Overlap: 0 where two classes have nothing in common, 1 where they lie alike."
+    )
     where = f" on {subject.names[number]}" if len(subject.factors) > 1 else ""
     title = f"Areas of the classes{where} and their overlap: {subject.title}"
     figure, places = panel_grid([False] * 2, title, note, 2.0)
-    left, right = (figure.add_subplot(place) for place in places)
+    left, right = map(figure.add_subplot, places)
     for rank, area in enumerate(areas):
         left.barh(rank, 100 * area, color=class_style(rank)[0])
         left.text(100 * area, rank, f" {area:.0%}", va="center")

@@ -55,16 +55,16 @@ def learning_curves(subject: Subject) -> Figure:
     return figure
 
 
-def _line(axes: Any, epochs: Sequence[int], values: Sequence[float | None] | Array, **style: Any) -> None:
+def _line(axes: Any, lines: Sequence[Line], values: Sequence[float | None] | Array, **style: Any) -> None:
     """One curve; a single epoch is no line and becomes a point, and a missing value a gap."""
+    epochs = [line["epoch"] for line in lines]
     axes.plot(epochs, np.array(values, float), marker="o" if len(epochs) == 1 else None, **style)
 
 
 def _term(axes: Any, metrics: Sequence[Line], key: str, label: str) -> None:
     for split, name, style, colour in (("train", "training", "--", COLOURS[1]), ("val", "validation", "-", COLOURS[0])):
         lines = [line for line in metrics if line[split]]
-        epochs = [line["epoch"] for line in lines]
-        _line(axes, epochs, [line[split][key] for line in lines], linestyle=style, color=colour, label=name)
+        _line(axes, lines, [line[split][key] for line in lines], linestyle=style, color=colour, label=name)
     axes.set_ylabel(f"{label} (nats)")
     low, high = axes.dataLim.intervaly
     if abs(high - low) < 1e-3:  # one constant, whose rounding is not to fill the panel
@@ -77,20 +77,18 @@ def _elbo(axes: Any, metrics: Sequence[Line]) -> None:
     if lines:
         values = [line["val"]["log_px"] for line in lines]
         name = f"validation log p(x), K = {lines[0]['val']['k']}"
-        _line(axes, [line["epoch"] for line in lines], values, linestyle="-.", color=COLOURS[2], label=name)
+        _line(axes, lines, values, linestyle="-.", color=COLOURS[2], label=name)
 
 
 def _weight(axes: Any, metrics: Sequence[Line]) -> None:
-    _line(axes, [line["epoch"] for line in metrics], [line["kl_weight"] for line in metrics], color=COLOURS[2])
-    axes.set_ylabel("weight of the KL")
-    axes.set_ylim(bottom=0)
+    _line(axes, metrics, [line["kl_weight"] for line in metrics], color=COLOURS[2])
+    axes.set(ylabel="weight of the KL", ylim=(0, None))
 
 
 def _by_factor(axes: Any, lines: Sequence[Line], values: Array, names: Sequence[str]) -> None:
     """One curve for each factor of values (epochs, factors), as many as there are names."""
-    epochs = [line["epoch"] for line in lines]
     for factor, (name, style) in enumerate(zip(names, itertools.cycle(STYLES), strict=False)):
-        _line(axes, epochs, values[:, factor], color=COLOURS[factor], linestyle=style, label=name)
+        _line(axes, lines, values[:, factor], color=COLOURS[factor], linestyle=style, label=name)
 
 
 def _kappa(axes: Any, metrics: Sequence[Line]) -> None:

@@ -136,14 +136,12 @@ def geodesic(start: Array, end: Array, steps: int, radius: float | None) -> Arra
     a, b = start / radius, end / radius
     cosine = float(np.clip(a @ b, -1, 1))
     across = b - cosine * a
-    length = np.linalg.norm(across)
-    if length < 1e-6:
+    if np.linalg.norm(across) < 1e-6:
         # Any direction at right angles to a will do: the axis on which a is smallest, made orthogonal.
         axis = np.eye(len(a))[np.abs(a).argmin()]
         across = axis - (axis @ a) * a
-        length = np.linalg.norm(across)
     angle = t * np.arccos(cosine)
-    return radius * (np.cos(angle) * a + np.sin(angle) * across / length)
+    return radius * (np.cos(angle) * a + np.sin(angle) * across / np.linalg.norm(across))
 
 
 def great_circle(point: Array, direction: Array, turn: Array) -> Array:
@@ -253,20 +251,19 @@ def even_points(dim: int, count: int) -> Array:
     return np.stack([across * np.cos(around), across * np.sin(around), height], -1)
 
 
-def areas_and_overlaps(densities: Array, mass: float = 0.9) -> tuple[Array, Array]:
+def areas_and_overlaps(densities: Array) -> tuple[Array, Array]:
     """How much of a sphere each class takes, and how much of it two classes share.
 
     Args:
         densities: of C classes at points that lie evenly on the sphere, relative to uniform, (C, M).
-        mass: of a class, which its area holds.
 
     Returns:
-        The smallest share of the sphere that holds so much of each class (C,), and the overlap of each two classes, the
+        The smallest share of the sphere that holds 90 % of each class (C,), and the overlap of each two classes, the
         mean of the lower of the two densities (C, C): 0 where they have nothing in common, 1 where they are alike.
     """
     share = densities / densities.sum(-1, keepdims=True)
     held = np.cumsum(-np.sort(-share, -1), -1)
-    areas = ((held < mass).sum(-1) + 1) / share.shape[1]
+    areas = ((held < 0.9).sum(-1) + 1) / share.shape[1]
     return areas, np.minimum(share[:, None], share[None]).sum(-1)
 
 

@@ -70,8 +70,7 @@ def concentrations_side_by_side(subjects: Sequence[Subject]) -> Figure:
         images = np.stack([subjects[0].original_pictures(chosen)] * 2)
         rows.append(np.concatenate([images, subject.decode(z)], 1))
         trained = f"fixed κ = {subject.config.kappa:g}" if subject.config.kappa is not None else "learned κ"
-        median = np.median(subject.concentrations)
-        texts += [f"{_name(subject)}\ntrained with {trained}", f"median κ = {median:.3g}"]
+        texts += [f"{_name(subject)}\ntrained with {trained}", f"median κ = {np.median(subject.concentrations):.3g}"]
     title = f"One test image of {subjects[0].config.data_name}, decoded at other concentrations than those of training"
     columns = ["image", *(f"κ = {kappa:g}" for kappa in kappas)]
     return image_rows(np.concatenate(rows), title, texts, columns, "Two samples of z for each concentration.")

@@ -25,8 +25,7 @@ def kappa(subject: Subject) -> Figure:
     shown = spheres[:MOST_SPHERES]
     note = f"The first {len(shown)} of {len(spheres)} spheres." if shown != spheres else ""
     kappas = subject.concentrations[:, : len(shown)]
-    figure = new_figure(7.4, 4.4, f"Posterior concentrations: {subject.title}", note)
-    axes = figure.subplots()
+    axes = new_figure(7.4, 4.4, f"Posterior concentrations: {subject.title}", note).subplots()
     low, high = kappas.min(), kappas.max()
     pad = max(0.02 * (high - low), 1e-3 * high)
     bins = np.linspace(low - pad, high + pad, _bin_count(kappas.ravel()) + 1).tolist()
@@ -38,7 +37,7 @@ def kappa(subject: Subject) -> Figure:
     axes.set_xlabel("concentration κ of q(z|x)")
     _count_axis(axes, len(kappas))
     legend(axes)
-    return figure
+    return axes.figure
 
 
 def log_px(subject: Subject) -> Figure:
@@ -80,14 +79,13 @@ def confusion(subject: Subject) -> Figure:
     counts = np.zeros((classes, classes))
     np.add.at(counts, (subject.labels.numpy(), predicted), 1)
     size = min(max(0.5 * classes + 2, 4.5), 12)
-    figure = new_figure(size + 1.2, size, f"Confusions: {subject.title}")
-    axes = figure.subplots()
+    axes = new_figure(size + 1.2, size, f"Confusions: {subject.title}").subplots()
     texts = [name_of(label, subject.class_names) for label in range(classes)]
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     matrix(axes, share, texts, "share of the true class", np.char.mod("%d", counts))
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title(f"accuracy {np.trace(counts) / counts.sum():.2%} of {len(predicted):,} images")
-    return figure
+    return axes.figure
 
 
 def _bin_count(values: Array) -> int:

@@ -289,8 +289,7 @@ class Subject:
     def decode(self, z: Tensor | Array) -> Array:
         """E[x | z] for latents (..., D), as an array (..., C, H, W), black being 0 and white 1."""
         latents = torch.as_tensor(z, dtype=self.images.dtype, device=self.images.device)
-        flat = torch.cat([self.model.decode(part).cpu() for part in latents.flatten(0, -2).split(BLOCK)])
-        return self.shown(flat.unflatten(0, latents.shape[:-1]).numpy())
+        return self.shown(self.model.decode(latents).cpu().numpy())
 
     def latents(
         self, count: int, label: int | None = None, kappa: float | None = None, temperature: float = 1.0

@@ -91,17 +91,16 @@ def _lines(comparison: Comparison, across: str) -> tuple[Sequence[str], Sequence
         of_all = [name for name in names if None not in (values[name] for values in rows)]
         names = [name for name in of_all if name != "space" or "dim" not in of_all]
     lines: dict[tuple[Any, ...], dict[str, Row]] = {}
-    placed: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row, values in zip(comparison.rows, rows, strict=True):
-        key, value = tuple(values[name] for name in names), say(values[across])
-        other = placed.setdefault((*key, value), values)
-        if other is not values:
-            differing = ", ".join(name for name in comparison.by if values[name] != other[name])
+        line, value = lines.setdefault(tuple(values[name] for name in names), {}), say(values[across])
+        if value in line:
+            pairs = zip(comparison.by, row.key, line[value].key, strict=True)
+            differing = ", ".join(name for name, one, other in pairs if one != other)
             raise UsageError(
                 f"--across {across}: two rows of {printable(value)} would share a cell; they differ in {differing}; "
                 "leave some runs out, or --across"
             )
-        lines.setdefault(key, {})[value] = row
+        line[value] = row
     return names, list(lines.items())
 
 
@@ -207,8 +206,8 @@ def _published(cell: Cell, metric: Metric) -> str:
 
 def in_numbers(comparison: Comparison) -> Table:
     """For each metric mean, standard deviation, count and the rest in full precision; empty where there is none."""
-    parts = {"": "mean", "_std": "std", "_count": "count", "_not_finite": "not_finite"}
-    parts |= {f"_{name}": name for name in ("difference", "p", "published", "published_std")}
+    beside = ("std", "count", "not_finite", "difference", "p", "published", "published_std")
+    parts = {"": "mean"} | {f"_{name}": name for name in beside}
     heads = [metric + part for metric in comparison.metrics for part in parts]
     rows = [[*comparison.by, "runs", "diverged", *heads]]
     for row in comparison.rows:
