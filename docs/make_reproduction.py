@@ -29,7 +29,7 @@ if __name__ == "__main__":  # before the imports below, which take a while
 from matplotlib.figure import Figure  # noqa: E402
 
 from utils.config.command_line import parse_run  # noqa: E402  (the project is not installed)
-from utils.config.config import Config, identity_fields  # noqa: E402
+from utils.config.config import identity_fields  # noqa: E402
 from utils.config.flags import UsageError  # noqa: E402
 from utils.files import write_atomically  # noqa: E402
 from utils.plotting_utils import COLOURS, MARKERS, Style, legend, panel_grid, render  # noqa: E402
@@ -68,10 +68,11 @@ def row_of(record: Record) -> dict[str, str]:
         Damaged, Foreign, OSError: its `env.json` cannot be read.
     """
     env = stamped.read(record.folder / "env.json", record.identity.stamp)
+    settings = [field.name for field in identity_fields() if field.name != "format"] + ["epochs"]
     course = {name: record.summary[name] for name in COURSE if name in record.summary}
     metrics = {name: value for name, value in record.values.items() if not name.startswith("run.")}
     return {
-        "flags": flags_of_run(record.config),
+        "flags": as_flags({name: getattr(record.config, name) for name in settings}),
         "seed": str(record.config.rs),
         "hash": record.identity.hash,
         "max_epochs": str(record.config.epochs),
@@ -79,12 +80,6 @@ def row_of(record: Record) -> dict[str, str]:
         **{name: json.dumps(value) for name, value in (metrics | course).items()},
         "k": str(record.k),
     }
-
-
-def flags_of_run(config: Config) -> str:
-    """The words of run_models.py that make this run: what differs from the defaults, and its epochs."""
-    names = [field.name for field in identity_fields() if field.name != "format"]
-    return as_flags({name: getattr(config, name) for name in (*names, "epochs")})
 
 
 def record_of(row: Row) -> Record:

@@ -179,8 +179,7 @@ def concentration(subject: Subject) -> Figure:
         text += "\n(as learned)" if subject.kappas is None and kappa == learned else ""
         show_rows(figure.add_subplot(grid[row, 0]), images[None], [text], ["image", *[""] * 8] if row == 0 else [])
         axes = figure.add_subplot(grid[row, 1])
-        if row == 0:
-            axes.set_title("z")
+        axes.set_title("z" if row == 0 else "")
         cloud = factor.unit(z.cpu().numpy())
         if low:
             _cloud(axes, cloud, centre, factor.unit(subject.modes))
@@ -206,8 +205,7 @@ def _cloud(axes: Any, cloud: Array, centre: Array, backdrop: Array) -> None:
         others, points, mark = hammer(backdrop), hammer(cloud), hammer(centre)
     else:
         # Width for the eye only: the samples lie on the circle itself.
-        others, points = backdrop, cloud * np.linspace(0.85, 1.15, len(cloud))[:, None]
-        mark = 0.6 * centre
+        others, points, mark = backdrop, cloud * np.linspace(0.85, 1.15, len(cloud))[:, None], 0.6 * centre
         axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal")
         axes.set_axis_off()
     axes.scatter(others[:, 0], others[:, 1], s=2, color="0.8", linewidths=0)

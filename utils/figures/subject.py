@@ -288,8 +288,7 @@ class Subject:
 
     def decode(self, z: Tensor | Array) -> Array:
         """E[x | z] for latents (..., D), as an array (..., C, H, W), black being 0 and white 1."""
-        latents = torch.as_tensor(z, dtype=self.images.dtype, device=self.images.device)
-        return self.shown(self.model.decode(latents).cpu().numpy())
+        return self.shown(self.model.decode(torch.as_tensor(z).to(self.images)).cpu().numpy())
 
     def latents(
         self, count: int, label: int | None = None, kappa: float | None = None, temperature: float = 1.0

@@ -172,16 +172,15 @@ def _one_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     return [found[max(common or found)] for found in runs.values()], [note]
 
 
-def _cell(metric: str, records: Sequence[Record], base: Sequence[Record] | None) -> Cell:
+def _cell(metric: str, records: Sequence[Record], base: Sequence[Record]) -> Cell:
     values, not_finite = _values(metric, records)
     mean = statistics.fmean(values) if values and not not_finite else None
     std = statistics.stdev(values) if mean is not None and len(values) > 1 else None
     cell = Cell(len(values), mean, std, not_finite)
-    if base is None or mean is None:
-        return cell
     others, others_not_finite = _values(metric, base)
     known = METRICS.get(metric, Metric(metric))
-    if not others or others_not_finite or (known.depends_on_k and len({r.k for r in (*records, *base)}) > 1):
+    is_comparable = not known.depends_on_k or len({record.k for record in (*records, *base)}) == 1
+    if mean is None or not others or others_not_finite or not is_comparable:
         return cell
     difference, p = mean - statistics.fmean(others), welch(values, others)
     better = known.better * difference > 0 and p is not None and p < 0.05
@@ -233,18 +232,18 @@ def _baseline(against: Sequence[str], columns: Sequence[str], keys: Sequence[tup
 
 def _base_of(
     key: tuple[Any, ...], columns: Sequence[str], baseline: Mapping[str, str], groups: Groups
-) -> Sequence[Record] | None:
-    """The runs that a group is compared with: those with the baseline's settings that are otherwise like it.
+) -> Sequence[Record]:
+    """The runs that a group is compared with, if any: those with the baseline's settings that are otherwise like it.
 
     Models of equal dimension are alike in that, whatever space they span.
     """
     if not baseline:
-        return None
+        return ()
 
     def likeness(other: tuple[Any, ...]) -> dict[str, Any]:
         alike = {name: value for name, value in zip(columns, other, strict=True) if name not in baseline}
         if "name" in baseline and "space" in alike:
-            alike["space"] = sum(dim for _, dim in groups[other][0].config.factors)
+            alike["space"] = setting(groups[other][0], "dim")
         if "space" in baseline:
             alike.pop("name", None)
         return alike
@@ -253,7 +252,7 @@ def _base_of(
         is_base = all(say(other[columns.index(name)]) == value for name, value in baseline.items())
         if is_base and other != key and likeness(other) == likeness(key):
             return records
-    return None
+    return ()
 
 
 def _notes(records: Sequence[Record], metrics: Sequence[str]) -> list[str]:
