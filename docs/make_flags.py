@@ -36,10 +36,9 @@ def page() -> str:
 
 
 def _meaning(name: str, flag: Flag) -> str:
-    text = flag.help.replace("|", "\\|")
     choices = f" ({', '.join(flag.choices)})" if flag.choices else ""
     kinds = " or ".join(owners(name))
-    return text + choices + (f"; for `-n` {kinds}" if kinds else "")
+    return flag.help.replace("|", "\\|") + choices + (f"; for `-n` {kinds}" if kinds else "")
 
 
 def _default(parser: CommandLine, name: str) -> str:

@@ -144,14 +144,12 @@ def page(place: Path) -> str:
     records = [record_of(row) for path in sorted(place.glob("*.csv")) for row in read_rows(path)]
     mnist = [record for record in records if record.config.dataset == "mnist"]
     protocol = [record for record in mnist if is_of_protocol(record)]
-    others = [record for record in mnist if not is_of_protocol(record)]
-    products = [record for record in records if record.config.dataset != "mnist"]
     hours = sum(mean_of(record.values["seconds"]) or 0.0 for record in records) / 3600
     return Template((ROWS / "page.md").read_text(encoding="utf-8")).substitute(
         table_1=table(protocol, TABLE_1_METRICS, ("z", "name", "kappa_start")),
         table_2=table([r for r in protocol if KNN_METRICS[0] in r.values], KNN_METRICS, ("z", "name", "kappa_start")),
-        others=table(others, TABLE_1_METRICS),
-        products=table(products, TABLE_1_METRICS, ("dataset", "space")),
+        others=table([r for r in mnist if not is_of_protocol(r)], TABLE_1_METRICS),
+        products=table([r for r in records if r.config.dataset != "mnist"], TABLE_1_METRICS, ("dataset", "space")),
         runs=f"{len(records)} result{'s' * (len(records) != 1)}",
         hours=f"{hours:.1f} hours",
     )

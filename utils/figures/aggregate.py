@@ -56,9 +56,8 @@ def aggregate_posterior(subject: Subject) -> Figure:
         listed = ", ".join(left_out[:MOST_NAMES]) + ", …" * (len(left_out) > MOST_NAMES)
         note += f" Not shown: {listed} (only circles, spheres $S^{{2}}$ and Euclidean spaces are{first})."
     torus = [factor.symbol for factor in subject.factors] == ["S^1", "S^1"]
-    title = f"Aggregate posterior{of} against the prior: {subject.title}"
     wide = [subject.factors[place].symbol != "R^2" for place in shown] + [True] * torus
-    figure, places = panel_grid(wide, title, note)
+    figure, places = panel_grid(wide, f"Aggregate posterior{of} against the prior: {subject.title}", note)
     for number, place in zip(shown, places, strict=False):
         factor, axes = subject.factors[number], figure.add_subplot(place)
         points = factor.unit(subject.samples.astype(np.float64))
@@ -172,8 +171,9 @@ def class_areas(subject: Subject) -> Figure:
         "Overlap: 0 where two classes have nothing in common, 1 where they lie alike."
     )
     where = f" on {subject.names[number]}" if len(subject.factors) > 1 else ""
-    title = f"Areas of the classes{where} and their overlap: {subject.title}"
-    figure, places = panel_grid([False] * 2, title, note, 2.0)
+    figure, places = panel_grid(
+        [False] * 2, f"Areas of the classes{where} and their overlap: {subject.title}", note, 2.0
+    )
     left, right = map(figure.add_subplot, places)
     for rank, area in enumerate(areas):
         left.barh(rank, 100 * area, color=class_style(rank)[0])

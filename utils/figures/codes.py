@@ -54,8 +54,10 @@ def _shared_usage(counts: Array, perplexity: float, title: str, note: str) -> Fi
     axes.axhline(1 / len(share), color=COLOURS[1], linestyle="--", label="all codes alike")
     axes.xaxis.set_major_locator(MaxNLocator(**WHOLE_TICKS))
     axes.set(xlabel="code, in order of use", ylabel="share of all positions")
-    used = f"{(counts > 0).sum()} of {len(share)} codes are used"
-    set_title(axes, f"{used}; perplexity {perplexity:.1f} of {len(share)} at most")
+    set_title(
+        axes,
+        f"{(counts > 0).sum()} of {len(share)} codes are used; perplexity {perplexity:.1f} of {len(share)} at most",
+    )
     legend(axes)
     return axes.figure
 
@@ -74,8 +76,11 @@ def _usage_by_variable(counts: Array, perplexity: float, title: str, note: str) 
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(**WHOLE_TICKS, min_n_ticks=1))
     axes.set(xlabel="category", ylabel="variable")
-    used = f"{(counts > 0).mean():.0%} of the categories are used"
-    set_title(axes, f"{used}; perplexity {perplexity:.1f} of {categories} at most, mean over variables")
+    set_title(
+        axes,
+        f"{(counts > 0).mean():.0%} of the categories are used; "
+        f"perplexity {perplexity:.1f} of {categories} at most, mean over variables",
+    )
     return axes.figure
 
 
@@ -116,8 +121,12 @@ def class_codes(subject: Subject) -> Figure:
     divergences = jensen_shannon(_counts_by_class(subject))
     count = len(divergences)
     texts = [name_of(label, subject.class_names) for label in subject.classes]
-    note = "Divergences in nats; 0: the same codes, 0.69: no code in common."
-    figure, places = panel_grid([False] * 3, f"Codes of the classes: {subject.title}", note, 2.0)
+    figure, places = panel_grid(
+        [False] * 3,
+        f"Codes of the classes: {subject.title}",
+        "Divergences in nats; 0: the same codes, 0.69: no code in common.",
+        2.0,
+    )
     left, tree, plane = map(figure.add_subplot, places)
     matrix(left, divergences, texts, "Jensen–Shannon divergence (nats)", np.char.mod("%.2f", divergences), np.log(2))
     # A dendrogram and a map need distances: the root of the divergence is a metric, the divergence is not.

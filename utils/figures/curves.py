@@ -76,8 +76,8 @@ def _elbo(axes: Any, metrics: Sequence[Line]) -> None:
     lines = [line for line in metrics if line["val"] and "log_px" in line["val"]]
     if lines:
         values = [line["val"]["log_px"] for line in lines]
-        name = f"validation log p(x), K = {lines[0]['val']['k']}"
-        _line(axes, lines, values, linestyle="-.", color=COLOURS[2], label=name)
+        label = f"validation log p(x), K = {lines[0]['val']['k']}"
+        _line(axes, lines, values, linestyle="-.", color=COLOURS[2], label=label)
 
 
 def _weight(axes: Any, metrics: Sequence[Line]) -> None:

@@ -94,9 +94,8 @@ def _torus(subject: Subject, title: str) -> Figure:
     radii = np.array([factor.radius for factor in subject.factors], float)
     images = subject.decode((radii[:, None] * circle(angles)).reshape(len(angles), -1))  # from (places, circles, 2)
     figure, (place,) = panel_grid([False], title, "Opposite sides of the square are one: it is a torus.")
-    axes = figure.add_subplot(place)
-    ticks = {place: f"{np.degrees(around[place]):.0f}°" for place in range(0, count, count // 4)}
-    _grid(axes, images, count, ticks, [f"angle on {name}" for name in subject.names])
+    ticks = {column: f"{np.degrees(around[column]):.0f}°" for column in range(0, count, count // 4)}
+    _grid(figure.add_subplot(place), images, count, ticks, [f"angle on {name}" for name in subject.names])
     return figure
 
 
@@ -139,7 +138,7 @@ def _euclidean(axes: Any, images: Array, values: Array) -> None:
     """Images at these values of one coordinate, or of each of two."""
     columns = len(values)
     chosen = np.linspace(0, columns - 1, 6 if columns > 9 else 3).round().astype(int)
-    ticks = {place: f"{round(values[place], 1) + 0.0:.1f}" for place in chosen}  # -0.0 + 0.0 is 0.0
+    ticks = {column: f"{round(values[column], 1) + 0.0:.1f}" for column in chosen}  # -0.0 + 0.0 is 0.0
     _grid(axes, images, columns, ticks, ("$z_1$ (equal shares of the prior)", "$z_2$"))
 
 
@@ -168,8 +167,9 @@ def concentration(subject: Subject) -> Figure:
     note = f"Left: one test image, and decoded samples of its posterior (κ = {learned:.3g}) with other κ. "
     note += "Right: samples, with the modes of other images in grey" if low else "Right: angles of samples to the mode"
     note += f" ({subject.names[number]})." if len(subject.factors) > 1 else "."
-    title = f"One posterior at other concentrations: {subject.title}"
-    figure = new_figure(11.4, 1.05 * len(kappas) + 1.5, title, note)
+    figure = new_figure(
+        11.4, 1.05 * len(kappas) + 1.5, f"One posterior at other concentrations: {subject.title}", note
+    )
     grid = figure.add_gridspec(len(kappas), 2, width_ratios=(8.4, 2.6))
     centre = factor.unit(q.mode.cpu().numpy()[0])
     for row, kappa in enumerate(kappas):

@@ -31,15 +31,19 @@ def reconstructions(subject: Subject) -> Figure:
     if name != "original" and subject.originals is not None:
         shown = {"original": subject.original_pictures(chosen)} | shown
     groups = np.stack([part.reshape(-1, columns, *part.shape[1:]) for part in shown.values()], 1)
-    title = f"Test images and their reconstructions: {subject.title}"
-    return image_rows(np.concatenate(list(groups)), title, list(shown) * len(groups))
+    return image_rows(
+        np.concatenate(list(groups)),
+        f"Test images and their reconstructions: {subject.title}",
+        list(shown) * len(groups),
+    )
 
 
 def samples(subject: Subject) -> Figure:
     """Decoded samples of the prior."""
     images = subject.decode(subject.model.latent.prior().sample((10 * COLUMNS,)))
-    title = f"Samples from the prior (pixel means): {subject.title}"
-    return image_rows(images.reshape(-1, COLUMNS, *images.shape[1:]), title)
+    return image_rows(
+        images.reshape(-1, COLUMNS, *images.shape[1:]), f"Samples from the prior (pixel means): {subject.title}"
+    )
 
 
 def class_samples(subject: Subject) -> Figure:
@@ -71,9 +75,13 @@ def concentrations_side_by_side(subjects: Sequence[Subject]) -> Figure:
         rows.append(np.concatenate([images, subject.decode(z)], 1))
         trained = f"fixed κ = {subject.config.kappa:g}" if subject.config.kappa is not None else "learned κ"
         texts += [f"{_name(subject)}\ntrained with {trained}", f"median κ = {np.median(subject.concentrations):.3g}"]
-    title = f"One test image of {subjects[0].config.data_name}, decoded at other concentrations than those of training"
-    columns = ["image", *(f"κ = {kappa:g}" for kappa in kappas)]
-    return image_rows(np.concatenate(rows), title, texts, columns, "Two samples of z for each concentration.")
+    return image_rows(
+        np.concatenate(rows),
+        f"One test image of {subjects[0].config.data_name}, decoded at other concentrations than those of training",
+        texts,
+        ["image", *(f"κ = {kappa:g}" for kappa in kappas)],
+        "Two samples of z for each concentration.",
+    )
 
 
 def _name(subject: Subject) -> str:
@@ -93,6 +101,9 @@ def side_by_side(subjects: Sequence[Subject], columns: int = 12) -> Figure:
         torch.manual_seed(derive_seed(subject.config.rs, "figure", "side_by_side"))
         rows.append(subject.decode(subject.model.posterior(subject.chosen(chosen)).sample()))
         texts.append(f"{_name(subject)}\n{symbols(subject.config.space)}")
-    title = f"Test images of {subjects[0].config.data_name} and their reconstructions by {len(subjects)} models"
-    epochs = ", ".join(str(subject.best_epoch) for subject in subjects)
-    return image_rows(np.stack(rows), title, texts, note=f"Models of epochs {epochs}.")
+    return image_rows(
+        np.stack(rows),
+        f"Test images of {subjects[0].config.data_name} and their reconstructions by {len(subjects)} models",
+        texts,
+        note=f"Models of epochs {', '.join(str(subject.best_epoch) for subject in subjects)}.",
+    )

@@ -75,8 +75,8 @@ def interpolation(subject: Subject) -> Figure:
         decoded = subject.decode(_exchanged(subject, images, torch.from_numpy(shares)))
         kind = "Code by code"
     rows = np.concatenate([pictures[::2, None], decoded, pictures[1::2, None]], 1)
-    columns = ["image", *(f"{share:.0%}" for share in shares), "image"]
-    return image_rows(rows, f"{kind} interpolation: {subject.title}", [], columns)
+    headings = ["image", *(f"{share:.0%}" for share in shares), "image"]
+    return image_rows(rows, f"{kind} interpolation: {subject.title}", column_labels=headings)
 
 
 def _path(factors: Sequence[Factor], start: Array, end: Array, steps: int) -> Array:

@@ -210,8 +210,7 @@ def draw_side_by_side(
         figures["side_by_side_concentrations"] = concentrations_side_by_side
     files = []
     for name, function in figures.items():
-        contents = _rendered(functools.partial(function, subjects), look or subjects[0].config)
-        files += _write(contents, folder, name)
+        files += _write(_rendered(functools.partial(function, subjects), look or subjects[0].config), folder, name)
     return files
 
 

@@ -81,8 +81,8 @@ def confusion(subject: Subject) -> Figure:
     size = min(max(0.5 * classes + 2, 4.5), 12)
     axes = new_figure(size + 1.2, size, f"Confusions: {subject.title}").subplots()
     texts = [name_of(label, subject.class_names) for label in range(classes)]
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    matrix(axes, share, texts, "share of the true class", np.char.mod("%d", counts))
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    matrix(axes, shares, texts, "share of the true class", np.char.mod("%d", counts))
     axes.set(xlabel="predicted class", ylabel="true class")
     axes.set_title(f"accuracy {np.trace(counts) / counts.sum():.2%} of {len(predicted):,} images")
     return axes.figure

@@ -175,10 +175,11 @@ class Subject:
     def names(self) -> list[str]:
         """The symbol of each factor, with its radius if that is not 1, and its number where there are several."""
         several = len(self.factors) > 1
-        radii = [f" of radius {factor.radius:g}" if factor.radius not in (None, 1) else "" for factor in self.factors]
         return [
-            symbols(factor.symbol) + radius + f" (factor {number})" * several
-            for number, (factor, radius) in enumerate(zip(self.factors, radii, strict=True), 1)
+            symbols(factor.symbol)
+            + ("" if factor.radius in (None, 1) else f" of radius {factor.radius:g}")
+            + f" (factor {number})" * several
+            for number, factor in enumerate(self.factors, 1)
         ]
 
     @property
