@@ -84,8 +84,8 @@ class Visit:
         known |= {name: value for name, value in asked.items() if value is not None}
         config = dataclasses.replace(config, **known)
         check_figures(request.figures or (), config, f" ({path})")
-        if request.kappas and (misfit := registry.missing(("sphere",), config)):
-            raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")
+        if request.kappas and not (need := registry.NEEDS["sphere"]).of_config(config):
+            raise UsageError(f"--kappas: {need.reason} ({path}), and so no concentration; leave it out")
         if request.sample_temperature and all(KINDS[kind].symbol != "R" for kind, _ in config.factors):
             raise UsageError(f"--sample_temperature: {config.space} has no Euclidean part ({path}); leave it out")
         self.config, self.console = config, Console(config)

@@ -6,6 +6,7 @@ Shapes: C classes.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ def code_usage(subject: Subject) -> Figure:
 def _shared_usage(counts: Array, perplexity: float, title: str, note: str) -> Figure:
     """The shares of codes (codes,) that mean the same at all positions, in descending order, beside even use."""
     share = np.sort(counts)[::-1] / max(counts.sum(), 1)
-    axes = new_figure(7.4, 4.4, title, note).subplots()
+    axes: Any = new_figure(7.4, 4.4, title, note).subplots()
     axes.bar(np.arange(1, len(share) + 1), share, width=1.0, color=COLOURS[0])
     axes.axhline(1 / len(share), color=COLOURS[1], linestyle="--", label="all codes alike")
     axes.xaxis.set_major_locator(MaxNLocator(**WHOLE_TICKS))
@@ -67,7 +68,7 @@ def _usage_by_variable(counts: Array, perplexity: float, title: str, note: str) 
     variables, categories = counts.shape
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     note = f"A category has a meaning within its own variable only. Even use: a share of {1 / categories:.3g}. {note}"
-    axes = new_figure(7.4, min(max(0.22 * variables + 2.2, 3.6), 9.0), title, note).subplots()
+    axes: Any = new_figure(7.4, min(max(0.22 * variables + 2.2, 3.6), 9.0), title, note).subplots()
     shown = axes.imshow(
         share, cmap=DENSITY, vmin=0, aspect="auto", interpolation="nearest",
         extent=(0.5, categories + 0.5, variables + 0.5, 0.5),

@@ -21,7 +21,8 @@ def traversals(subject: Subject) -> Figure:
     """One factor moves along its principal directions, the others stay at the latent of one test image."""
     points, base = subject.modes, subject.base
     per_factor = max(1, min(8 if len(subject.factors) == 1 else 2, MOST_ROWS // len(subject.factors)))
-    latents, texts, headers = [], [], {}
+    latents: list[Array] = []
+    texts, headers = [], {}
     degrees = [f"{angle:.0f}°" for angle in np.linspace(-180, 180, STEPS)]
     deviations = [f"{step:g}σ" for step in np.linspace(-3, 3, STEPS)]
     shown = subject.factors[:MOST_ROWS]

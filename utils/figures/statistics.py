@@ -25,7 +25,7 @@ def kappa(subject: Subject) -> Figure:
     shown = spheres[:MOST_SPHERES]
     note = f"The first {len(shown)} of {len(spheres)} spheres." if shown != spheres else ""
     kappas = subject.concentrations[:, : len(shown)]
-    axes = new_figure(7.4, 4.4, f"Posterior concentrations: {subject.title}", note).subplots()
+    axes: Any = new_figure(7.4, 4.4, f"Posterior concentrations: {subject.title}", note).subplots()
     low, high = kappas.min(), kappas.max()
     pad = max(0.02 * (high - low), 1e-3 * high)
     bins = np.linspace(low - pad, high + pad, _bin_count(kappas.ravel()) + 1).tolist()
@@ -79,7 +79,7 @@ def confusion(subject: Subject) -> Figure:
     counts = np.zeros((classes, classes))
     np.add.at(counts, (subject.labels.numpy(), predicted), 1)
     size = min(max(0.5 * classes + 2, 4.5), 12)
-    axes = new_figure(size + 1.2, size, f"Confusions: {subject.title}").subplots()
+    axes: Any = new_figure(size + 1.2, size, f"Confusions: {subject.title}").subplots()
     texts = [name_of(label, subject.class_names) for label in range(classes)]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     matrix(axes, shares, texts, "share of the true class", np.char.mod("%d", counts))
