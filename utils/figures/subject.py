@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = 2000
 BLOCK = 500
-PRIOR_SAMPLES = 20_000
+PRIOR_SAMPLES, PRIOR_NUMBERS = 20_000, 2**25  # as many samples as hold so many numbers, at most
 
 # A coordinate is active if its posterior mean varies over images by more than this share of the prior's variance; a
 # validation KL below so many nats means a collapse too.
@@ -239,9 +239,10 @@ class Subject:
 
     @functools.cached_property
     def prior(self) -> Array:
-        """Samples of the prior, (`PRIOR_SAMPLES`, D)."""
+        """Samples of the prior, (`PRIOR_SAMPLES`, D) or fewer."""
         torch.manual_seed(derive_seed(self.config.rs, "figures", "prior"))
-        return _finite([self.model.latent.prior().sample((PRIOR_SAMPLES,))])
+        count = min(PRIOR_SAMPLES, PRIOR_NUMBERS // self.model.latent.event_dim)
+        return _finite([self.model.latent.prior().sample((count,))])
 
     def prior_line(self, factor: Factor, count: int) -> Array:
         """Places (count,) on a coordinate of a Euclidean factor, with equal shares of its prior between neighbours."""

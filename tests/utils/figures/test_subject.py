@@ -35,6 +35,13 @@ def test_embeddings_of_the_evaluation_take_the_place_of_encoding(monkeypatch):
     assert given.base.shape == (3,)
 
 
+def test_samples_of_a_prior_of_many_dimensions_are_fewer(monkeypatch):
+    monkeypatch.setattr("utils.figures.subject.PRIOR_NUMBERS", 3000)
+    assert subject(name="vmf", z=2).prior.shape == (1000, 3)
+    monkeypatch.undo()
+    assert subject(name="vmf", z=2).prior.shape == (20_000, 3)
+
+
 def test_collapse_is_found_and_said():
     assert subject(name="vmf", z=4).collapse == ""
     flat = subject(name="gumbel", categories=5, variables=3)
