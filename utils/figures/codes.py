@@ -109,9 +109,13 @@ def codebook(subject: Subject) -> Figure:
     for variable in range(variables):
         mixed[variable, :, variable] = torch.arange(categories)
     rows = subject.decode(latent.vectors(mixed.to(device)))
-    names = [f"variable {number}" for number in range(1, variables + 1)]
-    note = f"One variable changes, the others stay with one test image. {subject.warning}"
-    return image_rows(rows, f"Categories: {subject.title}", names, list(map(str, range(1, categories + 1))), note)
+    return image_rows(
+        rows,
+        f"Categories: {subject.title}",
+        [f"variable {number}" for number in range(1, variables + 1)],
+        [str(number) for number in range(1, categories + 1)],
+        f"One variable changes, the others stay with one test image. {subject.warning}",
+    )
 
 
 def class_codes(subject: Subject) -> Figure:

@@ -75,9 +75,8 @@ def _elbo(axes: Any, metrics: Sequence[Line]) -> None:
     _term(axes, metrics, "elbo", "ELBO")
     lines = [line for line in metrics if line["val"] and "log_px" in line["val"]]
     if lines:
-        values = [line["val"]["log_px"] for line in lines]
         label = f"validation log p(x), K = {lines[0]['val']['k']}"
-        _line(axes, lines, values, linestyle="-.", color=COLOURS[2], label=label)
+        _line(axes, lines, [line["val"]["log_px"] for line in lines], linestyle="-.", color=COLOURS[2], label=label)
 
 
 def _weight(axes: Any, metrics: Sequence[Line]) -> None:

@@ -45,9 +45,8 @@ MOST_PANELS = 9
 
 def _note(subject: Subject) -> str:
     count, total = len(subject.embedded), len(subject.images)
-    mode = "mean" if subject.is_flat else "mode"
-    of = f" of {total:,}" * (count < total)
-    return f"Each point is the {mode} of q(z|x) for one of {count:,}{of} test images. {subject.warning}".strip()
+    point, of = "mean" if subject.is_flat else "mode", f" of {total:,}" * (count < total)
+    return f"Each point is the {point} of q(z|x) for one of {count:,}{of} test images. {subject.warning}".strip()
 
 
 def latent(subject: Subject) -> Figure:
