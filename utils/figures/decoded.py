@@ -51,7 +51,7 @@ def _all_over(subject: Subject, factor: Factor, columns: int) -> Array:
         return line[:, None] if factor.dim == 1 else np.stack(np.meshgrid(line, line[::-1]), -1).reshape(-1, 2)
     if factor.dim == 1:
         return factor.radius * circle(np.linspace(0, 2 * np.pi, columns, endpoint=False))
-    height, width = subject.images.shape[-2:]
+    height, width = subject.pictures(subject.spread(1)).shape[-2:]
     return factor.radius * inverse_hammer(hammer_positions(columns, height / width))
 
 

@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
 from hyperspherical_vae.kinds import KINDS
 from models import point_of
 from utils.config.seeds import derive_seed
 from utils.figures.geometry import Array, principal_components
+from utils.model_utils import in_parts
 
 if TYPE_CHECKING:
     from models import VAE
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = 2000
 BLOCK = 500
+LONGEST = 256  # pixels
 PRIOR_SAMPLES, PRIOR_NUMBERS = 20_000, 2**25  # as many samples as hold so many numbers, at most
 
 # A coordinate is active if its posterior mean varies over images by more than this share of the prior's variance; a
@@ -269,8 +272,8 @@ class Subject:
         return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
     def pictures(self, numbers: Tensor) -> Array:
-        """The test images of these numbers as an array, black being 0 and white 1."""
-        return self.shown(self.chosen(numbers).cpu().numpy())
+        """The test images of these numbers as an array, black being 0 and white 1; large ones are shrunk."""
+        return self.shown(_shrunk(self.chosen(numbers)).cpu().numpy())
 
     def shown(self, images: Array) -> Array:
         """Images as the model sees or gives them, black being 0 and white 1."""
@@ -278,10 +281,10 @@ class Subject:
         return (images - low) / (high - low)
 
     def original_pictures(self, numbers: Tensor) -> Array:
-        """The test images of these numbers before any binarization, as an array."""
+        """The test images of these numbers before any binarization, as an array; large ones are shrunk."""
         if self.originals is None:
             return self.pictures(numbers)
-        return self.originals[numbers.to(self.originals.device)].cpu().numpy() / self.levels
+        return _shrunk(self.originals[numbers.to(self.originals.device)]).cpu().numpy() / self.levels
 
     def codes(self, images: Tensor) -> Tensor:
         """The codes of images under a discrete latent, (N, positions), on the CPU."""
@@ -289,8 +292,11 @@ class Subject:
         return torch.cat([model.latent.codes(model.posterior(x)).cpu() for x in images.split(BLOCK)])
 
     def decode(self, z: Tensor | Array) -> Array:
-        """E[x | z] for latents (..., D), as an array (..., C, H, W), black being 0 and white 1."""
-        return self.shown(self.model.decode(torch.as_tensor(z).to(self.images)).cpu().numpy())
+        """E[x | z] of latents (..., D) as an array (..., C, H, W), black being 0 and white 1; large ones are shrunk."""
+        latents = torch.as_tensor(z).to(self.images)
+        numbers = self.model.likelihood.params_per_pixel * self.images[0].numel()
+        small = in_parts(lambda part: _shrunk(self.model.decode(part)), latents.flatten(0, -2), numbers)
+        return self.shown(small.unflatten(0, latents.shape[:-1]).cpu().numpy())
 
     def latents(
         self, count: int, label: int | None = None, kappa: float | None = None, temperature: float = 1.0
@@ -319,6 +325,14 @@ class Subject:
         if not len(of_class):
             raise Undrawable(f"there is no test image of class {label} to draw from the posterior of")
         return self.model.sample_latents(count, None, self.chosen(of_class), kappa, temperature)
+
+
+def _shrunk(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) with sides of at most `LONGEST`: sheets show no more, and would take gigabytes."""
+    factor = -(-max(images.shape[-2:]) // LONGEST)
+    if factor == 1:
+        return images
+    return F.adaptive_avg_pool2d(images.float(), [max(side // factor, 1) for side in images.shape[-2:]])
 
 
 def _finite(parts: list[Tensor]) -> Array:
