@@ -38,9 +38,6 @@ from utils.plotting_utils import (
 
 MOST_NAMES = 12
 
-# Concentration of the kernels on each circle of a torus.
-TORUS_KERNEL = 12
-
 
 def aggregate_posterior(subject: Subject) -> Figure:
     """Density of the aggregate posterior beside that of the prior: on circles, on S^2, and in Euclidean spaces."""
@@ -70,7 +67,7 @@ def aggregate_posterior(subject: Subject) -> Figure:
             )
             (_around if factor.dim == 1 else _over)(axes, points)
         else:
-            prior = factor.unit(subject.prior.astype(np.float64))
+            prior = factor.unit(subject.prior).astype(np.float64)
             spread = " to ".join(sorted({f"{points.std(0).min():.2f}", f"{points.std(0).max():.2f}"}))
             set_title(
                 axes,
@@ -145,10 +142,10 @@ def _in_plane(axes: Any, points: Array, prior: Array) -> None:
 
 
 def _on_torus(axes: Any, subject: Subject) -> None:
-    """Density over both angles, the product of kernels around the points on each circle."""
+    """Density over both angles, the product of kernels of concentration 12 around the points on each circle."""
     around = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     kernels = [
-        np.exp(TORUS_KERNEL * (np.cos(around[:, None] - angle) - 1))
+        np.exp(12 * (np.cos(around[:, None] - angle) - 1))
         for angle in torus_angles(subject, subject.samples.astype(np.float64)).T
     ]
     density = kernels[1] @ kernels[0].T
