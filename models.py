@@ -294,8 +294,7 @@ def point_of(q: Distribution, *names: str) -> Tensor:
     """
     for name in names or ("mode", "mean"):
         with contextlib.suppress(NotImplementedError):
-            point: Tensor = getattr(q, name)
-            return point
+            return getattr(q, name)
     return q.sample()
 
 
@@ -315,8 +314,7 @@ def build_model(config: Config, images: Images) -> VAE:
     encode, decode = NETWORKS[config.encode_type], NETWORKS[config.decode_type]
     encoder = resolve_name(encode.encoder)(images.shape, config.h_dims or encode.hidden, bias)
     latent = build_latent(config, encoder.out_features, encoder.map_shape)
-    of_values = resolve_name(LIKELIHOODS[config.loss_function or images.likelihood])
-    likelihood = of_values(images.levels, images.log_volume)
+    likelihood = resolve_name(LIKELIHOODS[config.loss_function or images.likelihood])(images.levels, images.log_volume)
     decoder = resolve_name(decode.decoder)(
         latent.event_dim,
         images.shape,

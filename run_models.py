@@ -1,8 +1,6 @@
 #!/usr/bin/env python3
 """Train, evaluate and picture a variational auto-encoder; `--help` lists the flags."""
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 
@@ -12,7 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from utils.config.command_line import parse
 from utils.config.config import Config
@@ -26,10 +24,6 @@ from utils.run.interrupts import StopRequest
 from utils.run.processes import is_first, processes, program
 from utils.tables.result import result_table, seeds_table
 from utils.train import join
-
-if TYPE_CHECKING:
-    from utils.load_data import Data
-    from utils.train.peers import Alone
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,19 +54,6 @@ def warn(line: str) -> None:
     print(f"run_models.py: {line}", file=sys.stderr)
 
 
-def load_own_data(config: Config, peers: Alone) -> Data | None:
-    """The data of a run whose folder is named by their content too; else None, and a finished run needs no data.
-
-    Raises:
-        DataError: the data cannot be had.
-    """
-    if config.has_known_data:
-        return None
-    from utils.experiment import load_together
-
-    return load_together(config, peers)
-
-
 def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> int:
     """Do what is missing of the runs, print all results and return the exit code.
 
@@ -87,17 +68,20 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
     summaries: dict[int, dict[str, Any]] = {}
     Console(config).head({"model": config.model})  # at once: to import torch and to load the data takes longer
     with join() as peers:
-        data = load_own_data(config, peers)
-        contents = None if data is None else data.contents
+        data = contents = None
+        if not config.has_known_data:  # their content is part of the name of the folder
+            from utils.experiment import load_together
+
+            data = load_together(config, peers)
+            contents = data.contents
         runs += [RunDir(Identity(one, contents)) for one in config.runs]
         of_version_1 = [run.of_version_1() for run in runs]
-        for run, old in zip(runs, of_version_1, strict=True):
-            one, console = run.config, Console(run.config)
-            summary: dict[str, Any] | None
-            is_new = False
+        old_results = [None if old is None else old.earlier_result() or old.result() for old in of_version_1]
+        for run, old, old_result in zip(runs, of_version_1, old_results, strict=True):
+            one, console, summary, is_new = run.config, Console(run.config), old_result, False
             # Unless all are complete, they would be averaged with new ones.
-            if old and old.summary and all(found and found.summary for found in of_version_1):
-                run, summary = old.run, old.summary
+            if old and summary and all(old_results):
+                run = old
                 console.say(f"this run is complete already, {MARK}; --overwrite trains a new one")
             elif (summary := run.earlier_result()) is not None:
                 console.say("this run was given more epochs since; this is what it had after as many as are asked for")
@@ -107,8 +91,8 @@ def run_as_described(config: Config, stop: StopRequest, runs: list[RunDir]) -> i
                 from utils.experiment import Experiment
 
                 if old:
-                    state = "is complete, but not all of these runs are" if old.summary else "is not resumed"
-                    console.say(f"{old.run.path}: was {MARK} and {state}; this is a new run")
+                    state = "is complete, but not all of these runs are" if old_result else "is not resumed"
+                    console.say(f"{old.path}: was {MARK} and {state}; this is a new run")
                 if note := run.note_on_data():
                     console.say(note)
                 experiment = Experiment.prepare(one, stop, peers, data)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains gated-convolutional VAEs on CIFAR-10: with and without biases, in small batches, under the discretized logistic
 # likelihood (a log probability) and the Gaussian one (a log density, not comparable with the other).
-# From the environment: EPOCHS, SEEDS, CHANNELS, DATASET, DATA_DIR, LOG_DIR. A GPU is advised.
+# From the environment: EPOCHS, SEEDS, CHANNELS, FIGURES, DATASET, DATA_DIR, LOG_DIR. A GPU is advised.
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh" requirements.txt
 . run_files/_runs.sh 50 cifar10 -et cnn -dt cnn -hd "${CHANNELS:-64,128,256}" -klw 10 -lls 100
 

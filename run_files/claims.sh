@@ -5,8 +5,9 @@
 claim=${1:-}
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh" requirements.txt
 [[ $claim == concentration ]] && usual="5 mnist" || usual="50 digits"
+FIGURES=none
 # shellcheck disable=SC2086  # two words
-. run_files/_runs.sh $usual --figures none -lls 20 -klw 0 -v 0 --score "${SCORED:-2000}"
+. run_files/_runs.sh $usual -lls 20 -klw 0 -v 0 --score "${SCORED:-2000}"
 scores="score.agreement score.fid score.diversity score.class_diversity score.sharpness"
 
 concentration() { # in training, and in sampling around test images

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains vMF VAEs together with a classifier on the latent that sees 100, 1000 or all labels, and one without classifier
 # whose embeddings are classified by nearest neighbours, on S^2 and S^10.
-# From the environment: EPOCHS, SEEDS, LABELS, DIMENSIONS, DATASET, DATA_DIR, LOG_DIR.
+# From the environment: EPOCHS, SEEDS, LABELS, DIMENSIONS, FIGURES, DATASET, DATA_DIR, LOG_DIR.
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh" requirements.txt
 . run_files/_runs.sh 50 mnist -n vmf -klw 10 -lls 100
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains vMF VAEs whose concentration is fixed at 2, 10, 50 and 100, where the KL is constant, and a Normal one of equal
-# latent dimension, and compares them. From the environment: EPOCHS, SEEDS, KAPPAS, Z, DATASET, DATA_DIR, LOG_DIR.
+# latent dimension, and compares them. From the environment: EPOCHS, SEEDS, KAPPAS, Z, FIGURES, DATASET, DATA_DIR, LOG_DIR.
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh" requirements.txt
 . run_files/_runs.sh 50 mnist -z "${Z:-5}" -klw 10
 

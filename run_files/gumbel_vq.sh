@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains VAEs with categorical (Gumbel-softmax) and vector-quantized latents of about 30 bits, both priors over the codes
 # of the latter, a vector-quantized one on a map of codes, and a Normal one to compare with.
-# From the environment: EPOCHS, SEEDS, DATASET, DATA_DIR, LOG_DIR.
+# From the environment: EPOCHS, SEEDS, FIGURES, DATASET, DATA_DIR, LOG_DIR.
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh" requirements.txt
 . run_files/_runs.sh 50 mnist -klw 10
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Classifies embeddings of Normal and vMF VAEs of equal latent dimension from 100, 600 and 1000 labels, the experiment of
-# Davidson et al. 2018 (Table 3). From the environment: EPOCHS, SEEDS, DIMENSIONS, DATASET, DATA_DIR, LOG_DIR.
+# Davidson et al. 2018 (Table 3). From the environment: EPOCHS, SEEDS, DIMENSIONS, FIGURES, DATASET, DATA_DIR, LOG_DIR.
 . "$(dirname "${BASH_SOURCE[0]}")/_environment.sh" requirements.txt
 . run_files/_runs.sh 100 mnist -klw 50 -lls 100 --probe
 

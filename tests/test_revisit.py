@@ -85,6 +85,7 @@ def test_words_fill_the_request(line, field, value):
         ("--from a --kappas 1,,2", ["--kappas", "1,,2"]),
         ("--from a --kappas nan", ["--kappas", "nan"]),
         ("--from a --kappas -1", ["--kappas", "out of range"]),
+        ("--from a --kappas 2,1,1.0000001", ["--kappas", "1 is named twice"]),
         ("--from a --generate 0", ["--generate", "out of range"]),
         ("--from a --label 3", ["--label 3", "--generate"]),
         ("--from a -rs 3", ["-rs 3", "--generate", "--score"]),
@@ -292,6 +293,7 @@ def test_several_runs_are_put_side_by_side(finished, look, capfd):
         ("--score --kappas 5", ["--kappas", "no sphere"]),
         ("--generate 2 --label 10", ["--label 10", "0 to 9"]),
         ("--generate 2 --label cat", ["--label cat", "0 to 9"]),
+        (f"--generate 2 --label {'1' * 5000}", ["--label '1111", "5,002 characters", "0 to 9"]),
     ],
 )
 def test_what_the_run_lacks_is_one_line_and_writes_nothing(finished, look, capfd, line, parts):

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TINY = {"EPOCHS": "1", "WARMUP": "0", "SEEDS": "1", "SAMPLES": "5", "HIDDEN": "8", "DATASET": "digits"}
+TINY = {
+    "EPOCHS": "1", "WARMUP": "0", "SEEDS": "1", "SAMPLES": "5", "HIDDEN": "8", "DATASET": "digits", "FIGURES": "none"
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 scikit-learn is imported where it is used.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any
@@ -118,8 +116,11 @@ def classifier_metrics(
     at_mode, sampled = of_posteriors(model, images, log_probs).unbind(1)
     y = labels.to(images.device)
     accuracy, accuracy_sampled = ((found.argmax(-1) == y).double().mean().item() for found in (at_mode, sampled))
-    cross_entropy = F.nll_loss(sampled.double(), y).item()
-    return {"accuracy": accuracy, "accuracy_sampled": accuracy_sampled, "cross_entropy": cross_entropy}
+    return {
+        "accuracy": accuracy,
+        "accuracy_sampled": accuracy_sampled,
+        "cross_entropy": F.nll_loss(sampled.double(), y).item(),
+    }
 
 
 @torch.no_grad()

@@ -27,8 +27,8 @@ from utils.classifying_utils import (
     training_labels,
 )
 from utils.config.config import NO_FIGURES, Config
-from utils.config.flags import UsageError, nearest
-from utils.config.formats import rules_of
+from utils.config.flags import UsageError, nearest, refuse
+from utils.config.formats import RULES
 from utils.config.networks import NETWORKS
 from utils.config.schedule import note_on_selection, warm_up
 from utils.config.seeds import derive_seed
@@ -105,16 +105,23 @@ def check_data(config: Config, data: Data) -> None:
     """
     check_labels(config, data)
     likelihood = config.loss_function or data.likelihood
-    if config.binarize and not resolve_name(LIKELIHOODS[likelihood]).binary:
-        raise UsageError(f"-bnz: is for binary pixels (-lf bce), but the likelihood is {likelihood}; leave it out")
-    if config.binarize and data.levels == 1:
-        raise UsageError(f"-bnz: has no effect with {config.data_name}, which is binary already; leave it out")
-    if config.allow_unverified and not DATASETS[config.dataset].files:
-        raise UsageError(f"--allow_unverified: -d {config.dataset} has no files with a checksum; leave it out")
-    if data.is_vectors:
-        for flag, network in (("-et", config.encode_type), ("-dt", config.decode_type)):
-            if NETWORKS[network].has_map:
-                raise UsageError(f"{flag} {network}: is for images, but {config.data_name} holds vectors; leave it out")
+    refuse(
+        (
+            config.binarize and not resolve_name(LIKELIHOODS[likelihood]).binary,
+            f"-bnz: is for binary pixels (-lf bce), but the likelihood is {likelihood}; leave it out",
+        ),
+        (
+            config.binarize and data.levels == 1,
+            f"-bnz: has no effect with {config.data_name}, which is binary already; leave it out",
+        ),
+        (
+            config.allow_unverified and not DATASETS[config.dataset].files,
+            f"--allow_unverified: -d {config.dataset} has no files with a checksum; leave it out",
+        ),
+    )
+    for flag, network in (("-et", config.encode_type), ("-dt", config.decode_type)):
+        if data.is_vectors and NETWORKS[network].has_map:
+            raise UsageError(f"{flag} {network}: is for images, but {config.data_name} holds vectors; leave it out")
     lacking = {"pictures": data.is_vectors, "labels": data.train.labels is None}
     for name in config.figures or ():
         for need, lacks in lacking.items():
@@ -194,8 +201,7 @@ class Experiment:
     def preparation(self) -> Preparation:
         """How images become what the model sees."""
         binary = self.model.likelihood.binary or self.config.binarize
-        device = next(self.model.parameters()).device
-        return Preparation(self.data.levels, binary, self.config.rs, device)
+        return Preparation(self.data.levels, binary, self.config.rs, next(self.model.parameters()).device)
 
     @property
     def conditions(self) -> Conditions:
@@ -218,7 +224,7 @@ class Experiment:
         Those that are not trained on are the same, with the same noise, for all runs on this data set. Binarized
         training images are those that `-bnz` trains on.
         """
-        of_data = split != "train" and rules_of(self.config.format).noise_of_data
+        of_data = split != "train" and RULES[self.config.format].noise_of_data
         return self.preparation.blocks(self.data.split(split), split, self.data.digest if of_data else None)
 
     @functools.cached_property
@@ -377,12 +383,17 @@ class Experiment:
         modes = self.test_terms.modes  # computed by all processes, also where the first one alone needs them
         result = self.run.evaluated()
         if result is None:
-            trained = {"best_epoch": best_epoch, "warm_up": warm_up(config, best_epoch), "space": config.space}
-            result = {**summary, **trained, "test": self.evaluate(best)}
+            result = {
+                **summary,
+                "best_epoch": best_epoch,
+                "warm_up": warm_up(config, best_epoch),
+                "space": config.space,
+                "test": self.evaluate(best),
+            }
             if first:  # it does what is not shared
                 result["test"] |= self._classes_and_codes(best_epoch)
                 subject = self.subject(best_epoch, modes)
-                self.run.check()
+                self.run.lock.check()
                 drawn = registry.draw(subject, self.run.figures, config.figures, config)
                 for line in (*drawn.warnings, *drawn.refused):
                     self.console.say(line)
@@ -439,9 +450,8 @@ class Experiment:
         if log_px is not None:
             found |= log_px.summary()
             if self.model.likelihood.of_grey_levels:
-                bits = -found["log_px"] / math.log(2)
-                found["bits_per_dim"] = bits / self.test_images[0].numel()
-            if rules_of(self.config.format).mean_elbo:
+                found["bits_per_dim"] = -found["log_px"] / math.log(2) / self.test_images[0].numel()
+            if RULES[self.config.format].mean_elbo:
                 found |= log_px.elbo_summary()
         with contextlib.suppress(NotImplementedError):  # a prior without a variance has no measure of activity
             variance = latent.prior().variance
@@ -455,8 +465,10 @@ class Experiment:
         if config.vq_prior is not None:
             prior = self._fitted_code_prior(config.vq_prior, best_epoch)
             assert terms.codes is not None
-            metrics = code_prior_metrics(prior, terms.codes, labels, terms.log_px_z)
-            found["code_prior"] = {"kind": config.vq_prior, **metrics}
+            found["code_prior"] = {
+                "kind": config.vq_prior,
+                **code_prior_metrics(prior, terms.codes, labels, terms.log_px_z),
+            }
         return found
 
     def _fitted_code_prior(self, kind: str, best_epoch: int) -> CodePrior:
@@ -489,12 +501,9 @@ class Experiment:
         config, train, test_labels = self.config, self.data.train, self.data.test.labels
         assert train.labels is not None
         assert test_labels is not None
-        images, labels = train.images, train.labels
-        if len(train) > PROBED:
-            chosen = choose_labelled(labels, PROBED, derive_seed(config.rs, "probed"))
-            images, labels = images[chosen], labels[chosen]
-        images = self.preparation.fixed(Split(images, labels), "probe")
-        embeddings = of_posteriors(self.model, images, point_of)
+        chosen = choose_labelled(train.labels, min(PROBED, len(train)), derive_seed(config.rs, "probed"))
+        images, labels = train.images[chosen], train.labels[chosen]
+        embeddings = of_posteriors(self.model, self.preparation.fixed(Split(images, labels), "probe"), point_of)
         (kind, _), *others = config.factors
         return probe(embeddings, labels, test, test_labels, KINDS[kind].is_sphere and not others, config.rs)
 
@@ -515,8 +524,11 @@ class Experiment:
         if data.classes:
             trained = judge_of(data, self.run.path.parent, device, self.console.say)
             judge = trained.judge
-            found |= {"judge": trained.file.name, "judge_accuracy": trained.accuracy}
-            found["classes_from"] = "the model" if self.model.knows_classes else "posteriors of test images"
+            found |= {
+                "judge": trained.file.name,
+                "judge_accuracy": trained.accuracy,
+                "classes_from": "the model" if self.model.knows_classes else "posteriors of test images",
+            }
         else:
             self.console.say(
                 f"label agreement, entropy, diversity, FID and KID: n/a, since {self.config.data_name} has no labels "

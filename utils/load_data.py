@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from utils.config.config import Config
 
-__all__ = ["DATASETS", "Data", "DataError", "DataUsageError", "Split", "dataset_table", "load_data"]
-
 MOST_LISTED = 20  # classes whose numbers of examples are printed one by one
 
 
@@ -96,8 +94,7 @@ class Data:
 
     def split(self, name: str) -> Split:
         """The split of that name: `train`, `val` or `test`."""
-        split: Split = getattr(self, name)
-        return split
+        return getattr(self, name)
 
     def in_units(self, images: torch.Tensor) -> torch.Tensor:
         """What a model sees or gives, (..., C, H, W), in the units of the data: grey levels, counts or real numbers."""
@@ -197,22 +194,20 @@ def _checked(spec: DataSet, source: Source) -> Data:
         names, classes = (), 0
     if spec.is_own:
         source.notes += _notes({"training": train, "validation": val, "test": test}, names)
-    likelihood = spec.likelihood or loaded.likelihood
     moments = loaded.moments and (torch.tensor(loaded.moments[0]), torch.tensor(loaded.moments[1]))
     if source.settings.loss_function == "normal" and moments is None:
         source.notes.append(f"-lf normal: densities are in the units of the data, levels from 0 to {levels}")
     return Data(
-        spec.name, shape, levels, likelihood, classes, names, train, val, test, moments, tuple(source.notes)
+        spec.name, shape, levels, spec.likelihood or loaded.likelihood, classes, names, train, val, test, moments,
+        tuple(source.notes),
     )
 
 
 def _notes(splits: dict[str, Split], names: tuple[str, ...]) -> Iterator[str]:
     """Say how many of the user's own examples are in each split and class, and which are in two splits."""
-    import torch
-
     counts = []
     for name, split in splits.items():
-        of_class = "" if split.labels is None else torch.bincount(split.labels, minlength=len(names)).tolist()
+        of_class = "" if split.labels is None else split.labels.bincount(minlength=len(names)).tolist()
         listed = ", ".join(f"{title} {count:,}" for title, count in zip(names, of_class, strict=False))
         if len(names) > MOST_LISTED:
             listed = f"{len(names)} classes of {min(of_class):,} to {max(of_class):,}"

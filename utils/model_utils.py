@@ -4,13 +4,10 @@ An encoder maps images (B, C, H, W) to features (B, F); a decoder maps latents (
 that the likelihood asks for, (..., P*C*H*W). Any image size fits.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -72,8 +69,7 @@ class MLPEncoder(nn.Module):
         self.out_features = widths[-1]
 
     def forward(self, images: Tensor) -> Tensor:
-        features: Tensor = self.layers(images.flatten(1))
-        return features
+        return self.layers(images.flatten(1))
 
 
 class MLPDecoder(nn.Module):
@@ -103,8 +99,7 @@ class MLPDecoder(nn.Module):
         self.layers = _DenseLayers(*_hidden_layers(widths, bias), last)
 
     def forward(self, z: Tensor) -> Tensor:
-        params: Tensor = self.layers(z)
-        return params
+        return self.layers(z)
 
 
 def _hidden_layers(widths: Sequence[int], bias: bool) -> list[nn.Module]:
@@ -182,11 +177,11 @@ class ConvDecoder(nn.Module):
         super().__init__()
         self.sizes = _halvings(shape, len(hidden))[::-1]
         self.map_shape = map_shape if map_shape is not None and map_shape[1:] == self.sizes[0] else None
-        self.first: nn.Module
-        if self.map_shape is None:
-            self.first = nn.Linear(in_features, hidden[-1] * prod(self.sizes[0]), bias)
-        else:
-            self.first = nn.Conv2d(self.map_shape[0], hidden[-1], 1, bias=bias)
+        self.first = (
+            nn.Linear(in_features, hidden[-1] * prod(self.sizes[0]), bias)
+            if self.map_shape is None
+            else nn.Conv2d(self.map_shape[0], hidden[-1], 1, bias=bias)
+        )
         channels = [*reversed(hidden), hidden[0]]
         # A kernel of 4 covers a stride of 2 evenly, which a kernel of 3 does not (checkerboards).
         self.layers = nn.ModuleList(
@@ -195,8 +190,7 @@ class ConvDecoder(nn.Module):
         )
         self.gate = _Gate()
         self.last = nn.Conv2d(channels[-1], params_per_pixel * shape[0], 3, padding=1, bias=bias)
-        maps = zip(channels[1:], self.sizes[1:], strict=True)
-        self.largest = max(2 * after * prod(size) for after, size in maps)
+        self.largest = max(2 * after * prod(size) for after, size in zip(channels[1:], self.sizes[1:], strict=True))
 
     def forward(self, z: Tensor) -> Tensor:
         return in_parts(self._decode, z.flatten(0, -2), self.largest).unflatten(0, z.shape[:-1])
@@ -209,8 +203,7 @@ class ConvDecoder(nn.Module):
         for layer, (height, width) in zip(self.layers, self.sizes[1:], strict=True):
             # An odd size was rounded up on the way down; the surplus row or column goes here.
             maps = self.gate(layer(maps)[..., :height, :width])
-        params: Tensor = self.last(maps).flatten(1)
-        return params
+        return self.last(maps).flatten(1)
 
 
 def build_classifier(in_features: int, classes: int) -> nn.Module:
@@ -223,17 +216,8 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
 
 
-class HasModes(Protocol):
-    """A module that can be in training or in evaluation mode."""
-
-    training: bool
-
-    def train(self, mode: bool) -> Any: ...
-
-
-
 @contextlib.contextmanager
-def evaluating(model: HasModes) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """The model in evaluation mode, and afterwards in the mode that it was in."""
     before = model.training
     model.train(False)

@@ -6,8 +6,6 @@ everything draws without a display.
 Shapes: images (N, C, H, W) with values in [0, 1], C being 1 or 3; labels (N,), whole numbers from 0.
 """
 
-from __future__ import annotations
-
 import functools
 import io
 import re
@@ -96,8 +94,9 @@ def render(draw: Callable[[], Figure], style: Style) -> dict[str, bytes]:
             for kind in style.formats:
                 content = io.BytesIO()
                 undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})
-                dpi = 100 if style.width is None else 300
-                figure.savefig(content, format=kind, dpi=dpi, metadata=about | undated)
+                figure.savefig(
+                    content, format=kind, dpi=100 if style.width is None else 300, metadata=about | undated
+                )
                 contents[kind] = content.getvalue()
     finally:
         _STYLE.reset(token)
@@ -289,8 +288,10 @@ def class_legend(figure: Figure, axes: Sequence[Any], labels: Array | None, name
     for rank, label in enumerate(named_classes(labels)):
         colour, marker = class_style(rank)
         size = 6 * marker_scale(marker) ** 0.5  # of a line in points, not in their square
-        look: dict[str, Any] = {"color": colour, "markeredgecolor": _darker(colour), "markeredgewidth": 0.5}
-        look |= {"marker": marker, "markersize": size, "linestyle": "none"}
+        look: dict[str, Any] = {
+            "color": colour, "markeredgecolor": _darker(colour), "markeredgewidth": 0.5, "marker": marker,
+            "markersize": size, "linestyle": "none",
+        }  # fmt: skip
         handles.append(Line2D([], [], label=name_of(label, names), **look))
     if handles:
         below = {"loc": "outside lower center", "ncols": 5, "columnspacing": 1.0}
@@ -382,13 +383,12 @@ def image_rows(
         headers: other labels of the columns, by the number of the row, from 1 on, from which they hold.
     """
     count, columns, _, height, width = rows.shape
-    asked, points = _STYLE.get().width, matplotlib.rcParams["font.size"] / 9
+    style, points = _STYLE.get(), matplotlib.rcParams["font.size"] / 9
     beside = max(1.0, 0.085 * max(map(_length, row_labels))) * points if row_labels else 0.0
-    across = min(max(0.72 * columns, 5.0), 10.0) if asked is None else asked - beside
+    across = min(max(0.72 * columns, 5.0), 10.0) if style.width is None else style.width - beside
     # A column or row of few images is not blown up to the full width of the sheet.
     down = min(across * count * height / (columns * width), 0.9 * count * max(height / width, 1), 14.0)
-    titles = _STYLE.get().titles
-    extra = 0.1 + 0.45 * titles + 0.25 * bool(column_labels) + 0.35 * (titles and bool(note))
+    extra = 0.1 + 0.45 * style.titles + 0.25 * bool(column_labels) + 0.35 * (style.titles and bool(note))
     extra += _header() * across / columns * len(headers or ())
     figure = new_figure(across + beside, down + extra, title, note)
     figure.set_layout_engine("compressed")  # the other engine cuts off names of rows beside axes of a fixed aspect

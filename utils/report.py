@@ -5,8 +5,6 @@ runs in one plot, a table of the runs that can be sorted and filtered, and the f
 are.
 """
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 
@@ -17,13 +15,12 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from string import Template
 from urllib.parse import quote
 
-from utils.config.command_line import parse_options
+from utils.config.command_line import CommandLine
 from utils.config.flags import UsageError, printable
 from utils.files import write_atomically
 from utils.run.failures import guarded
@@ -48,8 +45,7 @@ def cells_of(record: Record, metrics: Sequence[str], settings: Sequence[str]) ->
     """The row of a run, with these metrics and these settings."""
     config = record.config
     words = [("data", record.data), ("model", _model(record)), ("latent space", config.space)]
-    found: list[Cell] = [(heading, text, text) for heading, text in words]
-    found.append(("seed", config.rs, str(config.rs)))
+    found: list[Cell] = [*((heading, text, text) for heading, text in words), ("seed", config.rs, str(config.rs))]
     for key in metrics:
         known = key in record.values
         value = mean_of(record.values[key]) if known else None
@@ -196,28 +192,22 @@ def _section(record: Record, place: int, folder: Path) -> str:
     )
 
 
-@dataclass(frozen=True)
-class NoOptions:
-    """`python -m utils.report` has no flags but `--help`."""
-
-
 def main(arguments: Sequence[str]) -> int:
     """Write the page of the folder that is given; returns the exit code."""
     return guarded("utils.report", lambda stop: _report(arguments))
 
 
 def _report(arguments: Sequence[str]) -> int:
-    _, places = parse_options(
-        arguments, NoOptions,
+    parser = CommandLine(
+        (),
         usage="python -m utils.report FOLDER",
         description="Write FOLDER/report.html: a table of all runs in the folder, with their pictures.",
         epilog="Exit codes: 0 done, 1 the folder holds no runs, 2 usage.",
     )
+    _, places = parser.read(arguments, takes_words=True)
     if len(places) != 1:
         raise UsageError("takes one folder of runs, such as results/")
     folder = Path(places[0])
-    if not folder.is_dir():
-        raise UsageError(f"{printable(folder)}: is no folder; give one that holds runs, such as results/")
     records, left_out = find_runs([folder])
     for line in left_out:
         print(f"utils.report: left out: {line}", file=sys.stderr)

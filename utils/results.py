@@ -1,7 +1,5 @@
 """`python -m utils.results FOLDER...`, which compares finished runs."""
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 

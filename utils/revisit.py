@@ -1,7 +1,5 @@
 """Looking again at finished runs, without training: `run_models.py --from RUN...`."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import re
@@ -18,7 +16,8 @@ from torch import Tensor
 
 from hyperspherical_vae.kinds import KINDS
 from models import stored_images
-from utils.config.flags import UsageError, nearest
+from utils.config.config import Config
+from utils.config.flags import UsageError, bare, nearest
 from utils.config.request import Revisit
 from utils.config.seeds import derive_seed
 from utils.experiment import Experiment, check_figures, choose_device
@@ -78,11 +77,9 @@ class Visit:
         except UsageError as error:
             raise UsageError(f"--from {error}") from None
         self.model, self.best_epoch = self.finished.model, self.finished.best_epoch
-        config = self.finished.config.to_repeat
-        known = {"ll_sample": self.finished.summary["test"]["k"]}  # the configuration may ask for another by now
-        asked = {name: getattr(request, name) for name in ("ll_sample", "verbosity")}
-        known |= {name: value for name, value in asked.items() if value is not None}
-        config = dataclasses.replace(config, **known)
+        k = request.ll_sample or self.finished.summary["test"]["k"]  # the configuration may ask for another by now
+        verbosity = Config.verbosity if request.verbosity is None else request.verbosity
+        config = dataclasses.replace(self.finished.config.to_repeat, ll_sample=k, verbosity=verbosity)
         check_figures(request.figures or (), config, f" ({path})")
         if request.kappas and not (need := registry.NEEDS["sphere"]).of_config(config):
             raise UsageError(f"--kappas: {need.reason} ({path}), and so no concentration; leave it out")
@@ -104,13 +101,13 @@ class Visit:
         if text in names:
             return (int(names.index(text)),)
         if not classes:
-            raise UsageError(f"--label {text}: {dataset} has no labels; leave it out")
+            raise UsageError(f"--label {bare(text)}: {dataset} has no labels; leave it out")
         if text == ALL:
             return tuple(range(classes))
-        if text.isdecimal() and text.isascii() and int(text) < classes:
+        if re.fullmatch("[0-9]{1,9}", text) and int(text) < classes:
             return (int(text),)
         raise UsageError(
-            f"--label {text}: is no class of {dataset}; allowed: {ALL}, 0 to {classes - 1}"
+            f"--label {bare(text)}: is no class of {dataset}; allowed: {ALL}, 0 to {classes - 1}"
             + (f", or a name such as {names[0]}" if names else "")
             + nearest(text, names)
         )
@@ -133,7 +130,7 @@ class Visit:
                 self.console.say(str(self.run.result_path))
             if request.score is not None and request.kappas:
                 print(kappas_table(result["score"]))
-            self.run.check()
+            self.run.lock.check()
             if request.export:
                 experiment.export(subject)
             if request.generate is not None:
@@ -162,8 +159,7 @@ class Visit:
     def score(self, experiment: Experiment, subject: Subject, result: dict[str, Any], count: int) -> dict[str, Any]:
         """The result with the scores of so many samples, which is also written."""
         self.run.refuse_foreign_files()
-        scores = experiment.score(subject, count, self.seed)
-        return self.run.write_result({**result, "score": scores})
+        return self.run.write_result({**result, "score": experiment.score(subject, count, self.seed)})
 
     @property
     def seed(self) -> int:

@@ -22,8 +22,6 @@ Example:
     >>> results.cleanup()
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Training: the loop, the KL schedule, early stopping, and what happens when numbers stop being finite."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -40,8 +38,7 @@ class NonFinite(Exception):
 
 def loss_weights(config: Config) -> dict[str, float]:
     """The losses besides the ELBO that a run has, each with its weight."""
-    losses = [loss for kind, _ in config.factors for loss in KINDS[kind].losses]
-    weights = {loss: getattr(config, loss) for loss in losses}
+    weights = {loss: getattr(config, loss) for kind, _ in config.factors for loss in KINDS[kind].losses}
     return {**weights, "cross_entropy": config.classifier_weight} if config.classifier else weights
 
 

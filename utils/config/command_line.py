@@ -4,8 +4,6 @@ argparse parses. It accepts some words that a user did not mean, such as `-di x`
 every word that begins with a dash is compared with the flags before argparse sees it.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import re
@@ -107,8 +105,7 @@ class CommandLine(argparse.ArgumentParser):
         found, loose = self.parse_known_args(words)
         if loose and not takes_words:
             self.refuse(loose[0])
-        chained = itertools.chain.from_iterable
-        return {n: tuple(chained(v)) if isinstance(v, list) else v for n, v in vars(found).items()}, loose
+        return {n: tuple(itertools.chain(*v)) if isinstance(v, list) else v for n, v in vars(found).items()}, loose
 
     def refuse(self, word: str) -> NoReturn:
         """Refuse a word that is no flag, nor the value of one."""
@@ -149,22 +146,19 @@ def parse(arguments: Sequence[str], say: Callable[[str], None] | None = None) ->
     )
     parser.add(_VERSION, action=_PrintAndStop, nargs=0, const=f"run_models.py {__version__}")
     values, _ = parser.read(arguments)
-    settings: type = Revisit if "runs" in values else Config
-    note = ""
-    if settings is Config and "config" in values:
-        stored, note = settings_in(values.pop("config"))
-        values = {**stored, **values}
-    extra = [flag.names[0] for name, flag in parser.flags.items() if name in values.keys() - flags_of(settings)]
-    if settings is Config:
+    known = flags_of(Revisit) if "runs" in values else flags_of(Config) | flags_of(Source)
+    extra = next((flag.names[0] for name, flag in parser.flags.items() if name in values.keys() - known), None)
+    if "runs" in values:
         if extra:
-            raise UsageError(f"{extra[0]}: is for finished runs; add --from RUN, or leave it out")
-        if note and say:
-            say(note)
-        return resolve(Config(**values))
+            allowed = ", ".join(flag.names[0] for flag in known.values())
+            raise UsageError(f"{extra}: is for training, and --from trains nothing; allowed with it: {allowed}")
+        return resolve_revisit(Revisit(**values))
     if extra:
-        allowed = ", ".join(flag.names[0] for flag in flags_of(Revisit).values())
-        raise UsageError(f"{extra[0]}: is for training, and --from trains nothing; allowed with it: {allowed}")
-    return resolve_revisit(Revisit(**values))
+        raise UsageError(f"{extra}: is for finished runs; add --from RUN, or leave it out")
+    stored, note = settings_in(values.pop("config")) if "config" in values else ({}, "")
+    if note and say:
+        say(note)
+    return resolve(Config(**stored | values))
 
 
 def parse_run(arguments: Sequence[str]) -> Config:

@@ -334,8 +334,9 @@ class Config:
     @property
     def to_repeat(self) -> Config:
         """The same without what is meant for one call only: to move a run aside, to export it, how much to print."""
-        once = {name: getattr(Config, name) for name in ("overwrite", "export", "verbosity")}
-        return dataclasses.replace(self, **once)
+        return dataclasses.replace(
+            self, overwrite=Config.overwrite, export=Config.export, verbosity=Config.verbosity
+        )
 
     @property
     def space(self) -> str:

@@ -1,7 +1,5 @@
 """What a flag of the command line is: its spelling, the values that it takes, and the checks that follow from them."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import functools
@@ -115,6 +113,20 @@ class Flag:
         return value
 
 
+def refuse(*mistakes: tuple[object, str]) -> None:
+    """Refuse the first mistake that was made.
+
+    Args:
+        mistakes: whether each was made, and the line that the user sees then.
+
+    Raises:
+        UsageError: with that line.
+    """
+    for is_made, line in mistakes:
+        if is_made:
+            raise UsageError(line)
+
+
 def flag(names: str, value_type: type, group: str, default: Any, help: str, **limits: Any) -> Any:
     """A dataclass field that carries its `Flag`; `names` are separated by blanks."""
     return field(default=default, metadata={"flag": Flag(tuple(names.split()), value_type, group, help, **limits)})
@@ -122,8 +134,7 @@ def flag(names: str, value_type: type, group: str, default: Any, help: str, **li
 
 def flag_of(item: dataclasses.Field[Any]) -> Flag:
     """The flag of a field that `flag` made."""
-    found: Flag = item.metadata["flag"]
-    return found
+    return item.metadata["flag"]
 
 
 @functools.cache

@@ -3,8 +3,6 @@
 A format is part of what a run is. A later version that changes how a run is made adds a format and its rules.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 FIRST = 1  # of version 1.0, whose runs do not state it
@@ -29,13 +27,7 @@ class Rules:
     whole_selection: bool
 
 
-_RULES = {
+RULES = {
     FIRST: Rules(noise_of_data=False, mean_elbo=False, whole_selection=False),
     FORMAT: Rules(noise_of_data=True, mean_elbo=True, whole_selection=True),
 }
-FORMATS = tuple(_RULES)
-
-
-def rules_of(format: int) -> Rules:
-    """The rules of one of `FORMATS`."""
-    return _RULES[format]

@@ -1,7 +1,5 @@
 """The networks that a model can be made of; importing this module does not import torch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """What `--from` asks of finished runs, and the flags that say it."""
 
-from __future__ import annotations
-
 import dataclasses
 from dataclasses import dataclass
 from typing import Any
@@ -85,14 +83,15 @@ def resolve_revisit(request: Revisit) -> Revisit:
     """Refuse what contradicts itself.
 
     Raises:
-        UsageError: a flag is there without the one that it belongs to, or a run is named twice.
+        UsageError: a flag is there without the one that it belongs to, or a run or a concentration is named twice.
     """
     for given, value in (("--label", request.label), ("--sample_temperature", request.sample_temperature)):
         if value is not None and request.generate is None:
             raise UsageError(f"{given} {value}: is for generated images; add --generate N, or leave it out")
     if request.rs is not None and request.generate is None and request.score is None:
         raise UsageError(f"-rs {request.rs}: is for samples; add --generate N or --score, or leave it out")
-    twice = {run for run in request.runs if request.runs.count(run) > 1}
-    if twice:
-        raise UsageError(f"--from: {min(twice)} is named twice; name each run once")
+    # files and scores name a concentration by six digits
+    for name, given in (("--from", request.runs), ("--kappas", [f"{kappa:g}" for kappa in request.kappas or ()])):
+        if len(set(given)) < len(given):
+            raise UsageError(f"{name}: {max(given, key=given.count)} is named twice; name each once")
     return request

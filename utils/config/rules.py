@@ -1,14 +1,12 @@
 """What a configuration implies, and which settings contradict each other."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from pathlib import Path
 
 from hyperspherical_vae.kinds import KINDS
 from utils.config.config import DEFAULT, PRODUCT, Config, continuous, letter_of, owners
-from utils.config.flags import UsageError, bare, flags_of, shown
+from utils.config.flags import UsageError, bare, flags_of, refuse, shown
 from utils.config.formats import FIRST
 from utils.config.networks import NETWORKS
 from utils.config.schedule import last_validation
@@ -91,10 +89,9 @@ def _single(config: Config) -> Config:
 
 def _given(config: Config, *names: str) -> str | None:
     """The first of these settings that differs from its default, as one would type it, or None."""
-    default = Config()
     for name in names:
         value, word = getattr(config, name), flags_of(Config)[name].names[0]
-        if value != getattr(default, name):
+        if value != getattr(Config, name):
             parts = value if isinstance(value, tuple) else (value,)
             text = ",".join(f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
             return word if value is True else f"{word} {bare(text)}"
@@ -109,20 +106,24 @@ def _check_parts(config: Config) -> None:
             able = " or ".join(owners(name))
             raise UsageError(f"{extra}: is for -n {able}, but -n is {config.name} ({config.space})")
         if extra and flag.needs and getattr(config, flag.needs[0]) != flag.needs[1]:
-            other = _given(dataclasses.replace(Config(), **dict([flag.needs])), flag.needs[0])
+            other = _given(Config(**dict([flag.needs])), flag.needs[0])
             raise UsageError(f"{extra}: is for {other}; add that, or leave it out")
-    if config.positions is not None and NETWORKS[config.encode_type].has_map:
-        others = " or ".join(name for name, network in NETWORKS.items() if not network.has_map)
-        raise UsageError(
+    others = " or ".join(name for name, network in NETWORKS.items() if not network.has_map)
+    refuse(
+        (
+            config.positions is not None and NETWORKS[config.encode_type].has_map,
             f"--positions {config.positions}: a {config.encode_type} encoder has one code per cell of its last map; "
-            f"leave it out, or use -et {others}"
-        )
-    if config.image_size is not None and len(config.image_size) != 2:
-        raise UsageError(f"{_given(config, 'image_size')}: needs height and width, such as 64,64")
-    if config.temperature_min > config.temperature:
-        raise UsageError(
-            f"--temperature_min {config.temperature_min:g}: is above --temperature, which is {config.temperature:g}"
-        )
+            f"leave it out, or use -et {others}",
+        ),
+        (
+            config.image_size is not None and len(config.image_size) != 2,
+            f"{_given(config, 'image_size')}: needs height and width, such as 64,64",
+        ),
+        (
+            config.temperature_min > config.temperature,
+            f"--temperature_min {config.temperature_min:g}: is above --temperature, which is {config.temperature:g}",
+        ),
+    )
 
 
 def _check_objective(config: Config) -> None:
@@ -140,29 +141,33 @@ def _check_objective(config: Config) -> None:
 
 def _check_epochs(config: Config) -> None:
     """Refuse epochs and seeds that leave nothing to choose a model by."""
-    if config.rs + config.seeds > 2**31:
-        raise UsageError(
-            f"--seeds {config.seeds}: with -rs {config.rs} the last seed would be {config.rs + config.seeds - 1}; "
-            f"{2**31 - 1} is the highest"
-        )
     last = last_validation(config)
-    if not last:
-        raise UsageError(
-            f"-vf {config.val_f}: no validation would come, with -e {config.epochs}; it may be at most that"
-        )
-    if config.burn_in is not None and last <= config.burn_in:
-        raise UsageError(
+    refuse(
+        (
+            config.rs + config.seeds > 2**31,
+            f"--seeds {config.seeds}: with -rs {config.rs} the last seed would be {config.rs + config.seeds - 1}; "
+            f"{2**31 - 1} is the highest",
+        ),
+        (
+            not last,
+            f"-vf {config.val_f}: no validation would come, with -e {config.epochs}; it may be at most that",
+        ),
+        (
+            config.burn_in is not None and last <= config.burn_in,
             f"-bi {config.burn_in}: no validation would come after it, with -e {config.epochs} and -vf {config.val_f}; "
-            f"it must be below {last}"
-        )
-    if config.look_ahead < config.val_f:
-        raise UsageError(
-            f"-la {config.look_ahead}: must be at least -vf, which is {config.val_f}; only a validation shows progress"
-        )
-    if config.lr_plateau and not config.val_f <= config.lr_plateau < config.look_ahead:
-        raise UsageError(
+            f"it must be below {last}",
+        ),
+        (
+            config.look_ahead < config.val_f,
+            f"-la {config.look_ahead}: must be at least -vf, which is {config.val_f}; only a validation shows progress",
+        ),
+        (
+            config.lr_plateau and not config.val_f <= config.lr_plateau < config.look_ahead,
             f"--lr_plateau {config.lr_plateau}: must be at least -vf, which is {config.val_f}, and below -la, which is "
-            f"{config.look_ahead}: training would stop before the learning rate falls"
-        )
-    if config.kl_freeze >= config.epochs:
-        raise UsageError(f"-klf {config.kl_freeze}: must be below -e, which is {config.epochs}")
+            f"{config.look_ahead}: training would stop before the learning rate falls",
+        ),
+        (
+            config.kl_freeze >= config.epochs,
+            f"-klf {config.kl_freeze}: must be below -e, which is {config.epochs}",
+        ),
+    )

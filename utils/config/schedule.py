@@ -1,9 +1,7 @@
 """How the objective changes from epoch to epoch, and from which epoch on models are compared by it."""
 
-from __future__ import annotations
-
 from utils.config.config import Config
-from utils.config.formats import rules_of
+from utils.config.formats import RULES
 
 
 def whole_from(config: Config) -> int:
@@ -36,7 +34,7 @@ def compared_after(config: Config) -> int:
     """The epoch after which models are compared and patience is counted; until then the newest model is the best."""
     if config.burn_in is not None:
         return config.burn_in
-    return whole_from(config) - 1 if rules_of(config.format).whole_selection else 0
+    return whole_from(config) - 1 if RULES[config.format].whole_selection else 0
 
 
 def lr_falls(config: Config, epoch: int, since: int) -> bool:

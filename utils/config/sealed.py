@@ -1,7 +1,5 @@
 """JSON files that carry the digest of their content."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """One seed, many independent streams of random numbers."""
 
-from __future__ import annotations
-
 import hashlib
 
 

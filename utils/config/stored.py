@@ -1,7 +1,5 @@
 """The configuration that a run stores, read and checked."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from typing import Any
 from utils.config import sealed
 from utils.config.config import RUN, Config
 from utils.config.flags import UsageError, flag, flags_of, nearest, printable, shown
-from utils.config.formats import FIRST, FORMAT, FORMATS, rules_of
+from utils.config.formats import FIRST, FORMAT, RULES
 from utils.config.rules import resolve
 
 
@@ -40,8 +38,7 @@ def settings_in(file: str) -> tuple[dict[str, Any], str]:
         what = "is no file; give the config.json of a run" if os.path.exists(path) else "there is no such file"
         raise UsageError(f"{given}: {what}")
     try:
-        values = sealed.read(path)
-        config = from_values({name: value for name, value in values.items() if name not in ("run", "data")})
+        config = from_values({name: value for name, value in sealed.read(path).items() if name not in ("run", "data")})
         today = resolve(dataclasses.replace(config.to_repeat, format=FORMAT))
     except OSError as error:
         raise UsageError(f"{given}: {error.strerror}") from None
@@ -51,13 +48,12 @@ def settings_in(file: str) -> tuple[dict[str, Any], str]:
         raise UsageError(f"{given}: is no JSON ({printable(str(error)[:80])})") from None
     except UsageError as error:
         raise UsageError(f"{given}: {error}") from None
-    note = ""
-    if rules_of(config.format) != rules_of(FORMAT):
-        note = (
-            f"{given}: is of format {config.format}; a new run follows the rules of format {FORMAT}, which choose the "
-            "best model and binarize test images otherwise, so that its numbers differ"
-        )
-    return _chosen(today), note
+    if RULES[config.format] == RULES[FORMAT]:
+        return _chosen(today), ""
+    return _chosen(today), (
+        f"{given}: is of format {config.format}; a new run follows the rules of format {FORMAT}, which choose the "
+        "best model and binarize test images otherwise, so that its numbers differ"
+    )
 
 
 def _chosen(config: Config) -> dict[str, Any]:
@@ -82,11 +78,11 @@ def from_values(values: dict[str, Any]) -> Config:
     """
     values = dict(values)
     format = values.pop("format", FIRST)
-    if type(format) is not int or format not in FORMATS:
-        raise UsageError(f"format: {shown(format)} is unknown; this version reads runs of the formats {FORMATS}")
-    if not rules_of(format).whole_selection and values.get("burn_in") == 0:
+    if type(format) is not int or format not in RULES:
+        raise UsageError(f"format: {shown(format)} is unknown; this version reads runs of the formats {tuple(RULES)}")
+    if not RULES[format].whole_selection and values.get("burn_in") == 0:
         values["burn_in"] = None  # no burn-in was asked for; the files of such runs hold the default of their time
-    flags, defaults = flags_of(Config), vars(Config())
+    flags = flags_of(Config)
     checked: dict[str, Any] = {}
     for key, value in values.items():
         if key not in flags:
@@ -94,7 +90,7 @@ def from_values(values: dict[str, Any]) -> Config:
         if isinstance(value, list):
             value = tuple(value)
         # Not "where it differs from the default": 200.0 is equal to 200, and no number of epochs.
-        if value is not None or defaults[key] is not None:
+        if value is not None or getattr(Config, key) is not None:
             try:
                 flags[key].check(value)
             except UsageError as error:

@@ -1,22 +1,17 @@
 """What a run prints."""
 
-from __future__ import annotations
-
 import math
 import shutil
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from utils.config.config import Config
 from utils.config.flags import printable
+from utils.run.checkpoints import Progress
 from utils.run.metrics import number
-
-if TYPE_CHECKING:
-    from utils.config.config import Config
-    from utils.run.checkpoints import Progress
-
 
 # Seconds between lines on how far something is that takes long.
 PATIENCE = 60.0

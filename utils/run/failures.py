@@ -1,7 +1,5 @@
 """What went wrong outside the program, in one line that says where, what is free and what to change."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import io
@@ -193,9 +191,8 @@ def _has_folder() -> bool:
 
 def _free_bytes(place: str) -> str:
     try:
-        folder = Path(place).absolute()
-        while not os.path.exists(folder) and folder != folder.parent:
-            folder = folder.parent
+        path = Path(place).absolute()
+        folder = next(filter(os.path.exists, (path, *path.parents)))
         return f" ({shutil.disk_usage(folder).free:,} bytes are free there)"
     except OSError:
         return ""

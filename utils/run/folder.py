@@ -32,7 +32,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from hyperspherical_vae import __version__
@@ -47,7 +46,6 @@ from utils.run.records import no_run, read_identity, read_metrics, read_summary
 from utils.run.stamped import Damaged, RunFileError, finite, fitting, previous
 
 if TYPE_CHECKING:
-    import torch
     from numpy.typing import NDArray
 
 # The states of which the one before is kept, too.
@@ -73,7 +71,7 @@ class RunDir:
         self.metrics_path = self.path / "metrics.jsonl"
         self.checkpoints = self.path / "checkpoints"
         self.figures = self.path / "figures"
-        self._lock = FolderLock(self.path)
+        self.lock = FolderLock(self.path)
         self.listeners: list[Callable[[dict[str, Any]], None]] = []
         self.moved_to: Path | None = None  # where --overwrite put the run that was here
 
@@ -100,10 +98,10 @@ class RunDir:
         if self.config.overwrite and self.path.exists():
             aside = (self.path.with_name(f"{self.path.name}.old{number}") for number in itertools.count(1))
             self.moved_to = next(place for place in aside if not place.exists())
-            self._lock.move(self.moved_to)
+            self.lock.move(self.moved_to)
         else:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
+            self.lock.acquire()
         try:
             for folder in (self.checkpoints, self.figures):
                 folder.mkdir(exist_ok=True)
@@ -111,22 +109,12 @@ class RunDir:
                 for leftover in folder.glob(".*.tmp"):
                     leftover.unlink()
         except BaseException:
-            self._lock.release()
+            self.lock.release()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lock.release()
-
-    def check(self) -> None:
-        """Refuse to write where the folder is no longer the one that this process holds.
-
-        Raises:
-            FolderLost: it was deleted or replaced.
-        """
-        self._lock.check()
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
@@ -135,11 +123,11 @@ class RunDir:
         Raises:
             FolderLost: the folder was deleted or replaced, before or meanwhile.
         """
-        self.check()
+        self.lock.check()
         try:
             yield
         except OSError:
-            self.check()  # tells a folder that is gone from a full disk
+            self.lock.check()  # tells a folder that is gone from a full disk
             raise
 
     def refuse_foreign_files(self) -> None:
@@ -189,7 +177,7 @@ class RunDir:
         if name == "last":
             self.checkpoint("stopped").unlink(missing_ok=True)
 
-    def load(self, name: str, device: torch.device | str = "cpu") -> dict[str, Any]:
+    def load(self, name: str) -> dict[str, Any]:
         """The state that was saved last, or else the one before it, with a line for the user.
 
         Raises:
@@ -198,19 +186,19 @@ class RunDir:
         """
         path = self.checkpoint(name)
         try:
-            return self._state(path, device)
+            return self._state(path)
         except Damaged as error:
             if name not in _KEPT or not os.path.lexists(previous(path)):
                 raise
-            state = self._state(previous(path), device)
+            state = self._state(previous(path))
             print(f"{error}; using {previous(path).name} instead", file=sys.stderr)
-            if self._lock.is_ours:  # at once, lest the next write take the damaged one for the one to keep
+            if self.lock.is_ours:  # at once, lest the next write take the damaged one for the one to keep
                 os.replace(previous(path), path)
             return state
 
-    def _state(self, path: Path, device: torch.device | str) -> dict[str, Any]:
+    def _state(self, path: Path) -> dict[str, Any]:
         """The content of the file of a state; that of a model or of training says how far it had come."""
-        state = stamped.read(path, self.identity.stamp, device)
+        state = stamped.read(path, self.identity.stamp)
         if path.stem.split(".")[0] in _WITH_PROGRESS:
             with fitting(path):
                 state["progress"] = dataclasses.asdict(Progress(**state["progress"]))
@@ -222,16 +210,14 @@ class RunDir:
         Raises:
             Damaged, Foreign: as `load`.
         """
-        last = self.load("last")
-        if not os.path.lexists(self.checkpoint("stopped")):
-            return last
-        try:
-            stopped = self.load("stopped")
-        except Damaged as error:
-            print(f"{error}; using last.pt instead", file=sys.stderr)
-            return last
+        states = [self.load("last")]
+        if os.path.lexists(self.checkpoint("stopped")):
+            try:
+                states.append(self.load("stopped"))
+            except Damaged as error:
+                print(f"{error}; using last.pt instead", file=sys.stderr)
         # A process killed right after writing the one may not have removed the other.
-        return max(last, stopped, key=lambda state: [state["progress"][key] for key in ("restarts", "epoch", "step")])
+        return max(states, key=lambda state: [state["progress"][key] for key in ("restarts", "epoch", "step")])
 
     @property
     def started(self) -> bool:
@@ -250,8 +236,7 @@ class RunDir:
         of_epoch = fitted.get("best_epoch")
         if type(of_epoch) is not int or of_epoch != best_epoch:
             raise Damaged(f"{self.checkpoint('code_prior')}: is not of the model of epoch {best_epoch}")
-        prior: dict[str, Any] = fitted.get("prior", {})
-        return prior
+        return fitted.get("prior", {})
 
     def log_px(self, best_epoch: int) -> tuple[int, NDArray[Any]] | None:
         """K and log p(x) of each test image (N,), in nats, by the model of that epoch; the estimate with the largest K.
@@ -283,8 +268,10 @@ class RunDir:
         if old is None:
             return None
         if old.data and self.identity.data and old.data != self.identity.data:
-            what = changes(old.data, self.identity.data)
-            raise UsageError(f"{self.path}: the data changed since: {what}; choose another -ld, or --overwrite")
+            raise UsageError(
+                f"{self.path}: the data changed since: {changes(old.data, self.identity.data)}; choose another -ld, or "
+                "--overwrite"
+            )
         if self.config.epochs < old.config.epochs:
             raise UsageError(
                 f"{self.path}: holds a run of more epochs (epochs was {old.config.epochs} and is {self.config.epochs}, "
@@ -334,29 +321,22 @@ class RunDir:
         until = f"summary_e{self.config.epochs}"
         return self._with_this_k(f"{until}.json", f"{until}_k{self.config.ll_sample}.json")
 
-    def of_version_1(self) -> OldRun | None:
-        """The run that version 1.0 made of the same settings, if there is no later one.
-
-        Raises:
-            UsageError: it holds a run of more epochs.
-        """
+    def of_version_1(self) -> RunDir | None:
+        """The run that version 1.0 made of the same settings, if there is no later one."""
         old = RunDir(self.identity.of_version_1)
-        if self.config.overwrite or self.path.exists() or not old.path.exists():
-            return None
-        return OldRun(old, old.earlier_result() or old.result())
+        return None if self.config.overwrite or self.path.exists() or not old.path.exists() else old
 
     def note_on_data(self) -> str | None:
         """What changed where there is a run like this one on other content of the same data set, or None."""
         if self.path.exists():
             return None
-        for folder in sorted(self.path.parent.glob("*__*"), key=lambda path: path.stat().st_mtime, reverse=True):
-            try:
+        folders = filter(Path.is_dir, self.path.parent.glob("*__*"))  # no links to folders that are gone
+        for folder in sorted(folders, key=os.path.getmtime, reverse=True):
+            with contextlib.suppress(RunFileError, OSError):
                 other = read_identity(folder)
-            except (RunFileError, OSError):
-                continue
-            if other is not None and other.data and self.identity.data and self.identity.differs_in_data(other):
-                what = changes(other.data, self.identity.data)
-                return f"the data changed since {folder}: {what}; this is another run"
+                if other is not None and other.data and self.identity.data and self.identity.differs_in_data(other):
+                    what = changes(other.data, self.identity.data)
+                    return f"the data changed since {folder}: {what}; this is another run"
         return None
 
     def evaluated(self) -> dict[str, Any] | None:
@@ -375,11 +355,8 @@ class RunDir:
         return self.path / (self._summary_of_k if beside else "summary.json")
 
     def _with_this_k(self, *names: str) -> dict[str, Any] | None:
-        for name in names:
-            found = self._summary(name)
-            if found and (found["test"] is None or found["test"]["k"] == self.config.ll_sample):
-                return found
-        return None
+        stored, k = filter(None, map(self._summary, names)), self.config.ll_sample
+        return next((found for found in stored if found["test"] is None or found["test"]["k"] == k), None)
 
     def _summary(self, name: str) -> dict[str, Any] | None:
         try:
@@ -394,8 +371,7 @@ class RunDir:
             What a reader of the file will see.
         """
         self.write(self.result_path.name, summary)
-        written: dict[str, Any] = finite(summary)
-        return written
+        return finite(summary)
 
     def notes_on_machine(self) -> list[str]:
         """Notes where the run so far was computed in another way than this process will."""
@@ -444,14 +420,6 @@ class RunDir:
         with self.writing():
             lines = [json.dumps(line) + "\n" for line in read_metrics(self.metrics_path) if line["epoch"] <= epoch]
             write_atomically(self.metrics_path, "".join(lines).encode())
-
-
-@dataclasses.dataclass(frozen=True)
-class OldRun:
-    """A run of version 1.0, with its result where it is complete."""
-
-    run: RunDir
-    summary: dict[str, Any] | None
 
 
 def _environment(device: str, images: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,18 +88,12 @@ class Identity:
 
         What version 1.0 called a run on the user's own data depends on the folder in which it was started.
         """
-        name = folder.resolve().name
-        kept_aside = name.rpartition(".old")
-        name = kept_aside[0] if kept_aside[2].isdecimal() and kept_aside[1] else name
+        name = re.sub(r"\.old[0-9]+\Z", "", folder.resolve().name)  # of one that --overwrite moved aside
         return (self.is_first and self.config.has_own_data) or name.rpartition("__")[2] == self.hash
 
     def differs_in_data(self, other: Identity) -> bool:
         """Whether the two runs are equal but for the content of their data."""
-        ours, theirs = (
-            {f.name: getattr(one.config, f.name) for f in identity_fields()} | {"format": one.config.format}
-            for one in (self, other)
-        )
-        return ours == theirs and self.data != other.data
+        return self.data != other.data and Identity(self.config, other.data).hash == other.hash
 
 
 def _size(config: Config) -> str:

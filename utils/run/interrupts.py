@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
 
 # The signals that ask a run to save its state and leave, as far as the system has them. A terminal that closes sends
 # HUP, and Slurm USR2 before the time limit.
@@ -45,11 +46,8 @@ def end_on_ctrl_c() -> None:
 
 
 def _is_importing(frame: FrameType | None) -> bool:
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib._bootstrap"):
-            return True
-        frame = frame.f_back
-    return False
+    calls = traceback.walk_stack(frame)
+    return any(call.f_code.co_filename.startswith("<frozen importlib._bootstrap") for call, _ in calls)
 
 
 class StopRequest:
@@ -72,9 +70,7 @@ class StopRequest:
         self._hook_before, sys.unraisablehook = sys.unraisablehook, self._raise_again
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         self._set_alarm(0)
         sys.unraisablehook = self._hook_before
         for number, handler in self._before.items():

@@ -85,12 +85,10 @@ class FolderLock:
         Raises:
             FolderLost: it was deleted or replaced.
         """
-        try:
-            here = os.stat(self._file)
-        except OSError:
-            here = None
-        if here is None or not os.path.samestat(here, os.fstat(self._handle)):
-            raise FolderLost(f"{printable(self.folder)}: the folder was deleted or replaced; this run stops")
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.stat(self._file), os.fstat(self._handle)):
+                return
+        raise FolderLost(f"{printable(self.folder)}: the folder was deleted or replaced; this run stops")
 
     def release(self) -> None:
         """Let others write."""

@@ -3,8 +3,6 @@
 Adding a metric is computing it (under its key in the summary) and adding one entry to `METRICS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 

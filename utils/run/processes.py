@@ -1,7 +1,5 @@
 """Which of the processes that torchrun started for a run this one is."""
 
-from __future__ import annotations
-
 import os
 
 

@@ -3,12 +3,11 @@
 Nothing that lies in a folder of results ends in a traceback here: what cannot be read is named in one line.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -134,11 +133,8 @@ def read_runs(folders: Iterable[Path]) -> tuple[list[Record], list[str]]:
             records += read_run(folder)
         except UsageError as error:
             bad.append(str(error))
-    contents: dict[str, set[str]] = {}
-    for record in records:
-        name, digest = record.identity.data_set
-        contents.setdefault(name, set()).add(digest)
-    return [_with_data(record, len(contents[record.identity.data_set[0]]) > 1) for record in records], bad
+    contents = Counter(name for name, _ in {record.identity.data_set for record in records})
+    return [_with_data(record, contents[record.identity.data_set[0]] > 1) for record in records], bad
 
 
 def _with_data(record: Record, ambiguous: bool) -> Record:

@@ -63,9 +63,8 @@ def write(path: Path, content: Mapping[str, Any], stamp: Stamp | None, keep: Pat
     Raises:
         OSError: it could not be written; the one that stood there is untouched.
     """
-    stamped = dict(content) if stamp is None else {**content, "run": dict(stamp)}
     pack, _ = KINDS[path.suffix]
-    write_atomically(path, pack(stamped), keep)
+    write_atomically(path, pack(content if stamp is None else {**content, "run": dict(stamp)}), keep)
 
 
 def read(path: Path, stamp: Stamp | None, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -105,7 +104,7 @@ def read_with_stamp(path: Path, device: torch.device | str = "cpu") -> tuple[dic
         if stamp is not None and not plain:
             raise Damaged("is damaged (it names no run)")
         return content, stamp
-    except Damaged as error:
+    except (Damaged, sealed.Unsound) as error:
         raise Damaged(f"{printable(path)}: {error}") from None
     except FileNotFoundError:  # it vanished meanwhile
         raise Damaged(f"{printable(path)}: there is no such file") from None
@@ -139,15 +138,7 @@ def previous(path: Path) -> Path:
 
 def _pack_json(content: Mapping[str, Any]) -> bytes:
     plain = finite(content)
-    plain = sealed.sealed(plain) if "run" in plain else plain
-    return (json.dumps(plain, indent=2) + "\n").encode()
-
-
-def _unpack_json(path: Path, device: Any) -> dict[str, Any]:
-    try:
-        return sealed.read(path)
-    except sealed.Unsound as error:
-        raise Damaged(str(error)) from None
+    return (json.dumps(sealed.sealed(plain) if "run" in plain else plain, indent=2) + "\n").encode()
 
 
 def finite(value: Any) -> Any:
@@ -245,13 +236,12 @@ def _checked_archive(path: Path) -> io.BytesIO:
     Raises:
         Damaged: a pickle names anything but tensors; see `_NAMED`.
     """
-    packed, names = io.BytesIO(), set()
+    packed = io.BytesIO()
     with zipfile.ZipFile(path) as archive, zipfile.ZipFile(packed, "w") as checked:
+        if len(set(archive.namelist())) < len(archive.namelist()):
+            raise Damaged("is no file of a run (two of its parts have one name)")
         for part in archive.infolist():
             content = archive.read(part)
-            if part.filename in names:
-                raise Damaged("is no file of a run (two of its parts have one name)")
-            names.add(part.filename)
             if part.filename.endswith(".pkl"):
                 _Outline(io.BytesIO(content)).load()
             checked.writestr(part.filename, content)
@@ -275,7 +265,7 @@ class _Outline(PlainUnpickler):
 
 # How each kind of file is made of its content, and read.
 KINDS: dict[str, tuple[Callable[[Mapping[str, Any]], bytes | memoryview], Callable[[Path, Any], dict[str, Any]]]] = {
-    ".json": (_pack_json, _unpack_json),
+    ".json": (_pack_json, lambda path, device: sealed.read(path)),
     ".npz": (_pack_arrays, _unpack_arrays),
     ".pt": (_pack_state, _unpack_state),
 }

@@ -51,6 +51,12 @@ def test_other_library_of_products_and_other_number_of_threads_are_noted(run, mo
         assert "and uses 77 (OMP_NUM_THREADS) on this machine: its numbers may be rounded differently" in threads
 
 
+def test_a_link_to_a_run_that_is_gone_is_no_run_on_other_data(run):
+    run.path.parent.mkdir()
+    (run.path.parent / "vmf-z10__s1__01234567").symlink_to("moved")
+    assert run.note_on_data() is None
+
+
 def test_state_within_an_epoch_is_gone_after_it(run):
     with run:
         run.save("last", state(3))
@@ -93,12 +99,12 @@ def test_holder_is_named_while_it_lives(run, tmp_path):
     with run:
         with pytest.raises(UsageError, match=rf"process \d+ on {socket.gethostname()}"), RunDir(run.identity):
             pass
-        run._lock._note.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # no process has such a number
+        run.lock._note.write_text(f"process {2**22 + 1} on {socket.gethostname()}\n")  # no process has such a number
         with pytest.raises(UsageError, match="another process"), RunDir(run.identity):
             pass
-        run._lock._note.write_text("process 7 on elsewhere\n")
+        run.lock._note.write_text("process 7 on elsewhere\n")
         with pytest.raises(UsageError, match="process 7 on elsewhere"), RunDir(run.identity):
             pass
-    assert not run._lock._note.exists()
+    assert not run.lock._note.exists()
     with RunDir(run.identity):
         pass
