@@ -329,10 +329,11 @@ class Subject:
 
 def _shrunk(images: Tensor) -> Tensor:
     """Images (N, C, H, W) with sides of at most `LONGEST`: sheets show no more, and would take gigabytes."""
-    factor = -(-max(images.shape[-2:]) // LONGEST)
+    height, width = images.shape[-2:]
+    factor = -(-max(height, width) // LONGEST)
     if factor == 1:
         return images
-    return F.adaptive_avg_pool2d(images.float(), [max(side // factor, 1) for side in images.shape[-2:]])
+    return F.adaptive_avg_pool2d(images.float(), (max(height // factor, 1), max(width // factor, 1)))
 
 
 def _finite(parts: list[Tensor]) -> Array:
