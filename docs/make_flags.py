@@ -1,7 +1,5 @@
 """Write docs/flags.md from the parser of run_models.py: `python docs/make_flags.py`."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -5,8 +5,6 @@ folders that are given are added first, or take the place of their earlier rows;
 the page are those of docs/reproduction/page.md.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import json

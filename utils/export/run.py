@@ -6,8 +6,6 @@ export/learning_curves.csv               the metrics of every epoch
 figures/generated*.npz                   with --generate: the images, beside their PNG files
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping

@@ -3,8 +3,6 @@
 Shapes: N points, d ambient dimension; points of S^m are unit vectors with d = m + 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

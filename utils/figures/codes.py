@@ -3,8 +3,6 @@
 Shapes: C classes.
 """
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Figures of the course of a training."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Sequence
 from functools import partial

@@ -3,8 +3,6 @@
 Shapes: images (N, C, H, W) with values in [0, 1].
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

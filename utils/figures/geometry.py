@@ -3,8 +3,6 @@
 Shapes: N points, d the ambient dimension; points of S^m are unit vectors with d = m + 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 

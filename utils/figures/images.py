@@ -1,7 +1,5 @@
 """Figures that are sheets of images: reconstructions, samples, one image as several runs reconstruct it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures of decoded images along paths through the latent space."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

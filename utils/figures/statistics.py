@@ -3,8 +3,6 @@
 Shapes: N images, n spheres, C classes.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The settings of runs as columns: which of them make a row, and how they are written and ordered."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """Finished runs side by side: grouped by their settings, averaged over seeds, compared with other groups and papers."""
 
-from __future__ import annotations
-
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence

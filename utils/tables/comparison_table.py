@@ -1,7 +1,5 @@
 """A comparison as a table: in words for people, in full precision for programs."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Numbers that the literature reports, and how they were obtained. Adding some is adding entries to `PUBLISHED`."""
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Mapping, Sequence

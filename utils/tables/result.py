@@ -1,7 +1,5 @@
 """The test metrics of one run, or of one run per seed, as a table."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
