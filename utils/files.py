@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Writing a file whole or not at all, and keeping what native code writes off the terminal."""
 
 import contextlib
 import os
@@ -79,3 +79,23 @@ def _keep(path: Path, keep: Path) -> None:
     finally:
         with contextlib.suppress(OSError):
             link.unlink()  # it stays where both names are links to one file already
+
+
+@contextlib.contextmanager
+def native_errors_to(file: int) -> Iterator[None]:
+    """Send what code in C writes to standard error to a file instead.
+
+    Args:
+        file: its descriptor.
+    """
+    try:
+        terminal = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    os.dup2(file, 2)
+    try:
+        yield
+    finally:
+        os.dup2(terminal, 2)
+        os.close(terminal)

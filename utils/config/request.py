@@ -91,7 +91,7 @@ def resolve_revisit(request: Revisit) -> Revisit:
     if request.rs is not None and request.generate is None and request.score is None:
         raise UsageError(f"-rs {request.rs}: is for samples; add --generate N or --score, or leave it out")
     # files and scores name a concentration by six digits
-    for name, given in (("--from", request.runs), ("--kappas", [f"{kappa:g}" for kappa in request.kappas or ()])):
-        if len(set(given)) < len(given):
-            raise UsageError(f"{name}: {max(given, key=given.count)} is named twice; name each once")
+    for name, words in (("--from", request.runs), ("--kappas", tuple(f"{kappa:g}" for kappa in request.kappas or ()))):
+        if len(set(words)) < len(words):
+            raise UsageError(f"{name}: {max(words, key=words.count)} is named twice; name each once")
     return request

@@ -12,15 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from utils.data.dataset import DataSet, Loaded, Source
-from utils.data.files import DataError, DataUsageError
+from utils.data.files import Array, DataError, DataUsageError
 from utils.data.formats import in_one_line
 from utils.data.splits import SPLIT_WORDS, SPLITS, check_pairs, fixed_permutation, take_held_out
-
-if TYPE_CHECKING:
-    import numpy as np
 
 IMAGE_WORDS = ("x", "images", "data", "features", "arr_0")
 LABEL_WORDS = ("y", "labels", "label", "targets", "target")
@@ -39,30 +36,27 @@ class _Part:
 
     Attributes:
         images: (M, C, H, W), of which `rows` (N,) are in the split, all of them where it is None.
-        labels: (M,), or None.
+        labels: those of the split, or None.
     """
 
-    images: np.ndarray
-    labels: np.ndarray | None
-    rows: np.ndarray | None = None
+    images: Array
+    labels: Array | None
+    rows: Array | None = None
 
     def __len__(self) -> int:
         return len(self.images) if self.rows is None else len(self.rows)
 
-    def blocks(self) -> Iterator[np.ndarray]:
+    def blocks(self) -> Iterator[Array]:
         step = max(1, BLOCK // max(1, self.images[:1].nbytes))
         for start in range(0, len(self), step):
             chosen = slice(start, start + step)
             yield self.images[chosen if self.rows is None else self.rows[chosen]]
 
-    def index(self) -> np.ndarray:
+    def index(self) -> Array:
         """The rows of the array that are in the split, (M,)."""
         import numpy as np
 
         return np.arange(len(self.images)) if self.rows is None else self.rows
-
-    def chosen_labels(self) -> np.ndarray | None:
-        return self.labels if self.labels is None or self.rows is None else self.labels[self.rows]
 
 
 class _Values(NamedTuple):
@@ -82,9 +76,9 @@ def read_arrays(source: Source) -> Loaded:
     """
     path = source.folder
     parts = _split(_pair(_open(path, source), path))
-    class_names, labels = _classes({name: part.chosen_labels() for name, part in parts.items()})
+    class_names, labels = _classes({name: part.labels for name, part in parts.items()})
     values, stored = _values_of(parts), parts["train"].images.dtype
-    likelihood = source.settings.loss_function or _suitable(values, stored)
+    likelihood = source.settings.loss_function or _suitable(values, stored.kind)
     levels, dtype = _steps(values, likelihood)
     moments = _moments(parts["train"], source) if likelihood == "normal" else None
     images = {name: _gather(part, dtype, moments) for name, part in parts.items()}
@@ -95,18 +89,17 @@ def read_arrays(source: Source) -> Loaded:
         f"{values.low:g} to {values.high:g} ({stored}); likelihood: -lf {likelihood}"
         + (", standardized on the training split; densities are in the units of the data" if moments else "")
     )
-    train, val, test = (parts[name].index() for name in SPLITS)
     return Loaded(
         *((images[name], labels[name]) for name in SPLITS),
         class_names=class_names,
         likelihood=likelihood,
         levels=levels,
         moments=moments,
-        index=(train, val, test),
+        index=[parts[name].index() for name in SPLITS],
     )
 
 
-def _open(path: Path, source: Source) -> dict[tuple[str, str], np.ndarray]:
+def _open(path: Path, source: Source) -> dict[tuple[str, str], Array]:
     """Return the arrays of a file by split ("" for all in one) and by "x" or "y"; a .npy file is mapped, not read."""
     import numpy as np
 
@@ -159,7 +152,7 @@ def _meaning(key: str) -> tuple[str, str] | None:
     return splits[0] if splits else "", "x" if rest[0] in IMAGE_WORDS else "y"
 
 
-def _pair(arrays: Mapping[tuple[str, str], np.ndarray], path: Path) -> dict[str, _Part]:
+def _pair(arrays: Mapping[tuple[str, str], Array], path: Path) -> dict[str, _Part]:
     """Put the images and labels of each split together, all in one shape."""
     splits = [split for split, kind in arrays if kind == "x"]
     if splits != [""] and ("train" not in splits or "" in splits):
@@ -173,10 +166,7 @@ def _pair(arrays: Mapping[tuple[str, str], np.ndarray], path: Path) -> dict[str,
         images, labels = _as_images(arrays[split, "x"], _name(split, "x")), arrays.get((split, "y"))
         if labels is not None:
             labels = _as_labels(labels, _name(split, "y"))
-        try:
-            check_pairs(images, labels)
-        except DataError as error:
-            raise DataError(f"{_name(split, 'x')} and {_name(split, 'y')}: {error}") from None
+        check_pairs(images, labels, f"{_name(split, 'x')} and {_name(split, 'y')}: ")
         parts[split] = _Part(images, labels)
     if len(shapes := {part.images.shape[1:] for part in parts.values()}) > 1:
         raise DataError(f"the splits are of different shapes: {' and '.join(map(str, sorted(shapes)))}")
@@ -187,7 +177,7 @@ def _name(split: str, kind: str) -> str:
     return f"{kind}_{split}" if split else kind
 
 
-def _as_images(x: np.ndarray, name: str) -> np.ndarray:
+def _as_images(x: Array, name: str) -> Array:
     """View an array as images (N, C, H, W)."""
     if x.dtype.kind not in "buif":
         raise DataError(f"{name} is of type {x.dtype}; wanted: whole or real numbers")
@@ -204,7 +194,7 @@ def _as_images(x: np.ndarray, name: str) -> np.ndarray:
     return x if first else x.transpose(0, 3, 1, 2)
 
 
-def _as_labels(y: np.ndarray, name: str) -> np.ndarray:
+def _as_labels(y: Array, name: str) -> Array:
     """View an array as labels (N,): whole numbers from 0 on, or words."""
     import numpy as np
 
@@ -223,7 +213,7 @@ def _as_labels(y: np.ndarray, name: str) -> np.ndarray:
     return y.astype(np.int64)
 
 
-def _classes(labels: Mapping[str, np.ndarray | None]) -> tuple[tuple[str, ...], dict[str, np.ndarray | None]]:
+def _classes(labels: Mapping[str, Array | None]) -> tuple[tuple[str, ...], dict[str, Array | None]]:
     """Number the classes in the order of their labels; returns their names too."""
     import numpy as np
 
@@ -245,9 +235,13 @@ def _split(parts: dict[str, _Part]) -> dict[str, _Part]:
 
     whole = parts["" if "" in parts else "train"]
     lacking = [split for split in ("val", "test") if split not in parts]
-    labels = np.zeros(len(whole), np.int64) if whole.labels is None else np.unique(whole.labels, return_inverse=True)[1]
-    taken = take_held_out(labels, fixed_permutation(len(whole), seed=0), lacking)
-    new = {split: _Part(whole.images, whole.labels, rows) for split, rows in taken.items()} if lacking else {}
+    labels = np.zeros(len(whole), np.int64) if whole.labels is None else whole.labels
+    numbers = np.unique(labels, return_inverse=True)[1]
+    taken = take_held_out(numbers, fixed_permutation(len(whole), seed=0), lacking) if lacking else {}
+    new = {
+        split: _Part(whole.images, whole.labels if whole.labels is None else labels[rows], rows)
+        for split, rows in taken.items()
+    }
     return {split: (parts | new)[split] for split in SPLITS}
 
 
@@ -265,7 +259,7 @@ def _values_of(parts: Mapping[str, _Part]) -> _Values:
     return _Values(low, high, whole)
 
 
-def _moments(part: _Part, source: Source) -> tuple[np.ndarray, np.ndarray]:
+def _moments(part: _Part, source: Source) -> tuple[Array, Array]:
     """Mean and standard deviation over a split, (C, H, W): of each value of vectors, of each channel of images.
 
     A deviation of 0 becomes 1. The moments of blocks are put together as Chan, Golub and LeVeque (1983) do, without the
@@ -293,11 +287,11 @@ def _moments(part: _Part, source: Source) -> tuple[np.ndarray, np.ndarray]:
     return np.broadcast_to(mean, shape), np.broadcast_to(np.where(constant, 1.0, std), shape)
 
 
-def _suitable(values: _Values, dtype: np.dtype) -> str:
-    """The likelihood that suits values unless the user chooses another."""
+def _suitable(values: _Values, kind: str) -> str:
+    """The likelihood that suits values of a kind of numpy's, unless the user chooses another."""
     if values.whole and values.low >= 0 and values.high <= 1:
         return "bce"
-    return "logistic" if dtype.kind in "ui" and values.low >= 0 and values.high <= 255 else "normal"
+    return "logistic" if kind in "ui" and values.low >= 0 and values.high <= 255 else "normal"
 
 
 def _steps(values: _Values, likelihood: str) -> tuple[int, str]:
@@ -319,7 +313,7 @@ def _steps(values: _Values, likelihood: str) -> tuple[int, str]:
     return levels, "uint8" if values.high <= 255 else "int32"
 
 
-def _gather(part: _Part, dtype: str, moments: tuple[np.ndarray, np.ndarray] | None) -> np.ndarray:
+def _gather(part: _Part, dtype: str, moments: tuple[Array, Array] | None) -> Array:
     """The values of a split, standardized where moments are given, in a type that may be smaller than the file's."""
     import numpy as np
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
-from utils.data.files import DataError, DataFile, missing_text, stored_places
+from utils.data.files import Array, DataError, DataFile, missing_text, stored_places
 
-if TYPE_CHECKING:
-    import numpy as np
-
-Arrays: TypeAlias = "tuple[np.ndarray, np.ndarray | None]"
+Arrays: TypeAlias = "tuple[Array, Array | None]"
 
 
 @dataclass
@@ -34,8 +31,8 @@ class Loaded:
     class_names: tuple[str, ...] = ()
     likelihood: str = ""
     levels: int = 0
-    moments: tuple[np.ndarray, np.ndarray] | None = None
-    index: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    moments: tuple[Array, Array] | None = None
+    index: Sequence[Array] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Fetching data files: to a temporary file, checked against the known size and checksum, then moved into place."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import socket
@@ -17,9 +15,6 @@ from urllib.parse import urlsplit
 
 from utils.data.files import DataError, DataFile, missing_files, missing_text, writable
 from utils.files import replacing
-
-A_DAY = 24 * 60 * 60  # seconds
-CHUNK = 1 << 18
 
 
 class _Failure(Exception):
@@ -71,8 +66,8 @@ def _fetch(file: DataFile, target: Path, timeout: float, attempts: int, pause: f
     target.parent.mkdir(parents=True, exist_ok=True)
     for leftover in target.parent.glob(f".{target.name}.*.tmp"):
         with contextlib.suppress(OSError):
-            # A killed process left it; a younger one may be what another process is just fetching.
-            if time.time() - leftover.stat().st_mtime > A_DAY:
+            # A killed process left it; one of the last day may be what another process is just fetching.
+            if time.time() - leftover.stat().st_mtime > 24 * 60 * 60:
                 leftover.unlink()
     print(f"fetching {file.path}", file=sys.stderr)
     try:
@@ -136,7 +131,7 @@ def _by_stream(file: DataFile, url: str, temporary: Path, timeout: float) -> Non
         received = 0
         # disable=None: a bar on a terminal, nothing elsewhere.
         with tqdm(total=file.size, desc=file.path, unit="B", unit_scale=True, leave=False, disable=None) as bar:
-            while chunk := answer.read(CHUNK):
+            while chunk := answer.read(1 << 18):
                 received += len(chunk)
                 if received > file.max_size:
                     raise _Failure(f"it sends more than {file.max_size:,} bytes", lasting=True)

@@ -11,7 +11,12 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Array: TypeAlias = "np.ndarray"  # a name for types alone: --help must not wait for numpy
 
 MAX_FILE = 1 << 30  # bytes; no file of a data set is nearly as large
 GZIP = b"\x1f\x8b"  # how a gzip file begins (RFC 1952)
@@ -107,7 +112,7 @@ class DataFile:
             if known or trust:
                 values = [part.parse(values[part.path], f"{name}: {part.path}") for part in self.parts] or values
         except DataError:
-            if trust:
+            if known or trust:
                 raise
         difference = "" if known else self.difference(stored)
         if difference and not trust:
@@ -138,7 +143,8 @@ def stored_places(file: DataFile, data_dir: Path) -> list[Path]:
     In its own folder its name says what it is. In other folders, where people put files that they unpacked or fetched
     by hand, files of several data sets have the same names: there it is what its content says.
     """
-    return [place for place in _places(file, data_dir) if _is_own(file, place, data_dir) or _is_sound(file, place)]
+    own = (data_dir / file.path).parent
+    return [place for place in _places(file, data_dir) if place.parent == own or _is_sound(file, place)]
 
 
 def _places(file: DataFile, data_dir: Path) -> list[Path]:
@@ -150,8 +156,11 @@ def _places(file: DataFile, data_dir: Path) -> list[Path]:
 
 def _names(file: DataFile) -> list[str]:
     """What `file` may be called, gzipped or not."""
-    own = Path(file.path).name
-    return [variant for name in (own, *file.names) for variant in (name, _packed_otherwise(name))]
+    return [
+        variant
+        for name in (Path(file.path).name, *file.names)
+        for variant in (name, name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz")
+    ]
 
 
 def _folders(file: DataFile) -> list[Path]:
@@ -160,16 +169,7 @@ def _folders(file: DataFile) -> list[Path]:
     With the file `MNIST/raw/x`, `raw` is the place of it for who gives the folder `MNIST` as the data folder.
     """
     own = Path(file.path).parent
-    below = [Path(*own.parts[start:]) for start in range(1, len(own.parts))]
-    return [own, *own.parents, *below]
-
-
-def _packed_otherwise(name: str) -> str:
-    return name.removesuffix(".gz") if name.endswith(".gz") else f"{name}.gz"
-
-
-def _is_own(file: DataFile, place: Path, data_dir: Path) -> bool:
-    return place.parent == data_dir / Path(file.path).parent
+    return [own, *own.parents, *(Path(*own.parts[start:]) for start in range(1, len(own.parts)))]
 
 
 def _is_sound(file: DataFile, place: Path) -> bool:
@@ -256,8 +256,7 @@ def missing_text(files: Sequence[DataFile], data_dir: Path, reason: str) -> str:
 
 def _nearby(file: DataFile, data_dir: Path, known: Collection[str]) -> Iterator[str]:
     """What lies where the file is looked for and may be meant for it; `known` names files of the same data set."""
-    places = _places(file, data_dir)
-    for place in places:
+    for place in _places(file, data_dir):
         yield f"{place}, whose content is not that of the known file"
     folders = [data_dir / folder for folder in _folders(file)]
     others = {path.name: path for folder in folders if folder.is_dir() for path in folder.iterdir() if path.is_file()}

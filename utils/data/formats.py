@@ -1,19 +1,13 @@
 """Readers of text matrices and archives: from bytes that may be hostile to plain values."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
-from utils.data.files import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
+from utils.data.files import Array, DataError
 
 
-def read_amat(text: bytes, name: str, columns: int) -> np.ndarray:
+def read_amat(text: bytes, name: str, columns: int) -> Array:
     """Read a text matrix of zeros and ones: a line for each example, values set apart by blanks.
 
     Args:

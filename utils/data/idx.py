@@ -1,17 +1,11 @@
 """The IDX format, and data sets that come in four such files as MNIST does."""
 
-from __future__ import annotations
-
 from functools import partial
 from math import prod
-from typing import TYPE_CHECKING
 
 from utils.data.dataset import Loaded, Source
-from utils.data.files import DataError, DataFile
+from utils.data.files import Array, DataError, DataFile
 from utils.data.splits import check_pairs
-
-if TYPE_CHECKING:
-    import numpy as np
 
 NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
@@ -53,7 +47,7 @@ def read_four(source: Source) -> Loaded:
     )
 
 
-def read_idx(data: bytes, name: str, dims: int) -> np.ndarray:
+def read_idx(data: bytes, name: str, dims: int) -> Array:
     """Read an IDX file of unsigned bytes.
 
     The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, each dimension as a big-endian

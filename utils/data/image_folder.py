@@ -8,17 +8,16 @@ import os
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.data.dataset import DataSet, Loaded, Source
-from utils.data.files import DataError, DataUsageError
+from utils.data.files import Array, DataError, DataUsageError
 from utils.data.splits import SPLIT_WORDS, SPLITS, order_by_hash, take_held_out
+from utils.files import native_errors_to
 
 if TYPE_CHECKING:
-    import numpy as np
     from PIL import Image
 
 DEFAULT_SIZE = (64, 64)
@@ -136,11 +135,10 @@ def read_image_folder(source: Source) -> Loaded:
     size_text = f"{size[0]}x{size[1]}{', grey' * grey}"
     source.notes.append(f"read {len(kept):,} images at {size_text} from {root}{skipped}")
     keys = np.array([found.key for found in kept])
-    train, val, test = (keys[rows[split]] for split in SPLITS)
     return Loaded(
         *((images[rows[split]], labels[rows[split]] if class_names else None) for split in SPLITS),
         class_names=class_names,
-        index=(train, val, test),
+        index=[keys[rows[split]] for split in SPLITS],
     )
 
 
@@ -181,7 +179,7 @@ def _unwrapped(folder: Path) -> Path:
         folder = folders[0]
 
 
-def _split_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
+def _split_folders(root: Path) -> list[tuple[Path, str | None]]:
     """The folders of the splits, or the root alone where there are none.
 
     Raises:
@@ -205,10 +203,7 @@ def _split_folders(root: Path) -> Iterator[tuple[Path, str | None]]:
         )
     if not classes and len(set(words.values())) < len(words):
         raise DataError(f"{inside} holds two folders for one split ({', '.join(splits)}); keep one of them")
-    if splits and not classes:
-        yield from words.items()
-    else:
-        yield inside, None
+    return list(words.items()) if splits and not classes else [(inside, None)]
 
 
 def _inner_names(folder: Path) -> list[str]:
@@ -231,7 +226,7 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[np.ndarray, list[_Candidate]]:
+def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[Array, list[_Candidate]]:
     """Decode all images, side by side: Pillow lets other threads run meanwhile."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -239,7 +234,12 @@ def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[np.nd
 
     images = np.empty((len(search.found), 1 if grey else 3, *size), np.uint8)
     kept: list[_Candidate] = []
-    with warnings.catch_warnings(), _silent_libraries(), ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool:
+    with (
+        warnings.catch_warnings(),
+        open(os.devnull, "wb") as nowhere,
+        native_errors_to(nowhere.fileno()),  # libtiff has a line for every oddity of a file
+        ThreadPoolExecutor(min(WORKERS, os.cpu_count() or 1)) as pool,
+    ):
         # What Pillow warns of and logs is skipped for a reason, or does not show.
         warnings.simplefilter("ignore")
         logging.getLogger("PIL").addHandler(logging.NullHandler())
@@ -254,24 +254,7 @@ def _read_all(search: _Search, size: tuple[int, int], grey: bool) -> tuple[np.nd
     return images[: len(kept)], kept
 
 
-@contextlib.contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """Drop what libraries in C write to standard error: libtiff has a line for every oddity of a file."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # it is closed
-        yield
-        return
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
-def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.Lock) -> np.ndarray | str:
+def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.Lock) -> Array | str:
     """Decode one image to (C, H, W), or say why it cannot be used; only one that is large is decoded at a time."""
     from PIL import Image
 
@@ -279,7 +262,8 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.
         if not path.stat().st_size:
             return "empty"
         with Image.open(path, formats=FORMATS) as source:
-            if source.width * source.height > (most := _most_pixels(source)):
+            most = MAX_PIXELS_OF_WEBP if source.format == "WEBP" else MAX_PIXELS
+            if source.width * source.height > most:
                 return _too_large(most)
             if source.info.get("progressive") and source.width * source.height * _scans(path) > MAX_PASSES:
                 return "of too many scans"
@@ -295,10 +279,6 @@ def _read_image(path: Path, size: tuple[int, int], grey: bool, large: threading.
         return _reason(error)
 
 
-def _most_pixels(source: Image.Image) -> int:
-    return MAX_PIXELS_OF_WEBP if source.format == "WEBP" else MAX_PIXELS
-
-
 def _scans(path: Path) -> int:
     """How many scans a JPEG file has, by their markers: nothing else that is compressed holds those bytes."""
     with path.open("rb") as file:
@@ -309,7 +289,7 @@ def _too_large(most: int) -> str:
     return f"of more than {most:,} pixels"
 
 
-def _fit(source: Image.Image, size: tuple[int, int], grey: bool) -> np.ndarray:
+def _fit(source: Image.Image, size: tuple[int, int], grey: bool) -> Array:
     """An image turned, laid on white, scaled and cropped, (C, H, W)."""
     import numpy as np
     from PIL import Image, ImageOps
@@ -355,7 +335,7 @@ def _reason(error: Exception) -> str:
     return "damaged, or in no form that is read"
 
 
-def _split(kept: list[_Candidate], class_names: tuple[str, ...]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def _split(kept: list[_Candidate], class_names: tuple[str, ...]) -> tuple[dict[str, Array], Array]:
     """Share the images out among the three splits; returns the indices of each, and the labels of all images."""
     import numpy as np
 

@@ -4,8 +4,6 @@ scipy's reader believes what a file says of itself, and a damaged file can make 
 amount of memory. The process has limits of memory and of time; whatever happens to it becomes one error.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import os
@@ -14,13 +12,10 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from utils.data.files import DataError
+from utils.data.files import Array, DataError
 from utils.data.formats import in_one_line
-
-if TYPE_CHECKING:
-    import numpy as np
 
 Shape = tuple[int | None, int | None]
 
@@ -30,7 +25,7 @@ MAX_SECONDS = 60
 REAL = ("double", "single", "logical", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)))
 
 
-def read_mat(data: bytes, name: str, shapes: Mapping[str, Shape]) -> dict[str, np.ndarray]:
+def read_mat(data: bytes, name: str, shapes: Mapping[str, Shape]) -> dict[str, Array]:
     """Read numeric matrices from a MAT file (version 4 to 7.2).
 
     Args:
@@ -48,16 +43,14 @@ def read_mat(data: bytes, name: str, shapes: Mapping[str, Shape]) -> dict[str, n
     """
     import numpy as np
 
-    command = [sys.executable, "-m", __name__, json.dumps(shapes)]
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # each thread takes addresses
     try:
         child = subprocess.run(
-            command,
+            [sys.executable, "-m", __name__, json.dumps(shapes)],
             input=data,
             capture_output=True,
             timeout=MAX_SECONDS,
             cwd=Path(__file__).parents[2],
-            env=environment,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # each thread takes addresses
             check=True,
         )
     except subprocess.TimeoutExpired:

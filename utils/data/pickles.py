@@ -5,13 +5,10 @@ from __future__ import annotations
 import io
 import pickle
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from utils.data.files import DataError
+from utils.data.files import Array, DataError
 from utils.data.formats import in_one_line
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 class _Dtype:
@@ -30,7 +27,7 @@ class _Array:
     """What a pickle says of an array: checked, then made from the bytes, without numpy's own unpickling."""
 
     def __init__(self, *_: object) -> None:
-        self.array: np.ndarray | None = None
+        self.array: Array | None = None
 
     def __setstate__(self, state: tuple[int, tuple[int, ...], _Dtype, bool, bytes | str]) -> None:
         _, shape, dtype, column_major, raw = state
@@ -43,11 +40,6 @@ class _Array:
 
         self.array = np.frombuffer(raw, dtype.code).reshape(shape, order=order)
         return self
-
-
-def _from_buffer(*arguments: Any) -> _Array:
-    """How numpy writes arrays in protocol 5."""
-    return _Array().fill(*arguments)
 
 
 def _encode(text: str, codec: str) -> bytes:
@@ -120,9 +112,7 @@ class _ArrayUnpickler(PlainUnpickler):
 
     _allowed: ClassVar[dict[tuple[str, str], object]] = {
         ("numpy.core.multiarray", "_reconstruct"): _Array,
-        ("numpy._core.multiarray", "_reconstruct"): _Array,
-        ("numpy.core.numeric", "_frombuffer"): _from_buffer,
-        ("numpy._core.numeric", "_frombuffer"): _from_buffer,
+        ("numpy.core.numeric", "_frombuffer"): lambda *arguments: _Array().fill(*arguments),  # in protocol 5
         ("numpy", "ndarray"): None,  # no more than the first argument of _reconstruct
         ("numpy", "dtype"): _Dtype,
         ("_codecs", "encode"): _encode,
@@ -130,7 +120,7 @@ class _ArrayUnpickler(PlainUnpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         try:
-            return self._allowed[module, name]
+            return self._allowed[module.replace("numpy._core", "numpy.core"), name]  # as numpy 2 calls it
         except KeyError:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is not allowed") from None
 

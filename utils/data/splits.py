@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from utils.data.files import DataError
-
-if TYPE_CHECKING:
-    import numpy as np
+from utils.data.files import Array, DataError
 
 SPLITS = ("train", "val", "test")
 SPLIT_WORDS = {
@@ -20,21 +16,21 @@ SPLIT_WORDS = {
 HELD_OUT = 0.1  # share of the examples that a validation or test split takes where the data have none
 
 
-def fixed_permutation(n: int, seed: int) -> np.ndarray:
+def fixed_permutation(n: int, seed: int) -> Array:
     """Return a permutation of 0 .. n - 1 that depends on `seed` alone: RandomState's stream is frozen (NEP 19)."""
     import numpy as np
 
     return np.random.RandomState(seed).permutation(n)
 
 
-def order_by_hash(keys: Sequence[str]) -> np.ndarray:
+def order_by_hash(keys: Sequence[str]) -> Array:
     """Return the order of `keys` by their SHA-256: random to the eye, and independent of how a folder is listed."""
     import numpy as np
 
     return np.array(sorted(range(len(keys)), key=lambda i: hashlib.sha256(keys[i].encode()).digest()), np.int64)
 
 
-def stratified_choice(labels: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
+def stratified_choice(labels: Array, order: Array, n: int) -> Array:
     """Choose `n` of N examples so that each class gives its share of them, up to one example.
 
     The examples, sorted by class and inside a class by `order`, are sampled systematically: at equal distances.
@@ -56,7 +52,7 @@ def stratified_choice(labels: np.ndarray, order: np.ndarray, n: int) -> np.ndarr
     return chosen
 
 
-def stratified_split(labels: np.ndarray, order: np.ndarray, sizes: Sequence[int]) -> list[np.ndarray]:
+def stratified_split(labels: Array, order: Array, sizes: Sequence[int]) -> list[Array]:
     """Split N examples into parts that hold the classes in equal shares.
 
     Args:
@@ -80,17 +76,22 @@ def stratified_split(labels: np.ndarray, order: np.ndarray, sizes: Sequence[int]
     return [rest, *reversed(parts)]
 
 
-def check_pairs(images: np.ndarray, labels: np.ndarray | None) -> None:
+def check_pairs(images: Array, labels: Array | None, start: str = "") -> None:
     """Refuse images and labels that are not in pairs.
+
+    Args:
+        images: Shape (N, ...).
+        labels: Shape (N,), or None.
+        start: Of the message, which names them.
 
     Raises:
         DataError: Their numbers differ.
     """
     if labels is not None and len(labels) != len(images):
-        raise DataError(f"{len(images):,} images but {len(labels):,} labels")
+        raise DataError(f"{start}{len(images):,} images but {len(labels):,} labels")
 
 
-def take_held_out(labels: np.ndarray, order: np.ndarray, lacking: Sequence[str]) -> dict[str, np.ndarray]:
+def take_held_out(labels: Array, order: Array, lacking: Sequence[str]) -> dict[str, Array]:
     """Take the splits that data lack out of their N training examples, in equal shares of each class.
 
     Args:

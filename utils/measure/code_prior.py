@@ -3,8 +3,6 @@
 Shapes: N images, P positions.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterator

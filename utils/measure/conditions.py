@@ -1,7 +1,5 @@
 """What all evaluations of a run have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

@@ -3,8 +3,6 @@
 Shapes: N images of the split, n factors of the latent space, D latent width, P positions of a discrete latent.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -104,11 +102,17 @@ def evaluate_elbo(model: VAE, images: Tensor, conditions: Conditions) -> SplitTe
         q = model.posterior(batches[number])
         z = sample_of(q)
         terms = model.elbo_terms(q, z, batches[number])
-        found = {"log_px_z": terms.log_px_z, "kl_factors": terms.kl_factors, "samples": z}
-        found |= {"means": point_of(q, "mean", "mode"), "modes": point_of(q)}
+        found = {f"statistic {name}": values for name, values in latent.statistics(q).items()}
         if latent.code_count:
             found["codes"] = latent.codes(q)
-        return found | {f"statistic {name}": values for name, values in latent.statistics(q).items()}
+        return {
+            **found,
+            "log_px_z": terms.log_px_z,
+            "kl_factors": terms.kl_factors,
+            "samples": z,
+            "means": point_of(q, "mean", "mode"),
+            "modes": point_of(q),
+        }
 
     with evaluating(model):
         parts = list(conditions.peers.in_turn(evaluate, len(batches)))

@@ -44,14 +44,12 @@ class Moments:
     @property
     def mean(self) -> Array:
         """(d,)."""
-        mean: Array = self.total / self.count
-        return mean
+        return self.total / self.count
 
     @property
     def covariance(self) -> Array:
         """With divisor N - 1, (d, d)."""
-        covariance: Array = (self.squares - np.outer(self.total, self.mean)) / (self.count - 1)
-        return covariance
+        return (self.squares - np.outer(self.total, self.mean)) / (self.count - 1)
 
 
 def frechet_distance(one: Moments, other: Moments) -> float:

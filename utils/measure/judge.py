@@ -5,8 +5,6 @@ It is trained once for each data set, with a fixed seed, and stored beside the r
 Shapes: N images (N, C, H, W) with values from 0 to 1, Y classes.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,13 +56,11 @@ class Judge(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """The activations before the last layer, (N, 64), divided by `scale`."""
         small = F.adaptive_avg_pool2d(images, self.size) if self.shrinks else images
-        found: Tensor = self.hidden(small.flatten(1)) / self.scale
-        return found
+        return self.hidden(small.flatten(1)) / self.scale
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, Y)."""
-        logits: Tensor = self.last(F.dropout(self.features(images) * self.scale, DROPOUT, self.training))
-        return logits
+        return self.last(F.dropout(self.features(images) * self.scale, DROPOUT, self.training))
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,10 @@
 """The kernel distance between two sets of features (KID, Binkowski et al. 2018)."""
 
-from __future__ import annotations
-
 import math
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from utils.measure.frechet import Array
 
 LARGEST, FEWEST = 1000, 10  # images of a block, and blocks
 

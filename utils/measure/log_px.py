@@ -3,8 +3,6 @@
 Shapes: N images of the split, B of a block, K importance samples.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import math
@@ -73,17 +71,17 @@ class LogPx:
         return {**elbo_metrics(self.log_px_z, self.kl_factors), "elbo_mc_se": mc_se}
 
 
+@dataclass
 class PartialResult:
     """A small file with what an estimate has so far, for the process that continues it.
 
-    Args:
+    Attributes:
         run: the run.
         key: what the result depends on; a file with another key is of no use and is ignored.
     """
 
-    def __init__(self, run: RunDir, key: dict[str, Any]) -> None:
-        self.run = run
-        self.key = key
+    run: RunDir
+    key: dict[str, Any]
 
     def load(self) -> dict[str, Any] | None:
         """What was saved last, or None where there is nothing, nothing sound or nothing for this key.
@@ -187,8 +185,7 @@ def estimate_log_px(
             when it is interrupted.
     """
     found = partial.load() if partial else None
-    found = found if _is_part(found, len(images)) else None
-    parts = [{name: values.to(images.device) for name, values in found.items()}] if found else []
+    parts = [{name: values.to(images.device) for name, values in found.items()}] if _is_part(found, len(images)) else []
     start = len(parts[0]["values"]) if parts else 0  # whole blocks: a block counts once it is done
     done, saved, saved_at = start, start, time.monotonic()
 

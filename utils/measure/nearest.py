@@ -1,7 +1,5 @@
 """How far images are from the nearest training image."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -3,23 +3,20 @@
 Shapes: N images (N, C, H, W) with values from 0 to 1 (those of real numbers as they were standardized), Y classes.
 """
 
-from __future__ import annotations
-
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from utils.figures.subject import Subject, Undrawable
 from utils.load_data import Data
 from utils.measure.elbo import standard_error
-from utils.measure.frechet import Moments, frechet_distance, spread, with_error
+from utils.measure.frechet import Array, Moments, frechet_distance, spread, with_error
 from utils.measure.judge import Judge
 from utils.measure.kernel_distance import kernel_distance
 from utils.measure.nearest import nearest_distance
@@ -32,12 +29,10 @@ _JUDGED, _NO_CLASSES = (
     for keys in (("entropy", "diversity", "fid", "kid"), ("agreement", "class_diversity"))
 )
 
-Array = NDArray[Any]
 
-
-def blocks(count: int, pixels: int) -> list[slice]:
-    """Parts of `count` images of so many values that are held at once."""
-    size = max(BYTES // (4 * pixels), 1)
+def blocks(count: int, shape: Sequence[int]) -> list[slice]:
+    """Parts of `count` images of this shape that are held at once."""
+    size = max(BYTES // (4 * math.prod(shape)), 1)
     return [slice(start, start + size) for start in range(0, count, size)]
 
 
@@ -58,22 +53,14 @@ class Standard:
     check_stop: Callable[[], None] = lambda: None
 
     @cached_property
-    def pixels(self) -> int:
-        return math.prod(self.data.shape)
-
-    @cached_property
     def train_features(self) -> Array:
         """Features of the training images in random order, (M, d): files may come class by class."""
         return self.judged(self.real(self.data.train.images, len(self.data.train)))[0]
 
-    @cached_property
-    def train_moments(self) -> Moments:
-        return Moments.of(self.train_features)
-
     def real(self, images: Tensor, count: int) -> Iterator[Tensor]:
         """Randomly chosen images of a split, the same ones each time, in blocks of floats; `count` or all of them."""
         chosen = _chosen(images, count)
-        for part in blocks(len(chosen), self.pixels):
+        for part in blocks(len(chosen), self.data.shape):
             yield images[chosen[part]].to(self.device).float() / self.data.levels
 
     def judged(self, images: Iterable[Tensor]) -> tuple[Array, Array]:
@@ -118,9 +105,8 @@ class Standard:
             features, classes = self.judged(pass_on())
             found["entropy"], found["entropy_se"] = entropy(np.bincount(classes))
             found["diversity"], found["diversity_se"] = with_error(features, spread)
-            found["fid"], found["fid_se"] = with_error(
-                features, lambda moments: frechet_distance(moments, self.train_moments)
-            )
+            real = Moments.of(self.train_features)
+            found["fid"], found["fid_se"] = with_error(features, lambda moments: frechet_distance(moments, real))
             found["kid"], found["kid_se"] = kernel_distance(features, self.train_features)
         pictures = self.data.shape[1] > 1
         for key, parts in (("sharpness", sharp if pictures else []), ("nearest", near)):
@@ -163,7 +149,7 @@ def score(
     draws_pixels = standard.data.levels == 1 and model.likelihood.binary
 
     def images(z: Tensor) -> Iterator[Tensor]:
-        for part in blocks(len(z), standard.pixels):
+        for part in blocks(len(z), standard.data.shape):
             means = model.decode(z[part])
             yield torch.bernoulli(means) if draws_pixels else means
 

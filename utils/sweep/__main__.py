@@ -1,14 +1,13 @@
 """`python -m utils.sweep`: run a grid of settings, or the lines of a batch file, and print their table."""
 
-from __future__ import annotations
-
 if __name__ == "__main__":  # before the imports below, which take a while
     from utils.run.interrupts import end_on_ctrl_c
 
     end_on_ctrl_c()
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +18,13 @@ from utils.results import TableOptions, print_comparison
 from utils.run.failures import DONE, FAILED, guarded
 from utils.run.interrupts import StopRequest
 from utils.run.records import read_runs
-from utils.sweep.display import build_display
-from utils.sweep.driver import Failure, default_program, drive, judge, repeat_command
+from utils.sweep.display import Bars, Lines
+from utils.sweep.driver import drive, failure_of
 from utils.sweep.engines import ENGINES, Ended, Request, build_engine
 from utils.sweep.units import Unit, build_units
 from utils.tables.columns import check_columns
 
+RUN_MODELS = (sys.executable, str(Path(__file__).parents[2] / "run_models.py"))
 EXAMPLE = "-- -n vmf normal -z 2 5 -rs 1 2 3"
 
 
@@ -61,7 +61,7 @@ class Options(TableOptions):
     )
 
 
-def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str], program: Sequence[str] = RUN_MODELS) -> int:
     """Run what the command line describes and return the exit code.
 
     Args:
@@ -70,8 +70,8 @@ def main(arguments: Sequence[str], program: Sequence[str] | None = None) -> int:
     """
     return guarded(
         "utils.sweep",
-        lambda stop: _sweep(arguments, program or default_program(), stop),
-        lambda: f"to resume: {repeat_command(arguments)}",
+        lambda stop: _sweep(arguments, program, stop),
+        lambda: f"to resume: {shlex.join(['python', '-m', 'utils.sweep', *arguments])}",
     )
 
 
@@ -111,14 +111,14 @@ def sweep(units: Sequence[Unit], options: Options, program: Sequence[str], stop:
     """Run what is missing, list what failed and print the table of the rest."""
     complete = [unit for unit in units if unit.run.result() is not None]
     missing = [unit for unit in units if unit not in complete]
-    failures = [failure for unit in complete if (failure := judge(unit, Ended(0)))]
+    failures = {unit: failure for unit in complete if (failure := failure_of(unit, Ended(0)))}
     engine = build_engine(options.engine, request_of(options, missing)) if missing else None
     print(f"{len(units)} runs: {len(complete)} complete, {len(missing)} to do", file=sys.stderr, flush=True)
     if engine:
         print(engine.summary, file=sys.stderr, flush=True)
-        display = build_display(len(units), len(complete))
+        display = (Bars if sys.stderr.isatty() else Lines)(len(units), len(complete))
         try:
-            failures += drive(missing, engine, program, options.retries, display, stop.check)
+            failures |= drive(missing, engine, program, options.retries, display, stop.check)
         finally:
             display.close()
             engine.stop()
@@ -132,10 +132,9 @@ def request_of(options: Options, units: Sequence[Unit]) -> Request:
     Raises:
         UsageError: an option is for another engine, or malformed.
     """
-    if options.address is not None and options.engine != "ray":
-        raise UsageError(f"--address: is for --engine ray, but the engine is {options.engine}")
-    if options.slurm is not None and options.engine != "slurm":
-        raise UsageError(f"--slurm: is for --engine slurm, but the engine is {options.engine}")
+    for word, given, engine in (("--address", options.address, "ray"), ("--slurm", options.slurm, "slurm")):
+        if given is not None and options.engine != engine:
+            raise UsageError(f"{word}: is for --engine {engine}, but the engine is {options.engine}")
     return Request(
         jobs=len(units),
         workers=options.workers,
@@ -149,17 +148,18 @@ def request_of(options: Options, units: Sequence[Unit]) -> Request:
     )
 
 
-def report(units: Sequence[Unit], failures: Sequence[Failure], options: TableOptions) -> None:
+def report(units: Sequence[Unit], failures: Mapping[Unit, str], options: TableOptions) -> None:
     """The table of the complete runs, and the failures with their logs."""
     wanted = {(unit.run.path, unit.config.ll_sample) for unit in units}
     folders = dict.fromkeys(unit.run.path for unit in units if unit.run.path.exists())
     found, left_out = read_runs(folders)
-    records = [record for record in found if record.summary]
-    records = [record for record in records if record.diverged or (record.folder, record.k) in wanted]
+    records = [
+        record for record in found if record.summary and (record.diverged or (record.folder, record.k) in wanted)
+    ]
     if failures:
         print(f"\n{len(failures)} of {len(units)} runs failed:", file=sys.stderr)
-        for failure in failures:
-            lines = (f"  {failure.unit.command}", f"    {failure.reason}", f"    log: {failure.unit.log}")
+        for unit, failure in failures.items():
+            lines = (f"  {unit.command}", f"    {failure}", f"    log: {unit.log}")
             print(*map(printable, lines), sep="\n", file=sys.stderr)
     for line in left_out:
         print(f"utils.sweep: left out: {line}", file=sys.stderr)

@@ -1,9 +1,8 @@
 """Ways to break a latent space of a total dimension into factors: what `-zd auto:...` stands for in a sweep."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 from utils.config.flags import UsageError, bare
 
@@ -45,44 +44,37 @@ def expand(text: str) -> list[str]:
     total = int(match[1])
     if match[3]:
         sizes = sorted({int(size) + extra for size in match[3].split(",") if int(size)}, reverse=True)
-        ways = _ways(total, sizes)
-        _check(text, ways[0][total])
-        found = list(_sums(total, sizes, ways))
+        found = list(islice(_sums(total, sizes, _reachable(total, sizes)), MOST + 1))
     else:
         found = [
             [total // count] * count for count in range(1, total + 1) if total % count == 0 and total // count > extra
         ]
-        _check(text, len(found))
+    if not found:
+        raise UsageError(f"-zd {bare(text)}: there is no such decomposition")
+    if len(found) > MOST:
+        raise UsageError(f"-zd {bare(text)}: stands for more than {MOST:,} decompositions; give fewer dimensions")
     letter = "s" if extra else ""  # only a sphere has an ambient dimension of its own
     return [",".join(f"{letter}{size - extra}" for size in sizes) for sizes in found]
 
 
-def _check(text: str, count: int) -> None:
-    """Refuse no decomposition, and more than anybody wants to run."""
-    if not count:
-        raise UsageError(f"-zd {bare(text)}: there is no such decomposition")
-    if count > MOST:
-        raise UsageError(f"-zd {bare(text)}: stands for more than {MOST:,} decompositions; give fewer dimensions")
-
-
-def _ways(total: int, sizes: Sequence[int]) -> list[list[int]]:
-    """ways[i][t]: in how many ways t is a sum of sizes[i:], each used any number of times; counted up to MOST + 1."""
-    rows = [[1] + [0] * total]
+def _reachable(total: int, sizes: Sequence[int]) -> list[list[bool]]:
+    """[i][t]: whether t is a sum of sizes[i:], each used any number of times."""
+    rows = [[True] + [False] * total]
     for size in reversed(sizes):
         row = rows[-1].copy()
         for t in range(size, total + 1):
-            row[t] = min(row[t] + row[t - size], MOST + 1)
+            row[t] |= row[t - size]
         rows.append(row)
     return rows[::-1]
 
 
-def _sums(total: int, sizes: Sequence[int], ways: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+def _sums(total: int, sizes: Sequence[int], reachable: Sequence[Sequence[bool]]) -> Iterator[list[int]]:
     """All ways to write a total as a sum of these sizes, which fall; each way with falling terms."""
     if not sizes:
         yield []
         return
     first, *others = sizes
     for count in range(total // first, -1, -1):
-        if ways[1][total - count * first]:
-            for rest in _sums(total - count * first, others, ways[1:]):
+        if reachable[1][total - count * first]:
+            for rest in _sums(total - count * first, others, reachable[1:]):
                 yield [first] * count + rest

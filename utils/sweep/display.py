@@ -3,8 +3,6 @@
 All of it goes to standard error: standard output has the table alone.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -13,7 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
+
+from tqdm import tqdm
 
 from utils.run.console import duration
 from utils.run.metrics import headline, number
@@ -26,11 +26,28 @@ LINES = 20  # of runs at most, each time
 TAIL_BYTES = 16_384
 
 
-class Display(Protocol):
-    """What the driver tells."""
+class Display:
+    """What the driver tells; it counts runs, and guesses the time that is left from the pace so far.
 
-    def ended(self, unit: Unit, failure: str | None) -> None:
-        """A run is over."""
+    Args:
+        total: runs of the sweep.
+        done: how many of them are complete already.
+    """
+
+    def __init__(self, total: int, done: int) -> None:
+        self._total, self._done, self._began_with = total, done, done
+        self._started = time.monotonic()
+
+    def _left(self, running: float) -> str:
+        """Time left in words, where runs that are under way make up `running` whole ones."""
+        work = self._done - self._began_with + running
+        if work <= 0:
+            return "?"
+        return duration((time.monotonic() - self._started) / work * (self._total - self._done - running))
+
+    def ended(self, unit: Unit, failure: str) -> None:
+        """A run is over; `failure` says why it failed, and is empty if it did not."""
+        self._done += 1
 
     def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
         """Time has passed.
@@ -42,16 +59,6 @@ class Display(Protocol):
 
     def close(self) -> None:
         """The sweep is over."""
-
-
-def build_display(total: int, done: int) -> Display:
-    """The display that fits standard error.
-
-    Args:
-        total: runs of the sweep.
-        done: how many of them are complete already.
-    """
-    return Bars(total, done) if sys.stderr.isatty() else Lines(total, done)
 
 
 def progress_of(unit: Unit, waits: str) -> tuple[float, str]:
@@ -73,38 +80,17 @@ def progress_of(unit: Unit, waits: str) -> tuple[float, str]:
     return epoch / unit.config.epochs, text + (f"  val {number(validated['elbo'])}" if validated else "")
 
 
-def result_of(unit: Unit) -> str:
-    """The result of a run in a few words."""
-    summary = unit.run.result()
-    return headline(values_of(summary)) if summary and summary["test"] else "done"
-
-
-class _Clock:
-    """Counts runs, and guesses the time that is left from the pace so far."""
-
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done, self._began_with = total, done, done
-        self.started = time.monotonic()
-
-    def left(self, running: float) -> str:
-        """Time left in words, where runs that are under way make up `running` whole ones."""
-        work = self.done - self._began_with + running
-        if work <= 0:
-            return "?"
-        return duration((time.monotonic() - self.started) / work * (self.total - self.done - running))
-
-
 def counts_of(running: Mapping[Unit, str]) -> str:
     """How many runs compute and how many wait, such as `2 running, 5 queued (Priority)`."""
     counts = Counter(waits or "running" for waits in running.values())
     return ", ".join(f"{count} {word}" for word, count in sorted(counts.items(), key=lambda item: item[0] != "running"))
 
 
-class Lines:
+class Lines(Display):
     """A line when a run begins, waits again or ends, and once a minute how far those are that compute."""
 
     def __init__(self, total: int, done: int) -> None:
-        self._clock = _Clock(total, done)
+        super().__init__(total, done)
         self._width = len(str(total))
         self._spoke = time.monotonic()
         self._waits: dict[Unit, str] = {}
@@ -112,17 +98,19 @@ class Lines:
         self._reasons: set[str] = set()  # why runs wait that have not begun, as far as it was told
 
     def _say(self, text: str, counted: bool = False) -> None:
-        start = f"[{self._clock.done:{self._width}}/{self._clock.total}]" if counted else " " * (2 * self._width + 3)
+        start = f"[{self._done:{self._width}}/{self._total}]" if counted else " " * (2 * self._width + 3)
         print(f"{start} {text}", file=sys.stderr, flush=True)
         self._spoke = time.monotonic()
 
-    def ended(self, unit: Unit, failure: str | None) -> None:
-        self._clock.done += 1
+    def ended(self, unit: Unit, failure: str) -> None:
+        super().ended(unit, failure)
         began = self._began.pop(unit, None)
         took = "a moment" if unit in self._waits else "elsewhere"
         took = took if began is None else duration(time.monotonic() - began)
-        left = f"{self._clock.left(0.0)} left" if self._clock.done < self._clock.total else "all done"
-        verdict = f"FAILED   {unit.label}  {failure}" if failure else f"done     {unit.label}  {result_of(unit)}"
+        left = f"{self._left(0.0)} left" if self._done < self._total else "all done"
+        summary = unit.run.result()
+        result = headline(values_of(summary)) if summary and summary["test"] else "done"
+        verdict = f"FAILED   {unit.label}  {failure}" if failure else f"done     {unit.label}  {result}"
         self._say(f"{verdict}  ({took}; {left})", counted=True)
 
     def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
@@ -139,7 +127,7 @@ class Lines:
         progress = {unit: progress_of(unit, waits) for unit, waits in running.items() if not waits}
         for unit, (_, text) in islice(progress.items(), LINES):
             self._say(f"running  {unit.label}  {text}")
-        left = self._clock.left(sum(part for part, _ in progress.values()))
+        left = self._left(sum(part for part, _ in progress.values()))
         self._say(f"{counts_of(running)}; {left} left", counted=True)
 
     def _note(self, unit: Unit, waits: str) -> None:
@@ -151,18 +139,12 @@ class Lines:
         elif waits and not before:
             self._say(f"{waits}  {unit.label}")
 
-    def close(self) -> None:
-        pass
 
-
-class Bars:
+class Bars(Display):
     """A line per run that computes, rewritten, above an overall bar with the time left."""
 
     def __init__(self, total: int, done: int) -> None:
-        from tqdm import tqdm
-
-        self._tqdm: Any = tqdm
-        self._clock = _Clock(total, done)
+        super().__init__(total, done)
         self._failed = 0
         self._next = 0.0
         self._workers: list[Any] = []
@@ -177,13 +159,13 @@ class Bars:
             bar_format="{desc}{percentage:3.0f}%|{bar}| {n:.1f}/{total} runs [{elapsed}{postfix}]",
         )
 
-    def ended(self, unit: Unit, failure: str | None) -> None:
-        self._clock.done += 1
+    def ended(self, unit: Unit, failure: str) -> None:
+        super().ended(unit, failure)
         self._next = 0.0
         self._parts.pop(unit, None)
         if failure:
             self._failed += 1
-            self._tqdm.write(f"FAILED  {unit.label}  {failure}", file=sys.stderr)
+            tqdm.write(f"FAILED  {unit.label}  {failure}", file=sys.stderr)
 
     def refresh(self, running: Mapping[Unit, str], waiting: bool) -> None:
         if time.monotonic() < self._next:
@@ -197,13 +179,13 @@ class Bars:
         self._next = time.monotonic() + max(REFRESH_SECONDS, len(progress) / 100)
         for row, unit in enumerate(self._rows):
             if row == len(self._workers):
-                self._workers.append(self._tqdm(total=0, position=row + 1, bar_format="{desc}", leave=False))
+                self._workers.append(tqdm(total=0, position=row + 1, bar_format="{desc}", leave=False))
             text = f"{row + 1:3}  " + (f"{unit.label}  {progress[unit][1]}" if unit else "")
             self._workers[row].set_description_str(text[: columns - 1])
         part = sum(self._parts.values())
-        self._bar.n = self._clock.done + part
+        self._bar.n = self._done + part
         waits = counts_of({unit: text for unit, text in running.items() if text})
-        told = [f"{self._clock.left(part)} left", waits, f"{self._failed} failed" if self._failed else ""]
+        told = [f"{self._left(part)} left", waits, f"{self._failed} failed" if self._failed else ""]
         self._bar.set_postfix_str(
             "waiting for runs that another process has in hand" if waiting else ", ".join(filter(None, told))
         )

@@ -1,38 +1,18 @@
 """The loop of a sweep: it starts what is missing, notes what ended, and continues when a run fails."""
 
-from __future__ import annotations
-
 import re
-import shlex
-import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from signal import Signals
 
 from utils.config.flags import UsageError, printable
-from utils.run.failures import explain
+from utils.run.failures import DIVERGED, USAGE, explain
 from utils.run.lock import FolderLock
 from utils.run.stamped import RunFileError
 from utils.sweep.display import Display
 from utils.sweep.engines import Ended, Engine, Job
 from utils.sweep.units import Unit
-
-USAGE, DIVERGED = 2, 3
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A run that came to nothing.
-
-    Attributes:
-        unit: which.
-        reason: in one line.
-    """
-
-    unit: Unit
-    reason: str
 
 
 def drive(
@@ -42,7 +22,7 @@ def drive(
     retries: int,
     display: Display,
     check_stop: Callable[[], None],
-) -> list[Failure]:
+) -> dict[Unit, str]:
     """Run what is not complete.
 
     Two of the runs that share a folder, as those that differ in K do, never run at once; nor does one that another
@@ -57,22 +37,26 @@ def drive(
         check_stop: raises when the sweep is to end.
 
     Returns:
-        The runs that failed.
+        The runs that failed, each with the reason in one line.
     """
-    pending = list(enumerate(units))
+    pending = dict(enumerate(units))
     running: dict[int, Unit] = {}
-    failures: list[Failure] = []
+    failures: dict[Unit, str] = {}
+
+    def note_end(unit: Unit, failure: str) -> None:
+        if failure:
+            failures[unit] = failure
+        display.ended(unit, failure)
+
     while pending or running:
         check_stop()
         for number, end in engine.ended().items():
             unit = running.pop(number)
             if end.code == USAGE and (FolderLock(unit.run.path).is_held() or _is_complete(unit)):
-                pending.append((number, unit))  # another sweep was faster by a moment
-                continue
-            failure = judge(unit, end)
-            failures += [failure] if failure else []
-            display.ended(unit, failure.reason if failure else None)
-        chosen = _choose(pending, running, engine.room(len(running)), display, failures)
+                pending[number] = unit  # another sweep was faster by a moment
+            else:
+                note_end(unit, failure_of(unit, end))
+        chosen = _choose(pending, running, engine.room(len(running)), note_end)
         if chosen:
             engine.start(
                 {
@@ -83,43 +67,35 @@ def drive(
                 }
             )
             running.update(chosen)
-        waiting = engine.waiting()
-        states = {unit: waiting.get(number, "") for number, unit in running.items()}
-        display.refresh(states, waiting=bool(pending) and not running)
+        waits = engine.waiting()
+        display.refresh(
+            {unit: waits.get(number, "") for number, unit in running.items()}, waiting=bool(pending) and not running
+        )
         if pending or running:
             time.sleep(engine.poll_seconds)
     return failures
 
 
 def _choose(
-    pending: list[tuple[int, Unit]],
-    running: dict[int, Unit],
-    room: int,
-    display: Display,
-    failures: list[Failure],
+    pending: dict[int, Unit], running: Mapping[int, Unit], room: int, note_end: Callable[[Unit, str], None]
 ) -> dict[int, Unit]:
     """Take what can be started now out of `pending`, and what is complete meanwhile or refused."""
     busy = {unit.run.path for unit in running.values()}
     chosen: dict[int, Unit] = {}
-    for item in list(pending):
+    for number, unit in list(pending.items()):
         if len(chosen) >= room:
             break
-        number, unit = item
         path = unit.run.path
         if path in busy or FolderLock(path).is_held():
             continue
-        pending.remove(item)
+        del pending[number]
         try:
             complete = unit.run.result() is not None
         except (UsageError, RunFileError, OSError) as error:
-            reason = str(error) if isinstance(error, UsageError) else explain(error) or str(error)
-            failures.append(Failure(unit, reason))
-            display.ended(unit, reason)
+            note_end(unit, str(error) if isinstance(error, UsageError) else explain(error) or str(error))
             continue
         if complete:  # another sweep did it
-            failure = judge(unit, Ended(0))
-            failures += [failure] if failure else []
-            display.ended(unit, failure.reason if failure else None)
+            note_end(unit, failure_of(unit, Ended(0)))
         else:
             busy.add(path)
             chosen[number] = unit
@@ -133,24 +109,18 @@ def _is_complete(unit: Unit) -> bool:
         return False
 
 
-def judge(unit: Unit, end: Ended) -> Failure | None:
-    """Whether a run that ended so failed, and why."""
+def failure_of(unit: Unit, end: Ended) -> str:
+    """Why a run that ended so failed, in one line; empty if it did not."""
     if end.reason:
-        return Failure(unit, end.reason)
+        return end.reason
     if end.code < 0:
-        return Failure(
-            unit, f"was ended by {_signal_name(-end.code)} at every start; its log ends: {message_of(unit.log)}"
-        )
+        return f"was ended by {_signal_name(-end.code)} at every start; its log ends: {message_of(unit.log)}"
     if end.code not in (0, DIVERGED):
-        return Failure(unit, f"exit code {end.code}: {message_of(unit.log)}")
+        return f"exit code {end.code}: {message_of(unit.log)}"
     summary = unit.run.result()
     if summary is None:
-        return Failure(
-            unit, f"ended, but there is no result in {unit.run.path}; is that folder shared by all machines?"
-        )
-    if summary["status"] == "diverged":
-        return Failure(unit, "diverged: a loss or gradient was not finite, again and again")
-    return None
+        return f"ended, but there is no result in {unit.run.path}; is that folder shared by all machines?"
+    return "diverged: a loss or gradient was not finite, again and again" if summary["status"] == "diverged" else ""
 
 
 def _signal_name(number: int) -> str:
@@ -166,13 +136,3 @@ def message_of(log: Path) -> str:
     lines = [printable(line.strip()) for line in text.replace("\r", "\n").splitlines() if line.strip()]
     named = (line for line in reversed(lines) if re.match(r"\w+\.py: ", line))
     return next(named, lines[-1] if lines else "it is empty")
-
-
-def default_program() -> tuple[str, ...]:
-    """The words that start `run_models.py` with this interpreter."""
-    return (sys.executable, str(Path(__file__).parents[2] / "run_models.py"))
-
-
-def repeat_command(words: Sequence[str]) -> str:
-    """The command that continues a sweep."""
-    return shlex.join(["python", "-m", "utils.sweep", *words])

@@ -1,19 +1,18 @@
 """Where the runs of a sweep are executed. Adding an engine is one file and one entry in `ENGINES`."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from utils.config.flags import UsageError
 from utils.files import naming
@@ -83,7 +82,7 @@ class Request:
     retries: int = 2
 
 
-class Engine(Protocol):
+class Engine(ABC):
     """What the driver asks of an engine.
 
     Attributes:
@@ -94,20 +93,25 @@ class Engine(Protocol):
 
     summary: str
     cores: int
-    poll_seconds: float
+    poll_seconds = 0.1
 
+    @abstractmethod
     def room(self, running: int) -> int:
         """How many more runs can be started while so many are running."""
 
+    @abstractmethod
     def start(self, jobs: Mapping[int, Job]) -> None:
         """Start these, each under a number of the caller's."""
 
+    @abstractmethod
     def ended(self) -> dict[int, Ended]:
         """Those that ended since the last call, by number."""
 
     def waiting(self) -> dict[int, str]:
         """What those wait for that were started and do not compute now, by number: `queued`, or `queued again`."""
+        return {}
 
+    @abstractmethod
     def stop(self) -> None:
         """End what is running; every run saves its state first where it can."""
 
@@ -131,8 +135,7 @@ def build_engine(name: str, request: Request) -> Engine:
         raise UsageError(
             f"--engine {name}: needs the package {package}; install it with pip install -r requirements-extras.txt"
         )
-    build: Callable[[Request], Engine] = getattr(import_module(module), kind)
-    return build(request)
+    return getattr(import_module(module), kind)(request)
 
 
 def available_cores() -> int:
@@ -164,11 +167,6 @@ def spawn(job: Job, card: str | None = None) -> subprocess.Popen[bytes]:
             start_new_session=True,
             preexec_fn=_die_with(os.getpid()),
         )
-
-
-def was_lost(code: int) -> bool:
-    """Whether a run did not end of itself, so that starting it again makes sense."""
-    return code < 0 or code in ENDED_BY_A_SIGNAL
 
 
 def execute(job: Job) -> int:

@@ -1,7 +1,5 @@
 """Runs as processes on this machine, its cores and cards divided among them."""
 
-from __future__ import annotations
-
 import os
 import signal
 from collections.abc import Mapping
@@ -10,7 +8,7 @@ from pathlib import Path
 from subprocess import Popen
 
 from utils.config.flags import UsageError
-from utils.sweep.engines import Ended, Job, Request, available_cores, spawn, was_lost
+from utils.sweep.engines import ENDED_BY_A_SIGNAL, Ended, Engine, Job, Request, available_cores, spawn
 
 
 @dataclass
@@ -21,7 +19,7 @@ class _Running:
     attempt: int = 0
 
 
-class LocalEngine:
+class LocalEngine(Engine):
     """Processes on this machine.
 
     Args:
@@ -31,8 +29,6 @@ class LocalEngine:
     Raises:
         UsageError: a share of a card is asked for and there is none.
     """
-
-    poll_seconds = 0.1
 
     def __init__(self, request: Request) -> None:
         cores, cards = available_cores(), cuda_cards() if request.uses_gpus else []
@@ -63,16 +59,13 @@ class LocalEngine:
             code = running.process.poll()
             if code is None:
                 continue
-            if was_lost(code) and running.attempt < running.job.retries:
+            if (code < 0 or code in ENDED_BY_A_SIGNAL) and running.attempt < running.job.retries:
                 running.process = spawn(running.job, running.card)
                 running.attempt += 1
                 continue
             found[number] = Ended(code)
             self._free.append(self._running.pop(number).card)
         return found
-
-    def waiting(self) -> dict[int, str]:
-        return {}
 
     def stop(self) -> None:
         processes = [running.process for running in self._running.values() if running.process.poll() is None]

@@ -1,19 +1,17 @@
 """Runs as tasks of Ray, on this machine or on a cluster whose machines share the folders of project and results."""
 
-from __future__ import annotations
-
-import contextlib
 import logging
 import os
 import re
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Mapping
+from typing import Any
 
 from utils.config.flags import UsageError
-from utils.sweep.engines import LOST, Ended, Job, Request, available_cores, execute
+from utils.files import native_errors_to
+from utils.sweep.engines import LOST, Ended, Engine, Job, Request, available_cores, execute
 
 # These keep Ray from reporting its use and warning of its plans; they count only before it is imported.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -21,7 +19,7 @@ os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 import ray
 
 
-class RayEngine:
+class RayEngine(Engine):
     """Ray Core.
 
     Args:
@@ -32,14 +30,13 @@ class RayEngine:
         UsageError: no cluster answers at the address.
     """
 
-    poll_seconds = 0.1
-
     def __init__(self, request: Request) -> None:
         address = request.address or os.environ.get("RAY_ADDRESS")
         self.cores = request.cores or 1
         if address:
             _knock(address)
-        with captured_stderr() as said:
+        sys.stderr.flush()
+        with tempfile.TemporaryFile() as said, native_errors_to(said.fileno()):
             try:
                 ray.init(
                     address=address or "local",
@@ -95,9 +92,6 @@ class RayEngine:
                 found[number] = Ended(LOST, "its worker or node was lost more often than --retries allows")
         return found
 
-    def waiting(self) -> dict[int, str]:
-        return {}
-
     def stop(self) -> None:
         ray.shutdown()  # ends the workers, and with each worker its run
 
@@ -115,21 +109,8 @@ def _knock(address: str) -> None:
 
 def _unusable(address: str, reason: str) -> UsageError:
     if re.search("AuthToken|authentication token", reason):
-        what = "the cluster asks for a token"
-        todo = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, as on the cluster"
-        return UsageError(f"--address {address}: {what}; {todo}")
+        return UsageError(
+            f"--address {address}: the cluster asks for a token; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+            "RAY_AUTH_TOKEN_PATH, as on the cluster"
+        )
     return UsageError(f"--address {address}: no Ray cluster can be used there ({reason.strip().splitlines()[0]})")
-
-
-@contextlib.contextmanager
-def captured_stderr() -> Iterator[IO[bytes]]:
-    """Keep what native code writes to standard error from the terminal: a file that holds it."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield said
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)

@@ -1,7 +1,5 @@
 """Runs as job arrays of Slurm, through submitit; project and results must lie on folders that all nodes share."""
 
-from __future__ import annotations
-
 import io
 import re
 import shutil
@@ -10,21 +8,20 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any
 
 import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 
 from utils.config.flags import UsageError
 from utils.run.lock import FolderLock
-from utils.sweep.engines import ENDED_BY_A_SIGNAL, LOST, Ended, Job, Request, execute
+from utils.sweep.engines import ENDED_BY_A_SIGNAL, LOST, Ended, Engine, Job, Request, execute
 from utils.sweep.slurm_queue import FINAL, GONE, Queue, arrays_of, ask_slurm, largest_array, nodes_here, recorded_states
 from utils.sweep.slurm_settings import DEFAULTS, OPTIONS, parse_settings
-
-Submitted = TypeVar("Submitted")
 
 # Seconds within which a job that Slurm has ended must have left a result; a shared disk may show it late.
 SETTLE, SETTLE_COMPLETED = 5.0, 60.0
@@ -37,15 +34,15 @@ END_WITHIN = 120.0
 OVER_MEMORY = re.compile(r"^(?:slurmstepd|srun).*(?:oom.kill event|Out Of Memory|memory limit)", re.MULTILINE)
 
 
+@dataclass
 class Task:
     """One run as Slurm executes it.
 
-    Args:
+    Attributes:
         saved: when the run had last saved its state before this job began, in nanoseconds.
     """
 
-    def __init__(self, saved: int = 0) -> None:
-        self.saved = saved
+    saved: int = 0
 
     def __call__(self, job: Job) -> int:
         code = execute(job)
@@ -68,7 +65,7 @@ class Task:
         return submitit.helpers.DelayedSubmission(Task(saved), job)
 
 
-class SlurmEngine:
+class SlurmEngine(Engine):
     """Slurm.
 
     Args:
@@ -136,8 +133,8 @@ class SlurmEngine:
             self._ask_sbatch(Path(folder), {**self._wanted, OPTIONS: options}, lambda executor: executor.submit(Task))
 
     def _ask_sbatch(
-        self, folder: Path, settings: Mapping[str, Any], submit: Callable[[submitit.AutoExecutor], Submitted]
-    ) -> Submitted:
+        self, folder: Path, settings: Mapping[str, Any], submit: Callable[[submitit.AutoExecutor], Any]
+    ) -> Any:
         """Submit something with these settings; what Slurm says against it is raised as a `UsageError`."""
         executor = submitit.AutoExecutor(folder=folder, cluster="slurm", slurm_max_num_timeout=self._timeouts)
         executor.update_parameters(**settings)

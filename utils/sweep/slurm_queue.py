@@ -1,7 +1,5 @@
 """What Slurm says of jobs; its controller is asked once for all of them, and more seldom while nothing changes."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import time

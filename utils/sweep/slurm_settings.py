@@ -1,9 +1,7 @@
 """The settings of `--slurm`: which there are, what each may be, and how a user writes them."""
 
-from __future__ import annotations
-
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from utils.config.flags import UsageError, nearest
@@ -21,7 +19,7 @@ TEXTS = {
     *("slurm_nodelist", "slurm_gres", "slurm_mem_per_cpu", "slurm_mem_per_gpu", "slurm_dependency"),
     *("slurm_comment", "slurm_mail_type", "slurm_mail_user", "slurm_wckey"),
 }
-DEFAULTS = {"name": "run_models", "timeout_min": 24 * 60}
+DEFAULTS: dict[str, Any] = {"name": "run_models", "timeout_min": 24 * 60}
 KNOWN = WHOLE | SWITCHES | LISTS | TEXTS | {OPTIONS, "mem_gb"}
 
 # What a user may write in place of a setting's only name here, by sbatch's word.
@@ -64,7 +62,12 @@ def parse_settings(words: Sequence[str]) -> dict[str, Any]:
                 found.setdefault(name, []).append(value)
             elif name in KNOWN:
                 found[name] = _read_value(name, value)
-    _check_limit({**DEFAULTS, **found})
+    minutes, notice = found.get("timeout_min", DEFAULTS["timeout_min"]), found.get("slurm_signal_delay_s", 90)
+    if 60 * minutes <= notice:
+        raise UsageError(
+            f"--slurm timeout_min={minutes}: Slurm announces the limit {notice} seconds before, when the job has not "
+            "begun yet; give a longer timeout_min or a shorter slurm_signal_delay_s"
+        )
     return found
 
 
@@ -105,12 +108,3 @@ def _read_value(name: str, value: str) -> Any:
         # submitit would write --exclusive=False, which sbatch does not know.
         return value == "true" or (None if name == "slurm_exclusive" else False)
     return value
-
-
-def _check_limit(found: Mapping[str, Any]) -> None:
-    minutes, notice = found["timeout_min"], found.get("slurm_signal_delay_s", 90)
-    if 60 * minutes <= notice:
-        raise UsageError(
-            f"--slurm timeout_min={minutes}: Slurm announces the limit {notice} seconds before, when the job has not "
-            "begun yet; give a longer timeout_min or a shorter slurm_signal_delay_s"
-        )

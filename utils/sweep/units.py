@@ -1,9 +1,8 @@
 """What a sweep consists of: one command of run_models.py for each point of a grid or line of a batch file."""
 
-from __future__ import annotations
-
 import itertools
 import math
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,8 @@ LONGEST = 1 << 22  # characters of a batch file
 
 # What a batch file may hold besides commands of run_models.py; the sweep sees to all of it.
 _HARMLESS = {"set", "cd", "wait", "echo", ".", "source", "exit"}
+# A word, which may hold quoted parts and a `#` after its first character, or else a comment.
+_WORD_OR_COMMENT = re.compile(r"""((?!#)(?:"(?:\\.|[^"\\])*"|'[^']*'|\\.|[^\s"'\\])+)|#.*""")
 _SHELL = set("$`|;<>(){}*?")
 
 
@@ -131,24 +132,19 @@ def _points(words: Sequence[str], pairs: bool, most: int) -> Iterator[tuple[list
         if word == "-zd":
             texts = [single for text in texts for single in expand(text)]
         axes[word] = [[word, text] for text in texts] or [[word]]
-    if pairs:
-        lengths = {axis[0][0]: len(axis) for axis in axes.values() if len(axis) > 1}
-        if len(set(lengths.values())) > 1:
-            counts = ", ".join(f"{word} has {length}" for word, length in lengths.items())
-            raise UsageError(f"--zip: needs equally many values for each flag that has several; {counts}")
-        count = max(lengths.values(), default=1)
-        chosen: Iterator[tuple[list[str], ...]] = zip(
-            *(axis * count if len(axis) == 1 else axis for axis in axes.values()), strict=True
-        )
-    else:
-        chosen = itertools.product(*axes.values())
-    count = max(map(len, axes.values()), default=1) if pairs else math.prod(map(len, axes.values()))
+    sizes = {word: len(axis) for word, axis in axes.items() if len(axis) > 1}
+    if pairs and len(set(sizes.values())) > 1:
+        counts = ", ".join(f"{word} has {size}" for word, size in sizes.items())
+        raise UsageError(f"--zip: needs equally many values for each flag that has several; {counts}")
+    count = max(sizes.values(), default=1) if pairs else math.prod(sizes.values())
     if count > most:
         raise UsageError(f"a grid of {count:,}: a sweep has up to {MOST:,} runs; give fewer values, or several sweeps")
-    varying = [len(axis) > 1 for axis in axes.values()]
-    for point in chosen if axes else [()]:
-        label = [word for part, varies in zip(point, varying, strict=True) if varies for word in part]
-        yield [word for part in point for word in part], label
+    points: Iterator[tuple[list[str], ...]] = itertools.product(*axes.values())
+    if pairs and axes:
+        points = zip(*(axis if word in sizes else axis * count for word, axis in axes.items()), strict=True)
+    for point in points:
+        label = [text for word, part in zip(axes, point, strict=True) if word in sizes for text in part]
+        yield [text for part in point for text in part], label
 
 
 def read_batch_file(path: Path) -> list[tuple[str, tuple[str, ...]]]:
@@ -167,15 +163,15 @@ def read_batch_file(path: Path) -> list[tuple[str, tuple[str, ...]]]:
         raise UsageError(f"{path}: is longer than the {LONGEST:,} characters that a batch file may have")
     found = []
     joined = ""
-    for number, line in enumerate(text.splitlines(), 1):
-        joined += line
+    for number, line in enumerate(text.rstrip().removesuffix("\\").splitlines(), 1):
+        joined += _WORD_OR_COMMENT.sub(r"\1", line)  # words alone
         if joined.endswith("\\"):
             joined = joined[:-1] + " "
             continue
         whole, joined = joined, ""
         place = f"{path}, line {number}"
         try:
-            words = shlex.split(whole, comments=True)
+            words = shlex.split(whole)
         except ValueError as error:
             raise UsageError(f"{place}: {error}") from None
         if words and words[-1] == "&":  # in the background, as all of them are here

@@ -4,8 +4,6 @@
 compiler, which costs as much as importing PyTorch, and its step spends as long in Python as in the kernel.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any
 

@@ -4,8 +4,6 @@ Shapes: N images of a split, B of a batch, images (., C, H, W), labels (.,). Spl
 bytes; models see floats in [0, 1]. Where the likelihood is of binary pixels, a grey level is the probability of a one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -41,9 +39,9 @@ class Preparation:
         """Whether grey images have to be made binary."""
         return self.binary and self.levels > 1
 
-    def fixed(self, split: Split, purpose: str, seed: int | str | None = None) -> Tensor:
+    def fixed(self, split: Split, purpose: str) -> Tensor:
         """The images of a split as floats, (N, C, H, W), binarized once if need be; see `blocks`."""
-        return torch.cat(list(self.blocks(split, purpose, seed)))
+        return torch.cat(list(self.blocks(split, purpose)))
 
     def blocks(self, split: Split, purpose: str, seed: int | str | None = None) -> Iterator[Tensor]:
         """The same block by block, (n, C, H, W), each of about `BLOCK` bytes.

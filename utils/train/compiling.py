@@ -1,7 +1,5 @@
 """The training step through PyTorch's compiler, which is imported with this module and not before."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import logging
@@ -38,8 +36,7 @@ def compiled_step(model: VAE, batches: TrainingImages) -> Callable[..., ELBOTerm
     for batch in sizes:
         terms = compiled(*batch)
         (terms.kl - terms.log_px_z + sum(terms.extra.values())).sum().backward()
-    step: Callable[..., ELBOTerms] = _compile(model.forward)
-    return step
+    return _compile(model.forward)
 
 
 @functools.cache

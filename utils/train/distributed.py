@@ -6,7 +6,6 @@ Annotations are not postponed here: torch looks at those of the function that co
 
 import os
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -108,10 +107,8 @@ class FirstWrites:
         self._run, self._group = run, group
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._run, name) if self._group.rank == 0 else lambda *_: None
-
-    def checkpoint(self, name: str) -> Path:
-        return self._run.checkpoint(name)
+        reads = name == "checkpoint"
+        return getattr(self._run, name) if reads or self._group.rank == 0 else lambda *_: None
 
     def save(self, name: str, state: dict[str, Any]) -> None:
         if self._group.rank == 0 and name != "stopped":

@@ -1,7 +1,5 @@
 """The scalars and figures of a run for TensorBoard, which is an extra: nothing else depends on it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path

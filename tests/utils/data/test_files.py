@@ -105,6 +105,15 @@ def test_a_file_that_differs_is_used_with_a_note_on_the_users_word(tmp_path):
     assert FILE.checksum in note
 
 
+def test_a_known_file_that_cannot_be_read_now_is_refused_with_the_reason(tmp_path):
+    def give_up(data: bytes, name: str) -> None:
+        raise DataError(f"{name}: reading it takes more than 60 s")
+
+    write(tmp_path / "set/raw/file.gz", PACKED)
+    with pytest.raises(DataError, match="takes more than 60 s"):
+        source(tmp_path).read(dataclasses.replace(FILE, parse=give_up))
+
+
 @pytest.mark.parametrize("allow", [False, True])
 def test_an_empty_file_is_refused_in_any_case(tmp_path, allow):
     path = write(tmp_path / "set/raw/file.gz", b"")

@@ -34,7 +34,7 @@ def test_queued_running_and_queued_again_are_told_apart(runs, capsys):
     assert capsys.readouterr().err == "      queued again (BeginTime)  -rs 1\n"
     shown.refresh({first: "", second: "queued", third: "queued"}, waiting=False)
     assert capsys.readouterr().err == "      resumed  -rs 1\n"
-    shown.ended(third, None)
+    shown.ended(third, "")
     assert "[1/3] done     -rs 3  done  (a moment; " in capsys.readouterr().err
 
 

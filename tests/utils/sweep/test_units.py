@@ -41,6 +41,23 @@ def test_same_run_is_there_once_and_other_k_is_another_result():
     assert len(commands("-lls 5 500")) == 2
 
 
+def test_no_command_is_lost_to_a_backslash_in_a_comment_or_at_the_end(tmp_path):
+    file = tmp_path / "runs.sh"
+    lines = ["# these \\", "run_models.py -z 2 # don't \\", "run_models.py \\", "-z 3 # c", "run_models.py -z 4 \\"]
+    file.write_text("\n".join(lines))
+    assert commands("", [file]) == ["-z 2", "-z 3", "-z 4"]
+
+
+def test_a_comment_begins_a_word(tmp_path):
+    file = tmp_path / "runs.sh"
+    file.write_text("run_models.py -ld a#b -z 2\nrun_models.py -ld 'it is #1' -z 2#\nrun_models.py -ld c\\ #d -z 2")
+    assert [words for _, words in read_batch_file(file)] == [
+        ("-ld", "a#b", "-z", "2"),
+        ("-ld", "it is #1", "-z", "2#"),
+        ("-ld", "c #d", "-z", "2"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("words", "pairs", "parts"),
     [

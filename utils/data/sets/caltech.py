@@ -1,15 +1,8 @@
 """The Caltech 101 silhouettes, as Marlin gives them out."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from utils.data.dataset import DataSet, Loaded, Source
-from utils.data.files import DataError, DataFile
+from utils.data.files import Array, DataError, DataFile
 from utils.data.mat import read_mat
-
-if TYPE_CHECKING:
-    import numpy as np
 
 PARTS = ("train", "val", "test")
 SHAPES = {f"{part}_{kind}": (None, width) for part in PARTS for kind, width in (("data", 784), ("labels", 1))}
@@ -31,7 +24,7 @@ CLASSES = (
 # fmt: on
 
 
-def _parse(data: bytes, name: str) -> dict[str, np.ndarray]:
+def _parse(data: bytes, name: str) -> dict[str, Array]:
     """Read the matrices as bytes: images (N, 784), column-major with 0 as the foreground, and labels (N, 1) from 1."""
     import numpy as np
 
@@ -47,11 +40,9 @@ def _parse(data: bytes, name: str) -> dict[str, np.ndarray]:
 def _read(source: Source) -> Loaded:
     """Turn the images, and make the silhouette the foreground: 1 - data."""
     matrices = source.read(source.files[0])
-    splits = []
-    for part in PARTS:
-        foreground = 1 - matrices[f"{part}_data"].reshape(-1, 1, 28, 28).swapaxes(2, 3)
-        splits.append((foreground, matrices[f"{part}_labels"][:, 0].astype("int64") - 1))
-    return Loaded(*splits)
+    images = (1 - matrices[f"{part}_data"].reshape(-1, 1, 28, 28).swapaxes(2, 3) for part in PARTS)
+    labels = (matrices[f"{part}_labels"][:, 0].astype("int64") - 1 for part in PARTS)
+    return Loaded(*zip(images, labels, strict=True))
 
 
 SPEC = DataSet(

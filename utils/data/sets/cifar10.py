@@ -1,19 +1,11 @@
 """CIFAR-10: small photographs in colour, in six pickled batches."""
 
-from __future__ import annotations
-
 from functools import partial
-from typing import TYPE_CHECKING
 
 from utils.data.dataset import DataSet, Loaded, Source
-from utils.data.files import DataError, DataFile
+from utils.data.files import Array, DataError, DataFile
 from utils.data.formats import read_tar_members
 from utils.data.pickles import read_array_pickle
-
-if TYPE_CHECKING:
-    import numpy as np
-
-CLASSES = "airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck"
 
 BATCHES = {
     "cifar-10-batches-py/data_batch_1": "c99cafc152244af753f735de768cd75f",
@@ -25,7 +17,7 @@ BATCHES = {
 }
 
 
-def _parse_batch(data: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
+def _parse_batch(data: bytes, name: str) -> tuple[Array, Array]:
     """Read images (N, 3, 32, 32), stored as planes of red, green and blue, and labels (N,)."""
     import numpy as np
 
@@ -76,5 +68,5 @@ SPEC = DataSet(
     ),
     splits=(45000, 5000, 10000),
     classes=10,
-    class_names=tuple(CLASSES.split(", ")),
+    class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 )

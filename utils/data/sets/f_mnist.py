@@ -3,8 +3,6 @@
 from utils.data.dataset import DataSet
 from utils.data.idx import idx_files, read_four
 
-CLASSES = "T-shirt/top, Trouser, Pullover, Dress, Coat, Sandal, Shirt, Sneaker, Bag, Ankle boot"
-
 SPEC = DataSet(
     name="f_mnist",
     title="FashionMNIST, clothing",
@@ -27,5 +25,7 @@ SPEC = DataSet(
     ),
     splits=(50000, 10000, 10000),
     classes=10,
-    class_names=tuple(CLASSES.split(", ")),
+    class_names=(
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
 )

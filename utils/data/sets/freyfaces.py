@@ -1,20 +1,13 @@
 """Frey's face: video frames, 28x20 with 256 levels."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from utils.data.dataset import DataSet, Loaded, Source
-from utils.data.files import DataError, DataFile
+from utils.data.files import Array, DataError, DataFile
 from utils.data.mat import read_mat
 from utils.data.pickles import read_array_pickle
 from utils.data.splits import fixed_permutation
 
-if TYPE_CHECKING:
-    import numpy as np
 
-
-def _parse(data: bytes, name: str) -> np.ndarray:
+def _parse(data: bytes, name: str) -> Array:
     """Read the frames, (N, 560), from the MAT file of their authors or from the pickle that VAE papers pass around."""
     import numpy as np
 
@@ -41,8 +34,8 @@ def _read(source: Source) -> Loaded:
     shuffled = faces[fixed_permutation(len(faces), seed=123)].reshape(-1, 1, 28, 20)
     held_out = len(faces) * 200 // 1965
     n_train = len(faces) - 2 * held_out
-    parts = (slice(n_train), slice(n_train, n_train + held_out), slice(n_train + held_out, None))
-    return Loaded(*((shuffled[part], None) for part in parts))
+    test = n_train + held_out
+    return Loaded((shuffled[:n_train], None), (shuffled[n_train:test], None), (shuffled[test:], None))
 
 
 SPEC = DataSet(

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 from utils.data.dataset import DataSet, Loaded, Source
-from utils.data.files import DataError, DataFile
+from utils.data.files import Array, DataError, DataFile
 from utils.data.mat import read_mat
 from utils.data.splits import check_pairs, fixed_permutation
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def _read(source: Source) -> Loaded:
@@ -29,7 +25,7 @@ def _read(source: Source) -> Loaded:
     return Loaded(train, val, (test_images, test_labels))
 
 
-def _levels(matrix: np.ndarray, name: str) -> np.ndarray:
+def _levels(matrix: Array, name: str) -> Array:
     """Turn a matrix of column-major 28x28 images in its columns, from 0 to 1, into images of 256 levels."""
     import numpy as np
 
@@ -38,7 +34,7 @@ def _levels(matrix: np.ndarray, name: str) -> np.ndarray:
     return np.rint(matrix.T * 255).astype(np.uint8).reshape(-1, 1, 28, 28).swapaxes(2, 3)
 
 
-def _from_one_hot(matrix: np.ndarray | None, name: str) -> np.ndarray | None:
+def _from_one_hot(matrix: Array | None, name: str) -> Array | None:
     """Turn columns with a single one into the index of that one."""
     if matrix is None:
         return None
