@@ -1,7 +1,5 @@
 """Write docs/flags.md from the parser of run_models.py: `python docs/make_flags.py`."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 
@@ -25,23 +23,20 @@ def page() -> str:
     """The page as Markdown: one table for each group of flags."""
     parser = CommandLine(PROGRAM)
     parts = [HEAD]
-    for heading in parser.groups:
+    for heading in dict.fromkeys(flag.group for flag in parser.flags.values()):
         rows = [
             f"| {' '.join(f'`{name}`' for name in flag.names)} | {_meaning(name, flag)} | {_default(parser, name)} |"
             for name, flag in parser.flags.items()
             if flag.group == heading
         ]
-        if rows:
-            head = [f"\n## {heading.capitalize()}\n", "| flag | meaning | default |", "|---|---|---|"]
-            parts.append("\n".join([*head, *rows]))
+        parts += [f"\n## {heading.capitalize()}\n", "| flag | meaning | default |", "|---|---|---|", *rows]
     return "\n".join(parts) + "\n"
 
 
 def _meaning(name: str, flag: Flag) -> str:
-    text = flag.help.replace("|", "\\|")
     choices = f" ({', '.join(flag.choices)})" if flag.choices else ""
     kinds = " or ".join(owners(name))
-    return text + choices + (f"; for `-n` {kinds}" if kinds else "")
+    return flag.help.replace("|", "\\|") + choices + (f"; for `-n` {kinds}" if kinds else "")
 
 
 def _default(parser: CommandLine, name: str) -> str:

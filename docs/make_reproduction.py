@@ -5,10 +5,7 @@ folders that are given are added first, or take the place of their earlier rows;
 the page are those of docs/reproduction/page.md.
 """
 
-from __future__ import annotations
-
 import csv
-import dataclasses
 import io
 import json
 import shlex
@@ -17,7 +14,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
@@ -27,30 +24,35 @@ if __name__ == "__main__":  # before the imports below, which take a while
 
     end_on_ctrl_c()
 
+from matplotlib.figure import Figure  # noqa: E402
+
 from utils.config.command_line import parse_run  # noqa: E402  (the project is not installed)
-from utils.config.config import Config, identity_fields  # noqa: E402
-from utils.config.flags import UsageError, flag_of  # noqa: E402
+from utils.config.config import identity_fields  # noqa: E402
+from utils.config.flags import UsageError  # noqa: E402
 from utils.files import write_atomically  # noqa: E402
+from utils.plotting_utils import COLOURS, MARKERS, Style, legend, panel_grid, render  # noqa: E402
 from utils.run import stamped  # noqa: E402
 from utils.run.failures import guarded  # noqa: E402
 from utils.run.identity import Identity  # noqa: E402
 from utils.run.metrics import Value  # noqa: E402
 from utils.run.records import Record, find_runs, mean_of  # noqa: E402
-from utils.tables.columns import say  # noqa: E402
+from utils.tables.columns import as_flags  # noqa: E402
 from utils.tables.comparison import compare, finished  # noqa: E402
 from utils.tables.comparison_table import write  # noqa: E402
-from utils.tables.published import PUBLISHED, S_VAE, Published, differences  # noqa: E402
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from utils.tables.published import (  # noqa: E402
+    KNN_METRICS,
+    PUBLISHED,
+    S_VAE,
+    TABLE_1_METRICS,
+    Published,
+    differences,
+)
 
 ROWS, PAGE, FIGURE = ROOT / "docs" / "reproduction", ROOT / "docs" / "reproduction.md", "log_px.png"
 COURSE = ("status", "epochs", "best_epoch", "seconds", "warm_up", "restarts")  # of the summary, beside its metrics
 VERSIONS = ("version", "commit", "python", "torch", "numpy", "scipy", "device", "threads")  # of env.json
 KEY = ("hash", "max_epochs", "k")  # what makes two rows results of one run
 HEAD = ("flags", "seed", *KEY, *COURSE, *VERSIONS)
-TABLE_1 = ("log_px", "elbo", "log_px_z", "kl")
-TABLE_2 = tuple(f"probe.knn.{labels}.mean" for labels in (100, 600, 1000))
 PANELS = {"log_px": "log p(x)", "elbo": "ELBO", "gap": "log p(x) - ELBO"}
 NONE_YET = "No run is finished yet."
 
@@ -64,10 +66,11 @@ def row_of(record: Record) -> dict[str, str]:
         Damaged, Foreign, OSError: its `env.json` cannot be read.
     """
     env = stamped.read(record.folder / "env.json", record.identity.stamp)
+    settings = [field.name for field in identity_fields() if field.name != "format"] + ["epochs"]
     course = {name: record.summary[name] for name in COURSE if name in record.summary}
     metrics = {name: value for name, value in record.values.items() if not name.startswith("run.")}
     return {
-        "flags": flags_of_run(record.config),
+        "flags": as_flags({name: getattr(record.config, name) for name in settings}),
         "seed": str(record.config.rs),
         "hash": record.identity.hash,
         "max_epochs": str(record.config.epochs),
@@ -75,16 +78,6 @@ def row_of(record: Record) -> dict[str, str]:
         **{name: json.dumps(value) for name, value in (metrics | course).items()},
         "k": str(record.k),
     }
-
-
-def flags_of_run(config: Config) -> str:
-    """The words of run_models.py that make this run: what differs from the defaults, and its epochs."""
-    words = []
-    for field in (*identity_fields(), *(f for f in dataclasses.fields(config) if f.name == "epochs")):
-        value = getattr(config, field.name)
-        if field.name != "format" and value != field.default:
-            words += [flag_of(field).names[0], *([] if value is True else [say(value)])]
-    return shlex.join(words)
 
 
 def record_of(row: Row) -> Record:
@@ -149,14 +142,12 @@ def page(place: Path) -> str:
     records = [record_of(row) for path in sorted(place.glob("*.csv")) for row in read_rows(path)]
     mnist = [record for record in records if record.config.dataset == "mnist"]
     protocol = [record for record in mnist if is_of_protocol(record)]
-    others = [record for record in mnist if not is_of_protocol(record)]
-    products = [record for record in records if record.config.dataset != "mnist"]
     hours = sum(mean_of(record.values["seconds"]) or 0.0 for record in records) / 3600
     return Template((ROWS / "page.md").read_text(encoding="utf-8")).substitute(
-        table_1=table(protocol, TABLE_1, ("z", "name", "kappa_start")),
-        table_2=table([r for r in protocol if TABLE_2[0] in r.values], TABLE_2, ("z", "name", "kappa_start")),
-        others=table(others, TABLE_1),
-        products=table(products, TABLE_1, ("dataset", "space")),
+        table_1=table(protocol, TABLE_1_METRICS, ("z", "name", "kappa_start")),
+        table_2=table([r for r in protocol if KNN_METRICS[0] in r.values], KNN_METRICS, ("z", "name", "kappa_start")),
+        others=table([r for r in mnist if not is_of_protocol(r)], TABLE_1_METRICS),
+        products=table([r for r in records if r.config.dataset != "mnist"], TABLE_1_METRICS, ("dataset", "space")),
         runs=f"{len(records)} result{'s' * (len(records) != 1)}",
         hours=f"{hours:.1f} hours",
     )
@@ -172,10 +163,8 @@ def table(records: Sequence[Record], metrics: Sequence[str], by: Sequence[str] =
 
 def figure(place: Path) -> Figure:
     """log p(x), ELBO and their distance against the dimension, ours and published, with s.d. over runs."""
-    from utils.plotting_utils import COLOURS, MARKERS, legend, panel_grid
-
-    records = [record_of(row) for row in read_rows(place / "mnist.csv")]
-    records = [record for record in records if is_of_protocol(record) and record.config.kappa_start == "dim"]
+    mnist = map(record_of, read_rows(place / "mnist.csv"))
+    records = [record for record in mnist if is_of_protocol(record) and record.config.kappa_start == "dim"]
     title = "Ours beside Davidson et al. 2018, Table 1, in nats"
     found, places = panel_grid((False,) * 3, title, "bars: ± s.d. over runs; that of the published ELBO is not known")
     for spot, metric in zip(places, PANELS, strict=True):
@@ -224,14 +213,8 @@ def our_points(records: Sequence[Record], metric: str) -> list[tuple[int, float,
     ]
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Write the page and its figure; returns the exit code."""
-    return guarded("reproduction", lambda stop: _make([Path(folder) for folder in arguments]))
-
-
-def _make(folders: Sequence[Path]) -> int:
-    from utils.plotting_utils import Style, render
-
+def make(folders: Sequence[Path]) -> int:
+    """Write the page and its figure, with the finished runs below these folders; returns the exit code."""
     if folders:
         add(folders, ROWS)
     write_atomically(PAGE, page(ROWS).encode())
@@ -241,4 +224,4 @@ def _make(folders: Sequence[Path]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded("reproduction", lambda stop: make([Path(folder) for folder in sys.argv[1:]])))

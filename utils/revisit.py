@@ -81,8 +81,8 @@ class Visit:
         verbosity = Config.verbosity if request.verbosity is None else request.verbosity
         config = dataclasses.replace(self.finished.config.to_repeat, ll_sample=k, verbosity=verbosity)
         check_figures(request.figures or (), config, f" ({path})")
-        if request.kappas and (misfit := registry.missing(("sphere",), config)):
-            raise UsageError(f"--kappas: {misfit} ({path}), and so no concentration; leave it out")
+        if request.kappas and not (need := registry.NEEDS["sphere"]).of_config(config):
+            raise UsageError(f"--kappas: {need.reason} ({path}), and so no concentration; leave it out")
         if request.sample_temperature and all(KINDS[kind].symbol != "R" for kind, _ in config.factors):
             raise UsageError(f"--sample_temperature: {config.space} has no Euclidean part ({path}); leave it out")
         self.config, self.console = config, Console(config)

@@ -1,7 +1,5 @@
 """Arrays in an .npz file that are written block by block, since together they may be larger than the memory."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import tempfile

@@ -6,8 +6,6 @@ export/learning_curves.csv               the metrics of every epoch
 figures/generated*.npz                   with --generate: the images, beside their PNG files
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -100,10 +98,9 @@ def export(subject: Subject, data: Data, blocks: Mapping[str, Iterable[Tensor]],
         yield f"latent.csv is not written: {reason}"
     for name, images in blocks.items():
         split, path, facts = data.split(name), run.exported[name], facts_of(run, subject)
-        log_px = {}
         if name == "test" and subject.log_px is not None:
-            facts["log_px_k"], log_px["log_px"] = subject.log_px
-        with run.writing(), writing_arrays(path, len(split), facts | log_px) as add:
+            facts["log_px_k"], facts["log_px"] = subject.log_px
+        with run.writing(), writing_arrays(path, len(split), facts) as add:
             for block in arrays_of(subject.model, split, images, subject.config):
                 add(block)
         yield str(path)
@@ -128,10 +125,8 @@ def curves(metrics: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     for line in metrics:
         cells: dict[str, float | None] = {}
         for name, value in flatten(line):
-            if isinstance(value, tuple) and len(value) > 1:
-                cells |= {f"{name}.{place}": item for place, item in enumerate(value, 1)}
-            else:
-                cells[name] = value[0] if isinstance(value, tuple) else value
+            items = value if isinstance(value, tuple) else (value,)
+            cells |= {f"{name}.{place}" if len(items) > 1 else name: item for place, item in enumerate(items, 1)}
         lines.append(cells)
     columns = list(dict.fromkeys(name for cells in lines for name in cells))
     return [columns, *([_number(cells.get(name)) for name in columns] for cells in lines)]
@@ -157,8 +152,8 @@ def latent_coordinates(subject: Subject, index: NDArray[Any]) -> list[list[str]]
     for number, factor in enumerate(subject.factors, 1):
         axes, chart = CHARTS.get(factor.symbol, IN_MANY_DIMENSIONS)
         before = f"factor {number} " if len(subject.factors) > 1 else ""
-        places = chart(factor.unit(subject.modes))
-        for axis, values in zip(axes, places.T, strict=False):  # one point spans no second component
+        # One point spans no second component.
+        for axis, values in zip(axes, chart(factor.unit(subject.modes)).T, strict=False):
             columns[f"{before}{axis}"] = [_number(value) for value in values]
     return [list(columns), *map(list, zip(*columns.values(), strict=True))]
 

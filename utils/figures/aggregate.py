@@ -3,13 +3,12 @@
 Shapes: N points, d ambient dimension; points of S^m are unit vectors with d = m + 1.
 """
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Ellipse
+from matplotlib.patches import Ellipse
 
 from utils.figures.geometry import (
     areas_and_overlaps,
@@ -21,8 +20,8 @@ from utils.figures.geometry import (
     line_kernels,
     uniformity,
 )
-from utils.figures.maps import MOST_PANELS, angular_density, hammer_frame, torus_angles, torus_axes
-from utils.figures.subject import Array, Factor, Subject
+from utils.figures.maps import MOST_PANELS, angular_density, hammer_frame, prior_plane, torus_angles, torus_axes
+from utils.figures.subject import Array, Subject
 from utils.plotting_utils import (
     COLOURS,
     DENSITY,
@@ -32,25 +31,16 @@ from utils.plotting_utils import (
     name_of,
     named_classes,
     panel_grid,
-    plane_axes,
     set_title,
 )
 
 MOST_NAMES = 12
 
-# Concentrations of the kernels that estimate a density: on S^1, on S^2, and on each circle of a torus.
-KERNEL = {2: 150, 3: 40, "torus": 12}
-
-
-def is_compared(factor: Factor) -> bool:
-    """Whether the aggregate posterior of a factor can be shown beside its prior."""
-    return factor.radius is None or factor.dim <= 2
-
 
 def aggregate_posterior(subject: Subject) -> Figure:
     """Density of the aggregate posterior beside that of the prior: on circles, on S^2, and in Euclidean spaces."""
-    shown = [place for place, factor in enumerate(subject.factors) if is_compared(factor)][:MOST_PANELS]
-    names, of = subject.names, ""
+    comparable = [place for place, factor in enumerate(subject.factors) if factor.radius is None or factor.dim <= 2]
+    shown, names, of = comparable[:MOST_PANELS], subject.names, ""
     note = f"One sample of z for each of {len(subject.embedded):,} test images. {subject.warning}".strip()
     if any(subject.factors[place].radius is not None for place in shown):
         note += " Rayleigh and Bingham: tests of uniformity."
@@ -61,9 +51,8 @@ def aggregate_posterior(subject: Subject) -> Figure:
         listed = ", ".join(left_out[:MOST_NAMES]) + ", …" * (len(left_out) > MOST_NAMES)
         note += f" Not shown: {listed} (only circles, spheres $S^{{2}}$ and Euclidean spaces are{first})."
     torus = [factor.symbol for factor in subject.factors] == ["S^1", "S^1"]
-    title = f"Aggregate posterior{of} against the prior: {subject.title}"
     wide = [subject.factors[place].symbol != "R^2" for place in shown] + [True] * torus
-    figure, places = panel_grid(wide, title, note)
+    figure, places = panel_grid(wide, f"Aggregate posterior{of} against the prior: {subject.title}", note)
     for number, place in zip(shown, places, strict=False):
         factor, axes = subject.factors[number], figure.add_subplot(place)
         points = factor.unit(subject.samples.astype(np.float64))
@@ -74,9 +63,9 @@ def aggregate_posterior(subject: Subject) -> Figure:
                 f"{names[number]}: mean of length {factor.radius * tests.resultant:.3f}\n"
                 f"Rayleigh: p {_p_text(tests.rayleigh)}; Bingham: p {_p_text(tests.bingham)}",
             )
-            (_around if factor.dim == 1 else _over)(figure, axes, points)
+            (_around if factor.dim == 1 else _over)(axes, points)
         else:
-            prior = factor.unit(subject.prior.astype(np.float64))
+            prior = factor.unit(subject.prior).astype(np.float64)
             spread = " to ".join(sorted({f"{points.std(0).min():.2f}", f"{points.std(0).max():.2f}"}))
             set_title(
                 axes,
@@ -84,11 +73,11 @@ def aggregate_posterior(subject: Subject) -> Figure:
                 f"standard deviation {spread}\n(prior: {prior.std():.2f})",
             )
             if factor.dim == 2:
-                _in_plane(figure, axes, points, prior)
+                _in_plane(axes, points, prior)
             else:
                 _along(axes, points, prior, factor.is_normal)
     if torus:
-        _on_torus(figure, figure.add_subplot(places[2]), subject)
+        _on_torus(figure.add_subplot(places[2]), subject)
     return figure
 
 
@@ -96,26 +85,31 @@ def _p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def _around(figure: Figure, axes: Any, points: Array) -> None:
+def _around(axes: Any, points: Array) -> None:
     around, density = angular_density(points)
     axes.plot(np.degrees(around), density, color=COLOURS[0], label="aggregate posterior")
     axes.axhline(1, color="0.3", linestyle="--", label="prior")
-    axes.set(xlim=(0, 360), xticks=range(0, 361, 60), xlabel="angle (degrees)", ylabel="density / prior")
-    axes.set_ylim(bottom=0)
+    axes.set(xlim=(0, 360), ylim=(0, None), xticks=range(0, 361, 60))
+    axes.set(xlabel="angle (degrees)", ylabel="density / prior")
     legend(axes)
 
 
-def _over(figure: Figure, axes: Any, points: Array) -> None:
+def _over(axes: Any, points: Array) -> None:
     x, y = np.meshgrid(np.linspace(-2.83, 2.83, 120), np.linspace(-1.415, 1.415, 60))
     # Beyond the rim the value at the rim: the picture is cut along the ellipse, not along its pixels.
     beyond = np.maximum(np.sqrt(x**2 / 8 + y**2 / 2), 1)[..., None] * (1 + 1e-9)
     at = inverse_hammer(np.stack([x, y], -1) / beyond)
-    density = kernel_density(at.reshape(-1, 3), points, KERNEL[3]).reshape(x.shape)
-    extent = (-2.83, 2.83, -1.415, 1.415)
-    shown = axes.imshow(density, origin="lower", extent=extent, cmap=DENSITY, vmin=0, interpolation="bilinear")
+    density = kernel_density(at.reshape(-1, 3), points).reshape(x.shape)
+    shown = _heat(axes, density, (-2.83, 2.83, -1.415, 1.415))
     shown.set_clip_path(Ellipse((0, 0), 4 * np.sqrt(2), 2 * np.sqrt(2), transform=axes.transData))
     hammer_frame(axes, grid=False)
-    figure.colorbar(shown, ax=axes, label="density / prior (1: as the prior)", shrink=0.75)
+
+
+def _heat(axes: Any, density: Array, extent: Sequence[float], label: str = "density / prior (1: as the prior)") -> Any:
+    """An image of a density in a box (left, right, bottom, top), and what its colours mean beside it."""
+    shown = axes.imshow(density, origin="lower", extent=extent, cmap=DENSITY, vmin=0, interpolation="bilinear")
+    axes.figure.colorbar(shown, ax=axes, label=label, shrink=0.75)
+    return shown
 
 
 def _along(axes: Any, points: Array, prior: Array, is_normal: bool) -> None:
@@ -132,37 +126,29 @@ def _along(axes: Any, points: Array, prior: Array, is_normal: bool) -> None:
     else:
         expected = line_density(at, values[1])
     axes.plot(at, expected, color="0.3", linestyle="--", label="prior")
-    axes.set(xlabel="z" if line else "length of z", ylabel="density")
-    axes.set_ylim(bottom=0)
+    axes.set(xlabel="z" if line else "length of z", ylabel="density", ylim=(0, None))
     legend(axes)
 
 
-def _in_plane(figure: Figure, axes: Any, points: Array, prior: Array) -> None:
+def _in_plane(axes: Any, points: Array, prior: Array) -> None:
     reach = 1.05 * np.abs(np.concatenate([points, prior[:200]])).max()
     at = np.linspace(-reach, reach, 120)
     across, up = (line_kernels(at, points[:, coordinate]) for coordinate in (0, 1))
-    density, box = up @ across.T / len(points), (-reach, reach, -reach, reach)
-    shown = axes.imshow(density, origin="lower", extent=box, cmap=DENSITY, vmin=0, interpolation="bilinear")
-    figure.colorbar(shown, ax=axes, label="density", shrink=0.75)
-    for deviations in (1, 2):
-        circle = Circle((0, 0), deviations * prior.std(), fill=False, color="white", linestyle=":", linewidth=1)
-        axes.add_patch(circle)
-    plane_axes(axes, "$z_1$ (dotted: 1 and 2 s.d. of the prior)", "$z_2$")
+    _heat(axes, up @ across.T / len(points), (-reach, reach, -reach, reach), "density")
+    prior_plane(axes, prior, "white")
     axes.set_aspect("equal", adjustable="box")
 
 
-def _on_torus(figure: Figure, axes: Any, subject: Subject) -> None:
-    """Density over both angles, the product of kernels around the points on each circle."""
+def _on_torus(axes: Any, subject: Subject) -> None:
+    """Density over both angles, the product of kernels of concentration 12 around the points on each circle."""
     around = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     kernels = [
-        np.exp(KERNEL["torus"] * (np.cos(around[:, None] - angle) - 1))
+        np.exp(12 * (np.cos(around[:, None] - angle) - 1))
         for angle in torus_angles(subject, subject.samples.astype(np.float64)).T
     ]
     density = kernels[1] @ kernels[0].T
-    look: dict[str, Any] = {"cmap": DENSITY, "vmin": 0, "interpolation": "bilinear"}
-    shown = axes.imshow(density / density.mean(), origin="lower", extent=(0, 360, 0, 360), **look)
+    _heat(axes, density / density.mean(), (0, 360, 0, 360))
     torus_axes(axes, subject.names, "both angles")
-    figure.colorbar(shown, ax=axes, label="density / prior (1: as the prior)", shrink=0.75)
 
 
 def class_areas(subject: Subject) -> Figure:
@@ -172,15 +158,18 @@ def class_areas(subject: Subject) -> Figure:
     assert labels is not None
     present = np.unique(labels).tolist()[: len(named_classes(labels)) or MOST_NAMES]
     at = even_points(factor.dim, 2000)
-    densities = np.stack([kernel_density(at, points[labels == label], KERNEL[len(at[0])]) for label in present])
+    densities = np.stack([kernel_density(at, points[labels == label]) for label in present])
     areas, overlaps = areas_and_overlaps(densities)
     texts = [name_of(label, subject.class_names) for label in present]
-    note = "Area: the smallest share of the sphere that holds 90 % of the density of samples of q(z|x) of the class. "
-    note += "Overlap: 0 where two classes have nothing in common, 1 where they lie alike."
+    note = (
+        "Area: the smallest share of the sphere that holds 90 % of the density of samples of q(z|x) of the class. "
+        "Overlap: 0 where two classes have nothing in common, 1 where they lie alike."
+    )
     where = f" on {subject.names[number]}" if len(subject.factors) > 1 else ""
-    title = f"Areas of the classes{where} and their overlap: {subject.title}"
-    figure, places = panel_grid([False] * 2, title, note, 2.0)
-    left, right = (figure.add_subplot(place) for place in places)
+    figure, places = panel_grid(
+        [False] * 2, f"Areas of the classes{where} and their overlap: {subject.title}", note, 2.0
+    )
+    left, right = map(figure.add_subplot, places)
     for rank, area in enumerate(areas):
         left.barh(rank, 100 * area, color=class_style(rank)[0])
         left.text(100 * area, rank, f" {area:.0%}", va="center")

@@ -3,9 +3,8 @@
 Shapes: C classes.
 """
 
-from __future__ import annotations
-
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,16 +48,17 @@ def code_usage(subject: Subject) -> Figure:
 def _shared_usage(counts: Array, perplexity: float, title: str, note: str) -> Figure:
     """The shares of codes (codes,) that mean the same at all positions, in descending order, beside even use."""
     share = np.sort(counts)[::-1] / max(counts.sum(), 1)
-    figure = new_figure(7.4, 4.4, title, note)
-    axes = figure.subplots()
+    axes: Any = new_figure(7.4, 4.4, title, note).subplots()
     axes.bar(np.arange(1, len(share) + 1), share, width=1.0, color=COLOURS[0])
     axes.axhline(1 / len(share), color=COLOURS[1], linestyle="--", label="all codes alike")
     axes.xaxis.set_major_locator(MaxNLocator(**WHOLE_TICKS))
-    used = f"{(counts > 0).sum()} of {len(share)} codes are used"
     axes.set(xlabel="code, in order of use", ylabel="share of all positions")
-    set_title(axes, f"{used}; perplexity {perplexity:.1f} of {len(share)} at most")
+    set_title(
+        axes,
+        f"{(counts > 0).sum()} of {len(share)} codes are used; perplexity {perplexity:.1f} of {len(share)} at most",
+    )
     legend(axes)
-    return figure
+    return axes.figure
 
 
 def _usage_by_variable(counts: Array, perplexity: float, title: str, note: str) -> Figure:
@@ -66,19 +66,21 @@ def _usage_by_variable(counts: Array, perplexity: float, title: str, note: str) 
     variables, categories = counts.shape
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     note = f"A category has a meaning within its own variable only. Even use: a share of {1 / categories:.3g}. {note}"
-    figure = new_figure(7.4, min(max(0.22 * variables + 2.2, 3.6), 9.0), title, note)
-    axes = figure.subplots()
+    axes: Any = new_figure(7.4, min(max(0.22 * variables + 2.2, 3.6), 9.0), title, note).subplots()
     shown = axes.imshow(
         share, cmap=DENSITY, vmin=0, aspect="auto", interpolation="nearest",
         extent=(0.5, categories + 0.5, variables + 0.5, 0.5),
     )  # fmt: skip
-    figure.colorbar(shown, ax=axes, label="share of the images")
+    axes.figure.colorbar(shown, ax=axes, label="share of the images")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(**WHOLE_TICKS, min_n_ticks=1))
     axes.set(xlabel="category", ylabel="variable")
-    used = f"{(counts > 0).mean():.0%} of the categories are used"
-    set_title(axes, f"{used}; perplexity {perplexity:.1f} of {categories} at most, mean over variables")
-    return figure
+    set_title(
+        axes,
+        f"{(counts > 0).mean():.0%} of the categories are used; "
+        f"perplexity {perplexity:.1f} of {categories} at most, mean over variables",
+    )
+    return axes.figure
 
 
 def codebook(subject: Subject) -> Figure:
@@ -92,7 +94,7 @@ def codebook(subject: Subject) -> Figure:
     positions, device = codes.shape[1], subject.images.device
     if latent.shares_codes:
         counts = np.bincount(codes.flatten(), minlength=latent.code_count)
-        used = np.argsort(-counts, kind="stable")[: min(latent.code_count, 100)]
+        used = np.argsort(-counts, kind="stable")[:100]
         columns = min(10, len(used))
         used = used[: len(used) // columns * columns]
         z = latent.vectors(torch.from_numpy(used)[:, None].expand(-1, positions).to(device))
@@ -105,10 +107,13 @@ def codebook(subject: Subject) -> Figure:
     for variable in range(variables):
         mixed[variable, :, variable] = torch.arange(categories)
     rows = subject.decode(latent.vectors(mixed.to(device)))
-    names = [f"variable {number}" for number in range(1, variables + 1)]
-    note = f"One variable changes, the others stay with one test image. {subject.warning}"
-    columns_named = [str(number) for number in range(1, categories + 1)]
-    return image_rows(rows, f"Categories: {subject.title}", names, columns_named, note)
+    return image_rows(
+        rows,
+        f"Categories: {subject.title}",
+        [f"variable {number}" for number in range(1, variables + 1)],
+        [str(number) for number in range(1, categories + 1)],
+        f"One variable changes, the others stay with one test image. {subject.warning}",
+    )
 
 
 def class_codes(subject: Subject) -> Figure:
@@ -119,11 +124,14 @@ def class_codes(subject: Subject) -> Figure:
     divergences = jensen_shannon(_counts_by_class(subject))
     count = len(divergences)
     texts = [name_of(label, subject.class_names) for label in subject.classes]
-    note = "Divergences in nats; 0: the same codes, 0.69: no code in common."
-    figure, places = panel_grid([False] * 3, f"Codes of the classes: {subject.title}", note, 2.0)
-    left, tree, plane = (figure.add_subplot(place) for place in places)
-    written = np.char.mod("%.2f", divergences)
-    matrix(left, divergences, texts, "Jensen–Shannon divergence (nats)", written, np.log(2))
+    figure, places = panel_grid(
+        [False] * 3,
+        f"Codes of the classes: {subject.title}",
+        "Divergences in nats; 0: the same codes, 0.69: no code in common.",
+        2.0,
+    )
+    left, tree, plane = map(figure.add_subplot, places)
+    matrix(left, divergences, texts, "Jensen–Shannon divergence (nats)", np.char.mod("%.2f", divergences), np.log(2))
     # A dendrogram and a map need distances: the root of the divergence is a metric, the divergence is not.
     distances = np.sqrt(divergences)
     with warnings.catch_warnings():

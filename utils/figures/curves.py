@@ -1,7 +1,6 @@
 """Figures of the course of a training."""
 
-from __future__ import annotations
-
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -47,24 +46,23 @@ def learning_curves(subject: Subject) -> Figure:
         axes.grid(alpha=0.3)
         axes.set(xlabel="epoch", title="constant" if constant_kl and function is kl else "")
         axes.xaxis.set_major_locator(MaxNLocator(nbins="auto", integer=True))
-        label = f"best epoch ({subject.best_epoch})"
-        axes.axvline(subject.best_epoch, color="0.4", linestyle=(0, (1, 1)), label=label)
+        best = f"best epoch ({subject.best_epoch})"
+        axes.axvline(subject.best_epoch, color="0.4", linestyle=(0, (1, 1)), label=best)
         if function in (_elbo, _kappa, _kl_factors):
             legend(axes)
     return figure
 
 
-def _line(axes: Any, epochs: Sequence[int], values: Sequence[float | None] | Array, **style: Any) -> None:
+def _line(axes: Any, lines: Sequence[Line], values: Sequence[float | None] | Array, **style: Any) -> None:
     """One curve; a single epoch is no line and becomes a point, and a missing value a gap."""
-    numbers = [np.nan if value is None else value for value in values]
-    axes.plot(epochs, numbers, marker="o" if len(epochs) == 1 else None, **style)
+    epochs = [line["epoch"] for line in lines]
+    axes.plot(epochs, np.array(values, float), marker="o" if len(epochs) == 1 else None, **style)
 
 
 def _term(axes: Any, metrics: Sequence[Line], key: str, label: str) -> None:
     for split, name, style, colour in (("train", "training", "--", COLOURS[1]), ("val", "validation", "-", COLOURS[0])):
         lines = [line for line in metrics if line[split]]
-        epochs = [line["epoch"] for line in lines]
-        _line(axes, epochs, [line[split][key] for line in lines], linestyle=style, color=colour, label=name)
+        _line(axes, lines, [line[split][key] for line in lines], linestyle=style, color=colour, label=name)
     axes.set_ylabel(f"{label} (nats)")
     low, high = axes.dataLim.intervaly
     if abs(high - low) < 1e-3:  # one constant, whose rounding is not to fill the panel
@@ -75,23 +73,19 @@ def _elbo(axes: Any, metrics: Sequence[Line]) -> None:
     _term(axes, metrics, "elbo", "ELBO")
     lines = [line for line in metrics if line["val"] and "log_px" in line["val"]]
     if lines:
-        values = [line["val"]["log_px"] for line in lines]
-        name = f"validation log p(x), K = {lines[0]['val']['k']}"
-        _line(axes, [line["epoch"] for line in lines], values, linestyle="-.", color=COLOURS[2], label=name)
+        label = f"validation log p(x), K = {lines[0]['val']['k']}"
+        _line(axes, lines, [line["val"]["log_px"] for line in lines], linestyle="-.", color=COLOURS[2], label=label)
 
 
 def _weight(axes: Any, metrics: Sequence[Line]) -> None:
-    _line(axes, [line["epoch"] for line in metrics], [line["kl_weight"] for line in metrics], color=COLOURS[2])
-    axes.set_ylabel("weight of the KL")
-    axes.set_ylim(bottom=0)
+    _line(axes, metrics, [line["kl_weight"] for line in metrics], color=COLOURS[2])
+    axes.set(ylabel="weight of the KL", ylim=(0, None))
 
 
 def _by_factor(axes: Any, lines: Sequence[Line], values: Array, names: Sequence[str]) -> None:
     """One curve for each factor of values (epochs, factors), as many as there are names."""
-    epochs = [line["epoch"] for line in lines]
-    for factor, name in enumerate(names):
-        style = STYLES[factor % len(STYLES)]
-        _line(axes, epochs, values[:, factor], color=COLOURS[factor], linestyle=style, label=name)
+    for factor, (name, style) in enumerate(zip(names, itertools.cycle(STYLES), strict=False)):
+        _line(axes, lines, values[:, factor], color=COLOURS[factor], linestyle=style, label=name)
 
 
 def _kappa(axes: Any, metrics: Sequence[Line]) -> None:
@@ -103,8 +97,8 @@ def _kappa(axes: Any, metrics: Sequence[Line]) -> None:
     names = ["median"] if spheres == 1 else [f"sphere {number}, median" for number in range(1, count + 1)]
     _by_factor(axes, lines, median, names)
     for sphere in range(count):
-        spread = "5 to 95 % of the images" if sphere == 0 else None  # one entry explains the bands of all spheres
-        style = {"color": COLOURS[sphere], "label": spread}
+        # One entry of the legend explains the bands of all spheres.
+        style = {"color": COLOURS[sphere], "label": "5 to 95 % of the images" if sphere == 0 else None}
         if len(epochs) > 1:
             axes.fill_between(epochs, low[:, sphere], high[:, sphere], alpha=0.15, linewidth=0, **style)
         else:

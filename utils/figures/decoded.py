@@ -3,15 +3,14 @@
 Shapes: images (N, C, H, W) with values in [0, 1].
 """
 
-from __future__ import annotations
-
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from utils.figures.geometry import hammer, inverse_hammer
+from utils.figures.geometry import circle, hammer, inverse_hammer
 from utils.figures.maps import MOST_PANELS, hammer_frame
 from utils.figures.subject import Array, Factor, Subject
 from utils.plotting_utils import COLOURS, as_rgb, new_figure, panel_grid, show_rows
@@ -49,9 +48,8 @@ def _all_over(subject: Subject, factor: Factor, columns: int) -> Array:
         line = subject.prior_line(factor, columns)  # no region of the prior is left out or shown twice
         return line[:, None] if factor.dim == 1 else np.stack(np.meshgrid(line, line[::-1]), -1).reshape(-1, 2)
     if factor.dim == 1:
-        around = np.linspace(0, 2 * np.pi, columns, endpoint=False)
-        return factor.radius * np.stack([np.cos(around), np.sin(around)], -1)
-    height, width = subject.images.shape[-2:]
+        return factor.radius * circle(np.linspace(0, 2 * np.pi, columns, endpoint=False))
+    height, width = subject.pictures(subject.spread(1)).shape[-2:]
     return factor.radius * inverse_hammer(hammer_positions(columns, height / width))
 
 
@@ -77,13 +75,12 @@ def manifold(subject: Subject) -> Figure:
         points = _all_over(subject, factor, columns)
         z = np.tile(subject.base, (len(points), 1))
         z[:, factor.columns] = points
-        axes = figure.add_subplot(place)
-        if not single:
-            axes.set_title(heading)
+        axes, images = figure.add_subplot(place), subject.decode(z)
+        axes.set_title("" if single else heading)
         if factor.radius is None:
-            _grid(axes, subject.decode(z), subject.prior_line(factor, columns))
+            _euclidean(axes, images, subject.prior_line(factor, columns))
         else:
-            (_ring if factor.dim == 1 else _hammer)(axes, subject.decode(z), columns)
+            (_ring if factor.dim == 1 else _hammer)(axes, images, columns)
     return figure
 
 
@@ -92,18 +89,11 @@ def _torus(subject: Subject, title: str) -> Figure:
     count = COLUMNS["R^2"][0]
     around = np.linspace(0, 2 * np.pi, count, endpoint=False)
     angles = np.stack(np.meshgrid(around, around[::-1]), -1).reshape(-1, 2)
-    units = np.stack([np.cos(angles), np.sin(angles)], -1)  # (places, circles, 2)
     radii = np.array([factor.radius for factor in subject.factors], float)
-    images = subject.decode((radii[:, None] * units).reshape(len(angles), -1))
+    images = subject.decode((radii[:, None] * circle(angles)).reshape(len(angles), -1))  # from (places, circles, 2)
     figure, (place,) = panel_grid([False], title, "Opposite sides of the square are one: it is a torus.")
-    axes = figure.add_subplot(place)
-    show_rows(axes, images.reshape(count, count, *images.shape[1:]))
-    height, width = images.shape[-2] + 2, images.shape[-1] + 2
-    ticks = np.arange(0, count, count // 4)
-    texts = [f"{np.degrees(around[tick]):.0f}°" for tick in ticks]
-    axes.set_xticks(1 + width * (ticks + 0.5), texts)
-    axes.set_yticks(1 + height * (count - 0.5 - ticks), texts)
-    axes.set(xlabel=f"angle on {subject.names[0]}", ylabel=f"angle on {subject.names[1]}")
+    ticks = {column: f"{np.degrees(around[column]):.0f}°" for column in range(0, count, count // 4)}
+    _grid(figure.add_subplot(place), images, count, ticks, [f"angle on {name}" for name in subject.names])
     return figure
 
 
@@ -120,7 +110,7 @@ def _ring(axes: Any, images: Array, count: int) -> None:
     inner = 1 - 0.8 * size * max(1, aspect)
     axes.add_patch(Circle((0, 0), inner, fill=False, color="0.7"))
     for degrees in range(0, 360, 45):
-        x, y = 0.86 * inner * np.cos(np.radians(degrees)), 0.86 * inner * np.sin(np.radians(degrees))
+        x, y = 0.86 * inner * circle(np.radians(degrees))
         axes.text(x, y, f"{degrees}°", ha="center", va="center", color="0.3")
     reach = 1 + size * max(1, aspect)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
@@ -142,19 +132,23 @@ def _hammer(axes: Any, images: Array, columns: int) -> None:
         axes.text(x, y, text, ha=across, va=up, color="0.25")
 
 
-def _grid(axes: Any, images: Array, values: Array) -> None:
+def _euclidean(axes: Any, images: Array, values: Array) -> None:
     """Images at these values of one coordinate, or of each of two."""
     columns = len(values)
-    rows = images.reshape(-1, columns, *images.shape[1:])
-    height, width = images.shape[-2] + 2, images.shape[-1] + 2
-    show_rows(axes, rows)
     chosen = np.linspace(0, columns - 1, 6 if columns > 9 else 3).round().astype(int)
-    texts = [f"{round(values[place], 1) + 0.0:.1f}" for place in chosen]  # -0.0 + 0.0 is 0.0
-    axes.set_xticks(1 + width * (chosen + 0.5), texts)
-    axes.set_xlabel("$z_1$ (equal shares of the prior)")
+    ticks = {column: f"{round(values[column], 1) + 0.0:.1f}" for column in chosen}  # -0.0 + 0.0 is 0.0
+    _grid(axes, images, columns, ticks, ("$z_1$ (equal shares of the prior)", "$z_2$"))
+
+
+def _grid(axes: Any, images: Array, columns: int, ticks: Mapping[int, str], names: Sequence[str]) -> None:
+    """Images in one row, or in as many rows as columns; `ticks` are by column, and by row from below."""
+    rows, places = images.reshape(-1, columns, *images.shape[1:]), np.array(list(ticks))
+    show_rows(axes, rows)
+    axes.set_xticks(1 + (images.shape[-1] + 2) * (places + 0.5), ticks.values())
+    axes.set_xlabel(names[0])
     if len(rows) > 1:
-        axes.set_yticks(1 + height * (columns - 1 - chosen + 0.5), texts)
-        axes.set_ylabel("$z_2$")
+        axes.set_yticks(1 + (images.shape[-2] + 2) * (columns - 0.5 - places), ticks.values())
+        axes.set_ylabel(names[1])
 
 
 def concentration(subject: Subject) -> Figure:
@@ -171,8 +165,9 @@ def concentration(subject: Subject) -> Figure:
     note = f"Left: one test image, and decoded samples of its posterior (κ = {learned:.3g}) with other κ. "
     note += "Right: samples, with the modes of other images in grey" if low else "Right: angles of samples to the mode"
     note += f" ({subject.names[number]})." if len(subject.factors) > 1 else "."
-    title = f"One posterior at other concentrations: {subject.title}"
-    figure = new_figure(11.4, 1.05 * len(kappas) + 1.5, title, note)
+    figure = new_figure(
+        11.4, 1.05 * len(kappas) + 1.5, f"One posterior at other concentrations: {subject.title}", note
+    )
     grid = figure.add_gridspec(len(kappas), 2, width_ratios=(8.4, 2.6))
     centre = factor.unit(q.mode.cpu().numpy()[0])
     for row, kappa in enumerate(kappas):
@@ -182,15 +177,15 @@ def concentration(subject: Subject) -> Figure:
         text += "\n(as learned)" if subject.kappas is None and kappa == learned else ""
         show_rows(figure.add_subplot(grid[row, 0]), images[None], [text], ["image", *[""] * 8] if row == 0 else [])
         axes = figure.add_subplot(grid[row, 1])
-        if row == 0:
-            axes.set_title("z")
+        axes.set_title("z" if row == 0 else "")
         cloud = factor.unit(z.cpu().numpy())
         if low:
             _cloud(axes, cloud, centre, factor.unit(subject.modes))
-            continue
-        _angles_to(axes, cloud, centre)
-        axes.tick_params(labelbottom=row == len(kappas) - 1)
-        axes.set_xlabel("degrees from the mode" if row == len(kappas) - 1 else "")
+        else:
+            is_last = row == len(kappas) - 1
+            _angles_to(axes, cloud, centre)
+            axes.tick_params(labelbottom=is_last)
+            axes.set_xlabel("degrees from the mode" if is_last else "")
     return figure
 
 
@@ -208,8 +203,7 @@ def _cloud(axes: Any, cloud: Array, centre: Array, backdrop: Array) -> None:
         others, points, mark = hammer(backdrop), hammer(cloud), hammer(centre)
     else:
         # Width for the eye only: the samples lie on the circle itself.
-        others, points = backdrop, cloud * np.linspace(0.85, 1.15, len(cloud))[:, None]
-        mark = 0.6 * centre
+        others, points, mark = backdrop, cloud * np.linspace(0.85, 1.15, len(cloud))[:, None], 0.6 * centre
         axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal")
         axes.set_axis_off()
     axes.scatter(others[:, 0], others[:, 1], s=2, color="0.8", linewidths=0)

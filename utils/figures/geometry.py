@@ -3,8 +3,6 @@
 Shapes: N points, d the ambient dimension; points of S^m are unit vectors with d = m + 1.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+# Concentrations of the kernels that estimate a density on S^1 and on S^2, by their ambient dimensions.
+KERNEL = {2: 150, 3: 40}
 
 
 def hammer(points: Array) -> Array:
@@ -46,6 +47,11 @@ def inverse_hammer(positions: Array) -> Array:
 def angles(points: Array) -> Array:
     """Angles (...) of points (..., 2) of the circle, in radians from 0 to 2 pi."""
     return np.mod(np.arctan2(points[..., 1], points[..., 0]), 2 * np.pi)
+
+
+def circle(around: Array) -> Array:
+    """The unit vectors (..., 2) at angles (...)."""
+    return np.stack([np.cos(around), np.sin(around)], -1)
 
 
 def principal_components(points: Array, count: int = 2) -> tuple[Array, Array, Array]:
@@ -84,7 +90,7 @@ def geodesic_distances(points: Array, factors: Sequence[tuple[slice, float | Non
     squares = np.zeros((len(points), len(points)))
     for columns, radius in factors:
         part = points[:, columns].astype(np.float64)
-        chords = np.linalg.norm(part[:, None] - part[None], axis=-1)
+        chords = np.stack([np.linalg.norm(part - point, axis=-1) for point in part])  # (N, N, d) may be many gigabytes
         if radius is None:
             squares += chords**2
         else:  # the arcsine of half a chord keeps small angles exact, which the arccosine of a product does not
@@ -128,14 +134,12 @@ def geodesic(start: Array, end: Array, steps: int, radius: float | None) -> Arra
     a, b = start / radius, end / radius
     cosine = float(np.clip(a @ b, -1, 1))
     across = b - cosine * a
-    length = np.linalg.norm(across)
-    if length < 1e-6:
+    if np.linalg.norm(across) < 1e-6:
         # Any direction at right angles to a will do: the axis on which a is smallest, made orthogonal.
         axis = np.eye(len(a))[np.abs(a).argmin()]
         across = axis - (axis @ a) * a
-        length = np.linalg.norm(across)
     angle = t * np.arccos(cosine)
-    return radius * (np.cos(angle) * a + np.sin(angle) * across / length)
+    return radius * (np.cos(angle) * a + np.sin(angle) * across / np.linalg.norm(across))
 
 
 def great_circle(point: Array, direction: Array, turn: Array) -> Array:
@@ -183,18 +187,14 @@ def uniformity(points: Array) -> Uniformity:
     return Uniformity(resultant, float(chi2.sf(statistic, dim)), float(chi2.sf(bingham, (dim - 1) * (dim + 2) // 2)))
 
 
-def kernel_density(at: Array, points: Array, concentration: float) -> Array:
-    """Density (M,) relative to uniform, so that uniform points give 1, of unit vectors (N, d) with d = 2 or 3.
+def kernel_density(at: Array, points: Array) -> Array:
+    """Density (M,) at places (M, d), relative to uniform, of unit vectors (N, d) with d = 2 or 3.
 
-    A von Mises-Fisher kernel around each point.
-
-    Args:
-        at: where to evaluate it, (M, d).
-        points: (N, d).
-        concentration: of the kernel; the higher, the finer.
+    A von Mises-Fisher kernel around each point; uniform points give 1.
     """
     from scipy.special import ive
 
+    concentration = KERNEL[points.shape[-1]]
     weights = np.exp(concentration * (at @ points.T - 1)).mean(-1)
     if points.shape[-1] == 2:
         return weights / ive(0, concentration)
@@ -223,14 +223,12 @@ def chi_density(at: Array, dim: int) -> Array:
     """Density (M,) of chi, the length of a standard normal vector of `dim` coordinates, at lengths (M,)."""
     from scipy.special import gammaln, xlogy
 
-    density: Array = np.exp(xlogy(dim - 1, at) - 0.5 * at**2 - (dim / 2 - 1) * np.log(2) - gammaln(dim / 2))
-    return density
+    return np.exp(xlogy(dim - 1, at) - 0.5 * at**2 - (dim / 2 - 1) * np.log(2) - gammaln(dim / 2))
 
 
 def line_density(at: Array, values: Array) -> Array:
     """Density (M,) of values (N,) on a line at places (M,); see `line_kernels`."""
-    density: Array = line_kernels(at, values).mean(-1)
-    return density
+    return line_kernels(at, values).mean(-1)
 
 
 def line_kernels(at: Array, values: Array) -> Array:
@@ -238,35 +236,32 @@ def line_kernels(at: Array, values: Array) -> Array:
     low, high = np.quantile(values, (0.25, 0.75))
     spread = min(values.std(), (high - low) / 1.34) or values.std() or 1e-3
     width = 0.9 * spread * len(values) ** -0.2
-    kernels: Array = np.exp(-0.5 * ((at[:, None] - values) / width) ** 2) / (width * np.sqrt(2 * np.pi))
-    return kernels
+    return np.exp(-0.5 * ((at[:, None] - values) / width) ** 2) / (width * np.sqrt(2 * np.pi))
 
 
 def even_points(dim: int, count: int) -> Array:
     """Points (count, dim + 1) that lie evenly on S^1 or, along a Fibonacci spiral, on S^2."""
     places = np.arange(count) + 0.5
     if dim == 1:
-        around = 2 * np.pi * places / count
-        return np.stack([np.cos(around), np.sin(around)], -1)
+        return circle(2 * np.pi * places / count)
     height, around = 1 - 2 * places / count, np.pi * (1 + np.sqrt(5)) * places
     across = np.sqrt(1 - height**2)
     return np.stack([across * np.cos(around), across * np.sin(around), height], -1)
 
 
-def areas_and_overlaps(densities: Array, mass: float = 0.9) -> tuple[Array, Array]:
+def areas_and_overlaps(densities: Array) -> tuple[Array, Array]:
     """How much of a sphere each class takes, and how much of it two classes share.
 
     Args:
         densities: of C classes at points that lie evenly on the sphere, relative to uniform, (C, M).
-        mass: of a class, which its area holds.
 
     Returns:
-        The smallest share of the sphere that holds so much of each class (C,), and the overlap of each two classes, the
+        The smallest share of the sphere that holds 90 % of each class (C,), and the overlap of each two classes, the
         mean of the lower of the two densities (C, C): 0 where they have nothing in common, 1 where they are alike.
     """
     share = densities / densities.sum(-1, keepdims=True)
     held = np.cumsum(-np.sort(-share, -1), -1)
-    areas = ((held < mass).sum(-1) + 1) / share.shape[1]
+    areas = ((held < 0.9).sum(-1) + 1) / share.shape[1]
     return areas, np.minimum(share[:, None], share[None]).sum(-1)
 
 

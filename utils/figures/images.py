@@ -1,7 +1,5 @@
 """Figures that are sheets of images: reconstructions, samples, one image as several runs reconstruct it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,15 +29,19 @@ def reconstructions(subject: Subject) -> Figure:
     if name != "original" and subject.originals is not None:
         shown = {"original": subject.original_pictures(chosen)} | shown
     groups = np.stack([part.reshape(-1, columns, *part.shape[1:]) for part in shown.values()], 1)
-    title = f"Test images and their reconstructions: {subject.title}"
-    return image_rows(np.concatenate(list(groups)), title, list(shown) * len(groups))
+    return image_rows(
+        np.concatenate(list(groups)),
+        f"Test images and their reconstructions: {subject.title}",
+        list(shown) * len(groups),
+    )
 
 
 def samples(subject: Subject) -> Figure:
     """Decoded samples of the prior."""
     images = subject.decode(subject.model.latent.prior().sample((10 * COLUMNS,)))
-    title = f"Samples from the prior (pixel means): {subject.title}"
-    return image_rows(images.reshape(-1, COLUMNS, *images.shape[1:]), title)
+    return image_rows(
+        images.reshape(-1, COLUMNS, *images.shape[1:]), f"Samples from the prior (pixel means): {subject.title}"
+    )
 
 
 def class_samples(subject: Subject) -> Figure:
@@ -47,8 +49,7 @@ def class_samples(subject: Subject) -> Figure:
     shown = subject.classes[:MOST_CLASSES]
     rows = np.stack([subject.decode(subject.latents(COLUMNS, label)) for label in shown])
     knows = subject.model.knows_classes
-    source = "prior of the class, as the model knows it" if knows else "posteriors of its test images"
-    note = f"z from the {source}."
+    note = f"z from the {'prior of the class, as the model knows it' if knows else 'posteriors of its test images'}."
     if len(shown) < len(subject.classes):
         note += f" The first {len(shown)} of {len(subject.classes)} classes."
     names = [name_of(label, subject.class_names) for label in shown]
@@ -71,11 +72,14 @@ def concentrations_side_by_side(subjects: Sequence[Subject]) -> Figure:
         images = np.stack([subjects[0].original_pictures(chosen)] * 2)
         rows.append(np.concatenate([images, subject.decode(z)], 1))
         trained = f"fixed κ = {subject.config.kappa:g}" if subject.config.kappa is not None else "learned κ"
-        median = np.median(subject.concentrations)
-        texts += [f"{_name(subject)}\ntrained with {trained}", f"median κ = {median:.3g}"]
-    title = f"One test image of {subjects[0].config.data_name}, decoded at other concentrations than those of training"
-    columns = ["image", *(f"κ = {kappa:g}" for kappa in kappas)]
-    return image_rows(np.concatenate(rows), title, texts, columns, "Two samples of z for each concentration.")
+        texts += [f"{_name(subject)}\ntrained with {trained}", f"median κ = {np.median(subject.concentrations):.3g}"]
+    return image_rows(
+        np.concatenate(rows),
+        f"One test image of {subjects[0].config.data_name}, decoded at other concentrations than those of training",
+        texts,
+        ["image", *(f"κ = {kappa:g}" for kappa in kappas)],
+        "Two samples of z for each concentration.",
+    )
 
 
 def _name(subject: Subject) -> str:
@@ -95,6 +99,9 @@ def side_by_side(subjects: Sequence[Subject], columns: int = 12) -> Figure:
         torch.manual_seed(derive_seed(subject.config.rs, "figure", "side_by_side"))
         rows.append(subject.decode(subject.model.posterior(subject.chosen(chosen)).sample()))
         texts.append(f"{_name(subject)}\n{symbols(subject.config.space)}")
-    title = f"Test images of {subjects[0].config.data_name} and their reconstructions by {len(subjects)} models"
-    epochs = ", ".join(str(subject.best_epoch) for subject in subjects)
-    return image_rows(np.stack(rows), title, texts, note=f"Models of epochs {epochs}.")
+    return image_rows(
+        np.stack(rows),
+        f"Test images of {subjects[0].config.data_name} and their reconstructions by {len(subjects)} models",
+        texts,
+        note=f"Models of epochs {', '.join(str(subject.best_epoch) for subject in subjects)}.",
+    )

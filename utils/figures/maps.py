@@ -3,8 +3,6 @@
 Shapes: N points, d ambient dimension; points of S^m are unit vectors with d = m + 1. Labels (N,) or None.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +12,7 @@ from matplotlib.patches import Circle, Ellipse
 
 from utils.figures.geometry import (
     angles,
+    circle,
     geodesic_distances,
     hammer,
     kernel_density,
@@ -44,9 +43,8 @@ MOST_PANELS = 9
 
 def _note(subject: Subject) -> str:
     count, total = len(subject.embedded), len(subject.images)
-    mode = "mean" if subject.is_flat else "mode"
-    of = f" of {total:,}" * (count < total)
-    return f"Each point is the {mode} of q(z|x) for one of {count:,}{of} test images. {subject.warning}".strip()
+    point, of = "mean" if subject.is_flat else "mode", f" of {total:,}" * (count < total)
+    return f"Each point is the {point} of q(z|x) for one of {count:,}{of} test images. {subject.warning}".strip()
 
 
 def latent(subject: Subject) -> Figure:
@@ -69,11 +67,11 @@ def latent(subject: Subject) -> Figure:
     drawn = []
     for factor, heading, place in zip(factors, subject.names, places, strict=False):
         axes = figure.add_subplot(place, projection="polar" if factor.symbol == "S^1" else None)
+        drawn.append(axes)
         if len(factors) > 1 or factor.radius not in (None, 1):
             axes.set_title(heading)
         draw = MAPS.get(factor.symbol, _components)
         draw(axes, factor.unit(subject.modes), labels, factor.unit(subject.prior), subject.class_names)
-        drawn.append(axes)
     if torus:
         drawn.append(figure.add_subplot(places[2]))
         torus_axes(drawn[-1], subject.names, "both angles")
@@ -132,21 +130,23 @@ def hammer_frame(axes: Any, grid: bool = True) -> None:
         fine = np.linspace(-np.pi, np.pi, 181) * (1 - 1e-9)
         lines = [(np.full_like(fine, np.radians(degrees)), fine / 2, degrees % 90) for degrees in range(-150, 151, 30)]
         lines += [(fine, np.full_like(fine, np.radians(degrees)), degrees) for degrees in range(-60, 61, 30)]
-        for longitudes, latitudes, faint in lines:
-            shade = "0.9" if faint else "0.75"
-            axes.plot(*hammer(_direction(longitudes, latitudes)).T, color=shade, linewidth=0.6, zorder=1)
-        for text, longitude, latitude in (("+x", 0, 0), ("+y", 90, 0), ("−y", -90, 0), ("+z", 0, 90), ("−z", 0, -90)):
-            x, y = hammer(_direction(np.radians(float(longitude)), np.radians(float(latitude))))
-            align = {"+z": "bottom", "−z": "top"}.get(text, "center")
-            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 1}
-            axes.text(x, y, text, ha="center", va=align, fontsize=8, color="0.25", bbox=box, zorder=1.5)
+        for lon, lat, faint in lines:
+            line = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], -1)
+            axes.plot(*hammer(line).T, color="0.9" if faint else "0.75", linewidth=0.6, zorder=1)
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 1}
+        for text, axis, align in (
+            ("+x", (1, 0, 0), "center"),
+            ("+y", (0, 1, 0), "center"),
+            ("−y", (0, -1, 0), "center"),
+            ("+z", (0, 0, 1), "bottom"),
+            ("−z", (0, 0, -1), "top"),
+        ):
+            axes.text(
+                *hammer(np.array(axis)), text, ha="center", va=align, fontsize=8, color="0.25", bbox=box, zorder=1.5
+            )
     axes.add_patch(Ellipse((0, 0), 4 * np.sqrt(2), 2 * np.sqrt(2), fill=False, color="0.5"))
     axes.set(xlim=(-2.9, 2.9), ylim=(-1.62, 1.62), aspect="equal")
     axes.set_axis_off()
-
-
-def _direction(longitude: Any, latitude: Any) -> Array:
-    return np.stack([np.cos(latitude) * np.cos(longitude), np.cos(latitude) * np.sin(longitude), np.sin(latitude)], -1)
 
 
 def _hammer_map(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
@@ -174,9 +174,9 @@ def _ring(axes: Any, points: Array, labels: Array | None, prior: Array, names: S
 
 
 def angular_density(points: Array) -> tuple[Array, Array]:
+    """Angles all around a circle, and the density of unit vectors (N, 2) there relative to uniform."""
     around = np.linspace(0, 2 * np.pi, 361)
-    circle = np.stack([np.cos(around), np.sin(around)], -1)
-    return around, kernel_density(circle, points, 150)
+    return around, kernel_density(circle(around), points)
 
 
 def _ridges(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
@@ -203,8 +203,13 @@ def _ridges(axes: Any, points: Array, labels: Array | None, prior: Array, names:
 
 def _plane(axes: Any, points: Array, labels: Array | None, prior: Array, names: Sequence[str]) -> None:
     scatter_classes(axes, points, labels)
+    prior_plane(axes, prior, "0.5")
+
+
+def prior_plane(axes: Any, prior: Array, color: str) -> None:
+    """Dotted circles at one and two standard deviations of the prior, and the names of both coordinates."""
     for deviations in (1, 2):
-        axes.add_patch(Circle((0, 0), deviations * prior.std(), fill=False, color="0.5", linestyle=":", linewidth=1))
+        axes.add_patch(Circle((0, 0), deviations * prior.std(), fill=False, color=color, linestyle=":", linewidth=1))
     plane_axes(axes, "$z_1$ (dotted: 1 and 2 s.d. of the prior)", "$z_2$")
 
 

@@ -1,7 +1,5 @@
 """Figures of decoded images along paths through the latent space."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,9 +44,8 @@ def traversals(subject: Subject) -> Figure:
         note += "In Euclidean spaces: along a principal direction, σ being the standard deviation of the prior. "
     if len(subject.factors) > MOST_ROWS:
         note += f"The first {MOST_ROWS} of {len(subject.factors)} factors."
-    first = headers.pop(0)
-    images = subject.decode(np.stack(latents))
-    return image_rows(images, f"Traversals: {subject.title}", texts, first, note, headers)
+    rows, first = subject.decode(np.stack(latents)), headers.pop(0)
+    return image_rows(rows, f"Traversals: {subject.title}", texts, first, note, headers)
 
 
 def _through(factor: Factor, own: Array, direction: Array, deviation: float) -> Array:
@@ -77,14 +74,14 @@ def interpolation(subject: Subject) -> Figure:
         decoded = subject.decode(_exchanged(subject, images, torch.from_numpy(shares)))
         kind = "Code by code"
     rows = np.concatenate([pictures[::2, None], decoded, pictures[1::2, None]], 1)
-    columns = ["image", *(f"{share:.0%}" for share in shares), "image"]
-    return image_rows(rows, f"{kind} interpolation: {subject.title}", [], columns)
+    headings = ["image", *(f"{share:.0%}" for share in shares), "image"]
+    return image_rows(rows, f"{kind} interpolation: {subject.title}", column_labels=headings)
 
 
 def _path(factors: Sequence[Factor], start: Array, end: Array, steps: int) -> Array:
     """Points (steps, D) on the shortest path between two latents (D,)."""
-    parts = [(start[factor.columns], end[factor.columns], factor.radius) for factor in factors]
-    return np.concatenate([geodesic(a, b, steps, radius) for a, b, radius in parts], -1)
+    parts = [geodesic(start[f.columns], end[f.columns], steps, f.radius) for f in factors]
+    return np.concatenate(parts, -1)
 
 
 def _exchanged(subject: Subject, images: Tensor, shares: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from utils.config.config import Config
-    from utils.plotting_utils import Style
+    from utils.config.request import Revisit
 
 
 class Need(NamedTuple):
@@ -83,17 +83,6 @@ NEEDS = {
 }  # fmt: skip
 
 
-def missing(needs: Iterable[str], config: Config) -> str:
-    """Why runs of this configuration lack one of these needs, or nothing.
-
-    Args:
-        needs: keys of `NEEDS`.
-        config: the run.
-    """
-    unmet = (NEEDS[name].reason for name in needs if not NEEDS[name].of_config(config))
-    return next(unmet, "").format(config=config)
-
-
 class Picture(NamedTuple):
     """An entry of `FIGURES`.
 
@@ -108,7 +97,8 @@ class Picture(NamedTuple):
 
     def misfit(self, config: Config) -> str:
         """Why runs of this configuration have no such figure, or nothing."""
-        return missing(self.needs, config)
+        unmet = (NEEDS[name].reason for name in self.needs if not NEEDS[name].of_config(config))
+        return next(unmet, "").format(config=config)
 
     def draw(self, subject: Subject) -> Figure:
         """The figure.
@@ -116,11 +106,10 @@ class Picture(NamedTuple):
         Raises:
             Undrawable: the run lacks something that the figure needs.
         """
-        lacking = [NEEDS[name].reason for name in self.needs if not NEEDS[name].of_subject(subject)]
-        if reason := self.misfit(subject.config) or next(iter(lacking), ""):
+        lacking = (NEEDS[name].reason for name in self.needs if not NEEDS[name].of_subject(subject))
+        if reason := self.misfit(subject.config) or next(lacking, ""):
             raise Undrawable(reason)
-        figure: Figure = resolve_name(self.function)(subject)
-        return figure
+        return resolve_name(self.function)(subject)
 
 
 FIGURES: dict[str, Picture] = {
@@ -160,21 +149,10 @@ class Drawn:
     warnings: list[str] = field(default_factory=list)
 
 
-class Look(Protocol):
-    """What is asked of the look of figures: a `Config` has it, and a `Revisit`, where None means no."""
-
-    @property
-    def pdf(self) -> bool | None: ...
-    @property
-    def svg(self) -> bool | None: ...
-    @property
-    def width(self) -> float | None: ...
-    @property
-    def no_titles(self) -> bool | None: ...
-
-
 @torch.no_grad()
-def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, look: Look | None = None) -> Drawn:
+def draw(
+    subject: Subject, folder: Path, names: Sequence[str] | None = None, look: Config | Revisit | None = None
+) -> Drawn:
     """Draw figures as PNG files, and as others too if asked: those alone where the width is asked for, or no titles.
 
     A fault in one figure is reported and does not stop the others, since a run of hours must not fail for a picture.
@@ -183,27 +161,21 @@ def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, loo
         subject: the run.
         folder: where to write.
         names: which figures; else all that fit the kind of run.
-        look: kinds of files, width and titles; else PNG files of the width that suits each figure.
+        look: kinds of files, width and titles; else those of the run.
 
     Raises:
         OSError: a file could not be written.
     """
-    drawn = Drawn([], [])
     if importlib.util.find_spec("matplotlib") is None:
-        drawn.refused.append("no figures: matplotlib is not installed; install it, and give this run to --from")
-        return drawn
-    from utils.plotting_utils import render
-
+        return Drawn([], ["no figures: matplotlib is not installed; install it, and give this run to --from"])
+    drawn = Drawn([], [], [subject.warning] if subject.warning else [])
     lacking: dict[str, list[str]] = {}
-    style = _style(look)
-    if subject.warning:
-        drawn.warnings.append(subject.warning)
     for name, picture in FIGURES.items():
         if name not in names if names is not None else picture.misfit(subject.config):
             continue
         torch.manual_seed(derive_seed(subject.config.rs, "figure", name))
         try:
-            contents = render(functools.partial(picture.draw, subject), style)
+            contents = _rendered(functools.partial(picture.draw, subject), look or subject.config)
         except Undrawable as error:
             lacking.setdefault(str(error), []).append(name)
         except Exception as error:
@@ -216,7 +188,9 @@ def draw(subject: Subject, folder: Path, names: Sequence[str] | None = None, loo
 
 
 @torch.no_grad()
-def draw_side_by_side(subjects: Sequence[Subject], folder: Path, look: Look | None = None) -> list[Path]:
+def draw_side_by_side(
+    subjects: Sequence[Subject], folder: Path, look: Config | Revisit | None = None
+) -> list[Path]:
     """Draw the same test images as several runs reconstruct them; returns the files.
 
     Where all runs have spheres, a second figure shows one image at the same concentrations in each.
@@ -224,33 +198,29 @@ def draw_side_by_side(subjects: Sequence[Subject], folder: Path, look: Look | No
     Args:
         subjects: runs on one data set.
         folder: where to write.
-        look: as for `draw`.
+        look: as for `draw`; else that of the first run.
 
     Raises:
         OSError: a file could not be written.
     """
     from utils.figures.images import concentrations_side_by_side, side_by_side
-    from utils.plotting_utils import render
 
     figures: dict[str, Callable[[Sequence[Subject]], Figure]] = {"side_by_side": side_by_side}
-    if not any(missing(("sphere",), subject.config) for subject in subjects):
+    if all(NEEDS["sphere"].of_config(subject.config) for subject in subjects):
         figures["side_by_side_concentrations"] = concentrations_side_by_side
     files = []
     for name, function in figures.items():
-        contents = render(functools.partial(function, subjects), _style(look))
-        files += _write(contents, folder, name)
+        files += _write(_rendered(functools.partial(function, subjects), look or subjects[0].config), folder, name)
     return files
 
 
-def _style(look: Look | None) -> Style:
-    from utils.plotting_utils import Style
+def _rendered(function: Callable[[], Figure], look: Config | Revisit) -> dict[str, bytes]:
+    from utils.plotting_utils import Style, render
 
-    if look is None:
-        return Style()
     formats = tuple(kind for kind in ("pdf", "svg") if getattr(look, kind))
     if not formats or not (look.width or look.no_titles):  # else the PNG files stay as they are, for the report
         formats = ("png", *formats)
-    return Style(look.width, not look.no_titles, formats)
+    return render(function, Style(look.width, not look.no_titles, formats))
 
 
 def _write(contents: dict[str, bytes], folder: Path, name: str) -> list[Path]:

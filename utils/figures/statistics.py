@@ -3,8 +3,7 @@
 Shapes: N images, n spheres, C classes.
 """
 
-from __future__ import annotations
-
+import itertools
 from typing import Any
 
 import numpy as np
@@ -24,21 +23,19 @@ def kappa(subject: Subject) -> Figure:
     shown = spheres[:MOST_SPHERES]
     note = f"The first {len(shown)} of {len(spheres)} spheres." if shown != spheres else ""
     kappas = subject.concentrations[:, : len(shown)]
-    figure = new_figure(7.4, 4.4, f"Posterior concentrations: {subject.title}", note)
-    axes = figure.subplots()
+    axes: Any = new_figure(7.4, 4.4, f"Posterior concentrations: {subject.title}", note).subplots()
     low, high = kappas.min(), kappas.max()
     pad = max(0.02 * (high - low), 1e-3 * high)
     bins = np.linspace(low - pad, high + pad, _bin_count(kappas.ravel()) + 1).tolist()
-    for number, (heading, values) in enumerate(zip(shown, kappas.T, strict=True)):
-        colour, style = COLOURS[number], STYLES[number % len(STYLES)]
+    for heading, values, colour, style in zip(shown, kappas.T, COLOURS, itertools.cycle(STYLES), strict=False):
         label = f"{heading}: median {np.median(values):.3g}"
         axes.hist(values, bins, histtype="step", color=colour, linestyle=style, linewidth=1.5, label=label)
-        if len(shown) == 1:
-            axes.hist(values, bins, color=colour, alpha=0.25)
+    if len(shown) == 1:
+        axes.hist(kappas, bins, color=COLOURS[0], alpha=0.25)
     axes.set_xlabel("concentration κ of q(z|x)")
     _count_axis(axes, len(kappas))
     legend(axes)
-    return figure
+    return axes.figure
 
 
 def log_px(subject: Subject) -> Figure:
@@ -79,16 +76,14 @@ def confusion(subject: Subject) -> Figure:
     classes = max(len(subject.class_names), max(subject.classes) + 1, int(predicted.max()) + 1)
     counts = np.zeros((classes, classes))
     np.add.at(counts, (subject.labels.numpy(), predicted), 1)
-    accuracy = np.trace(counts) / counts.sum()
     size = min(max(0.5 * classes + 2, 4.5), 12)
-    figure = new_figure(size + 1.2, size, f"Confusions: {subject.title}")
-    axes = figure.subplots()
+    axes: Any = new_figure(size + 1.2, size, f"Confusions: {subject.title}").subplots()
     texts = [name_of(label, subject.class_names) for label in range(classes)]
-    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    matrix(axes, share, texts, "share of the true class", np.char.mod("%d", counts))
-    title = f"accuracy {accuracy:.2%} of {len(predicted):,} images"
-    axes.set(xlabel="predicted class", ylabel="true class", title=title)
-    return figure
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    matrix(axes, shares, texts, "share of the true class", np.char.mod("%d", counts))
+    axes.set(xlabel="predicted class", ylabel="true class")
+    axes.set_title(f"accuracy {np.trace(counts) / counts.sum():.2%} of {len(predicted):,} images")
+    return axes.figure
 
 
 def _bin_count(values: Array) -> int:

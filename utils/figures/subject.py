@@ -14,11 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from torch.nn import functional as F
 
 from hyperspherical_vae.kinds import KINDS
 from models import point_of
 from utils.config.seeds import derive_seed
 from utils.figures.geometry import Array, principal_components
+from utils.model_utils import in_parts
 
 if TYPE_CHECKING:
     from models import VAE
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 EMBEDDED = 2000
 BLOCK = 500
-PRIOR_SAMPLES = 20_000
+LONGEST = 256  # pixels
+PRIOR_SAMPLES, PRIOR_NUMBERS = 20_000, 2**25  # as many samples as hold so many numbers, at most
 
 # A coordinate is active if its posterior mean varies over images by more than this share of the prior's variance; a
 # validation KL below so many nats means a collapse too.
@@ -64,7 +67,7 @@ class Factor:
 
     def unit(self, z: Array) -> Array:
         """This factor's coordinates in latents (..., D); on a sphere those on the unit sphere."""
-        part: Array = z[..., self.columns]
+        part = z[..., self.columns]
         return part if self.radius is None else part / self.radius
 
 
@@ -175,10 +178,11 @@ class Subject:
     def names(self) -> list[str]:
         """The symbol of each factor, with its radius if that is not 1, and its number where there are several."""
         several = len(self.factors) > 1
-        radii = [f" of radius {factor.radius:g}" if factor.radius not in (None, 1) else "" for factor in self.factors]
         return [
-            symbols(factor.symbol) + radius + f" (factor {number})" * several
-            for number, (factor, radius) in enumerate(zip(self.factors, radii, strict=True), 1)
+            symbols(factor.symbol)
+            + ("" if factor.radius in (None, 1) else f" of radius {factor.radius:g}")
+            + f" (factor {number})" * several
+            for number, factor in enumerate(self.factors, 1)
         ]
 
     @property
@@ -238,9 +242,10 @@ class Subject:
 
     @functools.cached_property
     def prior(self) -> Array:
-        """Samples of the prior, (`PRIOR_SAMPLES`, D)."""
+        """Samples of the prior, (`PRIOR_SAMPLES`, D) or fewer."""
         torch.manual_seed(derive_seed(self.config.rs, "figures", "prior"))
-        return _finite([self.model.latent.prior().sample((PRIOR_SAMPLES,))])
+        count = min(PRIOR_SAMPLES, PRIOR_NUMBERS // self.model.latent.event_dim)
+        return _finite([self.model.latent.prior().sample((count,))])
 
     def prior_line(self, factor: Factor, count: int) -> Array:
         """Places (count,) on a coordinate of a Euclidean factor, with equal shares of its prior between neighbours."""
@@ -249,8 +254,7 @@ class Subject:
     @property
     def base(self) -> Array:
         """The latent (D,) of one image, at which the factors that a figure does not vary are held."""
-        middle: Array = self.modes[len(self.embedded) // 2]
-        return middle
+        return self.modes[len(self.embedded) // 2]
 
     def chosen(self, numbers: Tensor) -> Tensor:
         """The test images of these numbers, on the model's device."""
@@ -268,20 +272,19 @@ class Subject:
         return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high)
 
     def pictures(self, numbers: Tensor) -> Array:
-        """The test images of these numbers as an array, black being 0 and white 1."""
-        return self.shown(self.chosen(numbers).cpu().numpy())
+        """The test images of these numbers as an array, black being 0 and white 1; large ones are shrunk."""
+        return self.shown(_shrunk(self.chosen(numbers)).cpu().numpy())
 
     def shown(self, images: Array) -> Array:
         """Images as the model sees or gives them, black being 0 and white 1."""
         low, high = self.window
-        shown: Array = (images - low) / (high - low)
-        return shown
+        return (images - low) / (high - low)
 
     def original_pictures(self, numbers: Tensor) -> Array:
-        """The test images of these numbers before any binarization, as an array."""
+        """The test images of these numbers before any binarization, as an array; large ones are shrunk."""
         if self.originals is None:
             return self.pictures(numbers)
-        return self.originals[numbers.to(self.originals.device)].cpu().numpy() / self.levels
+        return _shrunk(self.originals[numbers.to(self.originals.device)]).cpu().numpy() / self.levels
 
     def codes(self, images: Tensor) -> Tensor:
         """The codes of images under a discrete latent, (N, positions), on the CPU."""
@@ -289,10 +292,11 @@ class Subject:
         return torch.cat([model.latent.codes(model.posterior(x)).cpu() for x in images.split(BLOCK)])
 
     def decode(self, z: Tensor | Array) -> Array:
-        """E[x | z] for latents (..., D), as an array (..., C, H, W), black being 0 and white 1."""
-        latents = torch.as_tensor(z, dtype=self.images.dtype, device=self.images.device)
-        flat = torch.cat([self.model.decode(part).cpu() for part in latents.flatten(0, -2).split(BLOCK)])
-        return self.shown(flat.unflatten(0, latents.shape[:-1]).numpy())
+        """E[x | z] of latents (..., D) as an array (..., C, H, W), black being 0 and white 1; large ones are shrunk."""
+        latents = torch.as_tensor(z).to(self.images)
+        numbers = self.model.likelihood.params_per_pixel * self.images[0].numel()
+        small = in_parts(lambda part: _shrunk(self.model.decode(part)), latents.flatten(0, -2), numbers)
+        return self.shown(small.unflatten(0, latents.shape[:-1]).cpu().numpy())
 
     def latents(
         self, count: int, label: int | None = None, kappa: float | None = None, temperature: float = 1.0
@@ -309,8 +313,7 @@ class Subject:
             Undrawable: the model knows no classes and there is no image of this one, or its prior hardly ever is of it.
         """
         if label is None:
-            like = None if kappa is None else self.images
-            return self.model.sample_latents(count, None, like, kappa, temperature)
+            return self.model.sample_latents(count, None, None if kappa is None else self.images, kappa, temperature)
         if self.model.knows_classes and kappa is None:
             try:
                 return self.model.sample_latents(count, label, temperature=temperature)
@@ -324,8 +327,17 @@ class Subject:
         return self.model.sample_latents(count, None, self.chosen(of_class), kappa, temperature)
 
 
+def _shrunk(images: Tensor) -> Tensor:
+    """Images (N, C, H, W) with sides of at most `LONGEST`: sheets show no more, and would take gigabytes."""
+    height, width = images.shape[-2:]
+    factor = -(-max(height, width) // LONGEST)
+    if factor == 1:
+        return images
+    return F.adaptive_avg_pool2d(images.float(), (max(height // factor, 1), max(width // factor, 1)))
+
+
 def _finite(parts: list[Tensor]) -> Array:
-    found: Array = torch.cat(parts).cpu().numpy()
+    found = torch.cat(parts).cpu().numpy()
     if not np.isfinite(found).all():
         raise Undrawable("the latents of some images are not finite")
     return found

@@ -1,7 +1,5 @@
 """The settings of runs as columns: which of them make a row, and how they are written and ordered."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
@@ -53,21 +51,23 @@ def check_columns(columns: Sequence[str], flag: str = "--by") -> None:
     Raises:
         UsageError: which, and what there is.
     """
-    known = {f.name for f in dataclasses.fields(Config)} | _DERIVED
+    known = sorted({f.name for f in dataclasses.fields(Config)} | _DERIVED)
     for name in columns:
         if name not in known:
-            all_known = ", ".join(sorted(known))
-            raise UsageError(f"{flag}: {name!r} is no setting of a run{nearest(name, known)}; {all_known}")
+            raise UsageError(f"{flag}: {name!r} is no setting of a run{nearest(name, known)}; {', '.join(known)}")
 
 
 def setting(record: Record, name: str) -> Any:
     """The value of a column for a run; None where its kind of model has no such setting."""
     if not has(record, name):
         return None
-    if name == "format":
-        return MARK if record.identity.is_first else ""
-    dim = sum(dim for _, dim in record.config.factors)
-    derived = {"k": record.k, "dataset": record.data, "dim": dim, "folder": str(record.folder)}
+    derived = {
+        "k": record.k,
+        "dataset": record.data,
+        "dim": sum(dim for _, dim in record.config.factors),
+        "folder": str(record.folder),
+        "format": MARK if record.identity.is_first else "",
+    }
     return derived[name] if name in derived else getattr(record.config, name)
 
 
@@ -102,8 +102,5 @@ def natural_order(value: Any) -> tuple[Any, ...]:
     """A key that sorts numbers by size, also within words: S^5 before S^10."""
     if isinstance(value, (int, float)):
         return (1, value)
-    key: list[Any] = [2]
-    for place, part in enumerate(re.split(r"([0-9]+)", say(value))):
-        digits = part.lstrip("0")
-        key.append((0, len(digits), digits) if place % 2 else (1, 0, part))
-    return tuple(key)
+    parts = enumerate(re.split(r"0*([0-9]+)", say(value)))
+    return (2, *((0, len(part), part) if place % 2 else (1, 0, part) for place, part in parts))

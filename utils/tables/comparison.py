@@ -1,7 +1,5 @@
 """Finished runs side by side: grouped by their settings, averaged over seeds, compared with other groups and papers."""
 
-from __future__ import annotations
-
 import dataclasses
 import statistics
 from collections.abc import Mapping, Sequence
@@ -10,11 +8,10 @@ from typing import Any
 
 from utils.config.flags import UsageError, nearest, printable
 from utils.run.identity import MARK
-from utils.run.metrics import METRICS
+from utils.run.metrics import METRICS, Metric
 from utils.run.records import Record, mean_of
 from utils.tables.columns import APART, check_columns, default_columns, in_common, natural_order, say, setting
 from utils.tables.published import GATE, Published, protocol_notes, published_for, verdict
-from utils.tables.welch import welch
 
 Groups = Mapping[tuple[Any, ...], Sequence[Record]]
 
@@ -119,9 +116,10 @@ def compare(
         UsageError: there is no such metric, column or baseline.
     """
     metrics = _metrics(records, metrics)
-    columns = tuple(dict.fromkeys(by)) or default_columns(records)
+    columns = by or default_columns(records)
     check_columns(columns)
-    columns = (*columns, *(name for name in APART if name not in columns and _differ(records, name)))
+    differing = [name for name in APART if len({setting(record, name) for record in records}) > 1]
+    columns = tuple(dict.fromkeys((*columns, *differing)))
     if "k" not in columns:
         records, counted = _one_of_each(records)
         notes = [*notes, *counted]
@@ -148,16 +146,13 @@ def compare(
     )  # fmt: skip
 
 
-def _differ(records: Sequence[Record], name: str) -> bool:
-    return len({setting(record, name) for record in records}) > 1
-
-
 def _metrics(records: Sequence[Record], asked: Sequence[str]) -> Sequence[str]:
     known = sorted({name for record in records for name in record.values})
     for metric in asked:
         if metric not in known and any(not record.diverged for record in records):
-            all_known = printable(", ".join(known))
-            raise UsageError(f"--metric: {metric!r} is in none of these runs{nearest(metric, known)}; {all_known}")
+            raise UsageError(
+                f"--metric: {metric!r} is in none of these runs{nearest(metric, known)}; {printable(', '.join(known))}"
+            )
     return asked or [name for name, metric in METRICS.items() if metric.compared and name in known]
 
 
@@ -175,27 +170,39 @@ def _one_of_each(records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     return [found[max(common or found)] for found in runs.values()], [note]
 
 
-def _cell(metric: str, records: Sequence[Record], base: Sequence[Record] | None) -> Cell:
+def _cell(metric: str, records: Sequence[Record], base: Sequence[Record]) -> Cell:
     values, not_finite = _values(metric, records)
     mean = statistics.fmean(values) if values and not not_finite else None
     std = statistics.stdev(values) if mean is not None and len(values) > 1 else None
     cell = Cell(len(values), mean, std, not_finite)
-    if base is None or mean is None:
-        return cell
     others, others_not_finite = _values(metric, base)
-    depends_on_k = metric in METRICS and METRICS[metric].depends_on_k
-    if not others or others_not_finite or (depends_on_k and len({r.k for r in (*records, *base)}) > 1):
+    known = METRICS.get(metric, Metric(metric))
+    is_comparable = not known.depends_on_k or len({record.k for record in (*records, *base)}) == 1
+    if mean is None or not others or others_not_finite or not is_comparable:
         return cell
     difference, p = mean - statistics.fmean(others), welch(values, others)
-    better = metric in METRICS and METRICS[metric].better * difference > 0 and p is not None and p < 0.05
+    better = known.better * difference > 0 and p is not None and p < 0.05
     return dataclasses.replace(cell, difference=difference, p=p, better=better)
+
+
+def welch(values: Sequence[float], others: Sequence[float]) -> float | None:
+    """Welch's t-test of two means of unequal variance, two-sided.
+
+    Returns:
+        The probability of a difference at least as large if the means are equal; None where a group has fewer than two
+        values, or none of them varies.
+    """
+    if min(len(values), len(others)) < 2 or not (statistics.pvariance(values) or statistics.pvariance(others)):
+        return None
+    from scipy.stats import ttest_ind
+
+    return float(ttest_ind(values, others, equal_var=False).pvalue)
 
 
 def _beside(cell: Cell, metric: str, records: Sequence[Record], entry: Published) -> Cell:
     """A cell with the published number and whether that is reproduced."""
     published, std = entry.values[metric], entry.stds.get(metric)
-    ours = _values(metric, records)[0] if cell.mean is not None else ()
-    told = verdict(metric, ours, published, std)
+    told = verdict(metric, _values(metric, records)[0], published, std) if cell.mean is not None else ""
     return dataclasses.replace(cell, published=published, published_std=std, verdict=told)
 
 
@@ -215,26 +222,26 @@ def _baseline(against: Sequence[str], columns: Sequence[str], keys: Sequence[tup
             )
         values = [say(key[columns.index(name)]) for key in keys]
         if value not in values:
-            known = printable(", ".join(dict.fromkeys(values)))
-            raise UsageError(f"--against: no run here has {name}={value}; there are {known}")
+            known = ", ".join(dict.fromkeys(values))
+            raise UsageError(f"--against: no run here has {name}={value}; there are {printable(known)}")
         baseline[name] = value
     return baseline
 
 
 def _base_of(
     key: tuple[Any, ...], columns: Sequence[str], baseline: Mapping[str, str], groups: Groups
-) -> Sequence[Record] | None:
-    """The runs that a group is compared with: those with the baseline's settings that are otherwise like it.
+) -> Sequence[Record]:
+    """The runs that a group is compared with, if any: those with the baseline's settings that are otherwise like it.
 
     Models of equal dimension are alike in that, whatever space they span.
     """
     if not baseline:
-        return None
+        return ()
 
     def likeness(other: tuple[Any, ...]) -> dict[str, Any]:
         alike = {name: value for name, value in zip(columns, other, strict=True) if name not in baseline}
         if "name" in baseline and "space" in alike:
-            alike["space"] = sum(dim for _, dim in groups[other][0].config.factors)
+            alike["space"] = setting(groups[other][0], "dim")
         if "space" in baseline:
             alike.pop("name", None)
         return alike
@@ -243,7 +250,7 @@ def _base_of(
         is_base = all(say(other[columns.index(name)]) == value for name, value in baseline.items())
         if is_base and other != key and likeness(other) == likeness(key):
             return records
-    return None
+    return ()
 
 
 def _notes(records: Sequence[Record], metrics: Sequence[str]) -> list[str]:

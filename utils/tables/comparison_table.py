@@ -1,7 +1,5 @@
 """A comparison as a table: in words for people, in full precision for programs."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -61,17 +59,14 @@ def in_words(comparison: Comparison, across: str = "", folded: bool = False) -> 
         facts.append(f"runs {runs[0]}")
     else:
         columns.append(("", "runs", runs))
-    marked = False
     for key in comparison.metrics:
         best = [] if comparison.baseline else _best(comparison, lines, key, bool(across))
-        found = _metric_columns(comparison, lines, key, best)
-        marked |= any(isinstance(text, Bold) for *_, texts in found for text in texts)
-        columns += [column for column in found if any(column[2])]
+        columns += _metric_columns(comparison, lines, key, best)
     facts += [comparison.shared] if comparison.shared else []
     best_of = "the best in each row" if across else "the best with the same data and likelihood"
     meaning = f"better than {_baseline(comparison)}, p < 0.05" if comparison.baseline else best_of
     notes = list(comparison.notes)
-    if marked:
+    if any(isinstance(text, Bold) for *_, texts in columns for text in texts):
         notes.append(f"marked: {meaning}")
     elif comparison.baseline:
         notes.append(f"nothing is marked: nothing is {meaning}")
@@ -94,17 +89,16 @@ def _lines(comparison: Comparison, across: str) -> tuple[Sequence[str], Sequence
         of_all = [name for name in names if None not in (values[name] for values in rows)]
         names = [name for name in of_all if name != "space" or "dim" not in of_all]
     lines: dict[tuple[Any, ...], dict[str, Row]] = {}
-    placed: dict[tuple[Any, ...], dict[str, Any]] = {}
     for row, values in zip(comparison.rows, rows, strict=True):
-        key, value = tuple(values[name] for name in names), say(values[across])
-        other = placed.setdefault((*key, value), values)
-        if other is not values:
-            differing = ", ".join(name for name in comparison.by if values[name] != other[name])
+        line, value = lines.setdefault(tuple(values[name] for name in names), {}), say(values[across])
+        if value in line:
+            pairs = zip(comparison.by, row.key, line[value].key, strict=True)
+            differing = ", ".join(name for name, one, other in pairs if one != other)
             raise UsageError(
                 f"--across {across}: two rows of {printable(value)} would share a cell; they differ in {differing}; "
                 "leave some runs out, or --across"
             )
-        lines.setdefault(key, {})[value] = row
+        line[value] = row
     return names, list(lines.items())
 
 
@@ -193,8 +187,7 @@ def _against(cell: Cell, metric: Metric) -> str:
     """`+0.68, p = 0.003`, without p where there are too few runs; empty for the baseline itself."""
     if cell.difference is None:
         return ""
-    p = cell.p
-    verdict = "no test" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    verdict = "no test" if cell.p is None else "p < 0.001" if cell.p < 0.001 else f"p = {cell.p:.3f}"
     return f"{metric.text(cell.difference, sign='+')}, {verdict}"
 
 
@@ -211,8 +204,8 @@ def _published(cell: Cell, metric: Metric) -> str:
 
 def in_numbers(comparison: Comparison) -> Table:
     """For each metric mean, standard deviation, count and the rest in full precision; empty where there is none."""
-    parts = {"": "mean", "_std": "std", "_count": "count", "_not_finite": "not_finite"}
-    parts |= {f"_{name}": name for name in ("difference", "p", "published", "published_std")}
+    beside = ("std", "count", "not_finite", "difference", "p", "published", "published_std")
+    parts = {"": "mean"} | {f"_{name}": name for name in beside}
     heads = [metric + part for metric in comparison.metrics for part in parts]
     rows = [[*comparison.by, "runs", "diverged", *heads]]
     for row in comparison.rows:

@@ -74,8 +74,7 @@ def fitted(tables: Iterable[Table], width: int | None = None) -> str:
         tables: the same in different words.
         width: characters in a line; by default those of the terminal.
     """
-    if width is None:
-        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED
+    width = width or (shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPED)
     for table in tables:
         rows = _texts(table)
         for lines in (

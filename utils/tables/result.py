@@ -1,7 +1,5 @@
 """The test metrics of one run, or of one run per seed, as a table."""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -123,7 +121,8 @@ def seeds_table(summaries: Mapping[int, Mapping[str, Any]]) -> str:
         for key, metric in shown.items():
             values = [mean_of(run[key]) for run in runs.values() if key in run]
             whole = [value for value in values if value is not None]
-            enough = len(values) >= least
-            row.append(metric.text(statistic(whole) if len(whole) == len(values) else None) if enough else "n/a")
+            row.append(
+                metric.text(statistic(whole) if len(whole) == len(values) else None) if len(values) >= least else "n/a"
+            )
         rows.append([*row, ""])
     return fitted([Table(rows)])

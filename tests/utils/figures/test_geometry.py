@@ -1,5 +1,7 @@
 """Geometry of latent spaces: exact answers."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.stats import chi, special_ortho_group
@@ -9,6 +11,7 @@ from utils.figures.geometry import (
     angles,
     areas_and_overlaps,
     chi_density,
+    circle,
     even_points,
     geodesic,
     geodesic_distances,
@@ -63,7 +66,9 @@ def test_hammer_keeps_areas():
 
 def test_angles():
     points = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]], float)
-    np.testing.assert_allclose(angles(points), [0, np.pi / 2, np.pi, 1.5 * np.pi])
+    exact = np.array([0, np.pi / 2, np.pi, 1.5 * np.pi])
+    np.testing.assert_allclose(angles(points), exact)
+    np.testing.assert_allclose(circle(exact), points, atol=1e-15)
 
 
 def test_principal_components_of_a_known_cloud():
@@ -84,6 +89,16 @@ def test_geodesic_distances_on_a_product():
     lines = np.linalg.norm(plane[:, None] - plane[None], axis=-1)
     np.testing.assert_allclose(found, np.hypot(arcs, lines), atol=1e-7)
     assert geodesic_distances(np.array([[1.0, 0], [-1, 0]]), [(slice(0, 2), 1.0)])[0, 1] == pytest.approx(np.pi)
+
+
+def test_distances_of_many_dimensions_take_little_memory():
+    points = np.random.default_rng(0).normal(size=(200, 2000))
+    tracemalloc.start()
+    found = geodesic_distances(points, [(slice(0, 2000), None)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found[3, 7] == pytest.approx(np.linalg.norm(points[3] - points[7]))
+    assert peak < 30e6, "differences of all pairs at once take 640 MB"
 
 
 def test_scaling_finds_a_plane_again():
@@ -158,10 +173,9 @@ def test_kernel_density_has_mean_one():
     points = directions(50, 3)
     at = inverse_hammer(np.random.default_rng(0).uniform(-1, 1, (100_000, 2)) * [2 * np.sqrt(2), np.sqrt(2)])
     at = at[np.isfinite(at[:, 0])]  # uniform on the sphere, since the projection keeps areas
-    assert kernel_density(at, points, 20).mean() == pytest.approx(1, abs=0.02)
-    around = np.linspace(0, 2 * np.pi, 720, endpoint=False)
-    circle = np.stack([np.cos(around), np.sin(around)], -1)
-    assert kernel_density(circle, directions(9, 2), 30).mean() == pytest.approx(1, rel=1e-9)
+    assert kernel_density(at, points).mean() == pytest.approx(1, abs=0.02)
+    around = circle(np.linspace(0, 2 * np.pi, 720, endpoint=False))
+    assert kernel_density(around, directions(9, 2)).mean() == pytest.approx(1, rel=1e-9)
 
 
 def test_jensen_shannon_of_equal_half_and_disjoint_distributions():

@@ -14,7 +14,7 @@ from hyperspherical_vae.kinds import KINDS, Kind
 from hyperspherical_vae.latents import LATENTS, Latent
 from tests.utils.figures.subjects import discrete, subject
 from utils.figures import registry
-from utils.figures.registry import FIGURES, NEEDS, Picture, draw, draw_side_by_side, missing
+from utils.figures.registry import FIGURES, NEEDS, Picture, draw, draw_side_by_side
 from utils.plotting_utils import Style, render
 
 ALWAYS = {"learning_curves", "reconstructions", "samples", "class_samples", "interpolation", "log_px"}
@@ -87,7 +87,7 @@ def test_reason_follows_from_the_need(name, settings, reason, tmp_path):
     found = subject(**settings)
     assert FIGURES[name].misfit(found.config).startswith(reason)
     assert draw(found, tmp_path, [name]).refused[0].startswith(f"{name} is not drawn: {reason}")
-    assert missing(("labels", "two images"), found.config) == ""
+    assert Picture("", ("labels", "two images")).misfit(found.config) == ""
 
 
 @pytest.mark.parametrize(("classes", "channels", "count"), [(0, 1, 30), (1, 3, 30), (1, 1, 1), (0, 3, 2)])

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from tests.utils.figures.subjects import discrete, subject
+from utils.figures.decoded import manifold
 from utils.figures.subject import Factor, Undrawable, symbols
 
 
@@ -33,6 +34,28 @@ def test_embeddings_of_the_evaluation_take_the_place_of_encoding(monkeypatch):
     assert given.modes.shape == (2000, 3)
     monkeypatch.setattr(given.model, "posterior", None)
     assert given.base.shape == (3,)
+
+
+def test_samples_of_a_prior_of_many_dimensions_are_fewer(monkeypatch):
+    monkeypatch.setattr("utils.figures.subject.PRIOR_NUMBERS", 3000)
+    assert subject(name="vmf", z=2).prior.shape == (1000, 3)
+    monkeypatch.undo()
+    assert subject(name="vmf", z=2).prior.shape == (20_000, 3)
+
+
+def test_large_images_are_shrunk_for_figures():
+    found = subject(6, 3, (3, 600, 290), name="vmf", z=2)
+    numbers = found.spread(2)
+    found.originals, found.levels = (255 * found.images).to(torch.uint8), 255
+    assert found.pictures(numbers).shape == (2, 3, 200, 96)
+    np.testing.assert_allclose(found.original_pictures(numbers), found.pictures(numbers), atol=1e-6)
+    z = found.latents(4)
+    whole = found.model.decode(z)
+    assert whole.shape == (4, 3, 600, 290)
+    np.testing.assert_allclose(found.decode(z).mean((2, 3)), whole.mean((2, 3)), atol=1e-3)
+    assert manifold(found).axes, "positions on the sphere follow from the shape of the shrunk images"
+    small = subject(6, 3, (3, 256, 20), name="vmf", z=2)
+    np.testing.assert_array_equal(small.pictures(numbers), small.images[numbers])
 
 
 def test_collapse_is_found_and_said():

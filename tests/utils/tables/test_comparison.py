@@ -11,10 +11,9 @@ from utils.config.flags import UsageError
 from utils.run.identity import Identity
 from utils.run.records import read_run
 from utils.tables.columns import default_columns
-from utils.tables.comparison import compare
+from utils.tables.comparison import compare, welch
 from utils.tables.comparison_table import in_words
 from utils.tables.published import PUBLISHED, published_for
-from utils.tables.welch import welch
 
 NORMAL, VMF = [-1.0, -1.2, -1.1], [-0.5, -0.6, -0.4]
 
