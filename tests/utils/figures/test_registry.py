@@ -207,8 +207,10 @@ def test_nothing_is_cut_off_and_no_legend_covers_data(settings, width):
         if picture.misfit(found.config):
             continue
         figures = []
-        render(lambda picture=picture, figures=figures: figures.append(picture.draw(found)) or figures[0], Style(width))
+        style = Style(width, formats=())
+        render(lambda picture=picture, figures=figures: figures.append(picture.draw(found)) or figures[0], style)
         (figure,) = figures
+        figure.draw_without_rendering()
         box, whole = figure.get_tightbbox(), figure.get_size_inches()
         if min(box.x0, box.y0, *(whole - box.max)) < -0.05:
             faults.append(f"{name} is cut off: {box} of {whole}")
