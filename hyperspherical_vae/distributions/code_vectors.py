@@ -42,6 +42,10 @@ class QuantizedVectors(BatchOfTensors):
     def mean(self) -> Tensor:
         return lay_out(self.vectors)
 
+    @property
+    def variance(self) -> Tensor:
+        return torch.zeros_like(self.mean)
+
     def sample(self, sample_shape: _size = ()) -> Tensor:
         """z of shape (*sample_shape, ..., D*P), the same every time."""
         mean = self.mean.detach()
