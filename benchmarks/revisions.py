@@ -31,8 +31,8 @@ JOBS = {"Normal": "ms a step", "vMF": "ms a step", "log p(x)": "us a latent"}
 
 # Runs with the code of either revision. `training` and `Setting` are the same in all of them.
 WORKER = """
-import sys
-folder, threads, data_dir = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+import os, sys
+folder, threads, data_dir, shared = sys.argv[1], int(sys.argv[2]), *sys.argv[3:]
 sys.path.insert(0, folder)
 import torch
 torch.set_num_threads(threads)
@@ -46,8 +46,13 @@ if hasattr(bench, "Experiment"):
 else:  # up to 502e484
     data, model, how = bench.prepare(config, bench.build_model)
     test, how = bench.fixed_images(data.test, purpose="test", **how)[:100], 1
+if os.path.exists(shared):  # the weights and the images of the other revision
+    weights, test = torch.load(shared)
+    model.load_state_dict(weights)
+else:
+    torch.save((model.state_dict(), test), shared)
 jobs["log p(x)"] = lambda: bench.estimate_log_px(model, test, 500, how)
-print("ready", flush=True)
+print(*jobs["log p(x)"]().values.tolist(), flush=True)
 for line in sys.stdin:
     started = setting.clock()
     jobs[line.strip()]()
@@ -67,16 +72,20 @@ class Options:
 
 
 class Worker:
-    """A process with the code of one revision, which does a job when told and says how long it took."""
+    """A process with the code of one revision, which does a job when told and says how long it took.
 
-    def __init__(self, folder: Path, given: Options) -> None:
-        command = [sys.executable, "-c", WORKER, str(folder), str(given.threads), str(Path(given.data_dir).resolve())]
+    The first one leaves its weights and images in the file `shared`, where the second one finds them.
+    """
+
+    def __init__(self, folder: Path, given: Options, shared: Path) -> None:
+        data_dir = Path(given.data_dir).resolve()
+        command = [sys.executable, "-c", WORKER, *map(str, (folder, given.threads, data_dir, shared))]
         # A session of its own: Ctrl-C in the terminal is for this program, which ends the workers without a traceback.
         self._process: Any = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
             start_new_session=True,
         )  # fmt: skip
-        self._answer()
+        self.log_px = [float(word) for word in self._answer().split()]
 
     def _answer(self) -> str:
         answer = self._process.stdout.readline()
@@ -96,7 +105,7 @@ class Worker:
 
 
 def compare(workers: Sequence[Worker], repetitions: int) -> list[str]:
-    """A line for each job: the medians of both, and of their ratio."""
+    """A line for each job: the medians of both, and of their ratio; then how far their log p(x) lie apart."""
     lines = []
     for job, unit in JOBS.items():
         scale = 1e6 / (100 * 500) if unit.startswith("us") else 1e3 / 100
@@ -104,7 +113,8 @@ def compare(workers: Sequence[Worker], repetitions: int) -> list[str]:
         before, after = (statistics.median(column) for column in zip(*turns, strict=True))
         ratio = statistics.median(old / new for old, new in turns)
         lines.append(f"{job}: {before:.2f} before, {after:.2f} now, {unit}: {ratio:.2f} x as fast")
-    return lines
+    apart = [abs(old - new) for old, new in zip(*(worker.log_px for worker in workers), strict=True)]
+    return [*lines, f"log p(x) of {len(apart)} images with the same weights: at most {max(apart):.0e} nats apart"]
 
 
 def check_out(revision: str, folder: Path) -> None:
@@ -133,7 +143,10 @@ def _compare(arguments: Sequence[str]) -> int:
     )
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         check_out(names[0] if names else "502e484", Path(folder))
-        workers = [stack.enter_context(contextlib.closing(Worker(place, given))) for place in (Path(folder), ROOT)]
+        shared = Path(folder, "weights.pt")
+        workers = [
+            stack.enter_context(contextlib.closing(Worker(place, given, shared))) for place in (Path(folder), ROOT)
+        ]
         lines = compare(workers, given.repetitions)
     print(f"torch {torch.__version__}, {given.threads} threads", *lines, sep="\n")
     return 0
