@@ -3,8 +3,13 @@
 python -m benchmarks.broken_samples --data_dir data -d mnist
 """
 
-import argparse
-from collections.abc import Callable
+if __name__ == "__main__":  # before the imports below, which take a while
+    from utils.run.interrupts import end_on_ctrl_c
+
+    end_on_ctrl_c()
+
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,13 +19,30 @@ import torch
 from torch import Tensor
 
 from models import Images, build_model
+from utils.config.command_line import parse_options
 from utils.config.config import Config
+from utils.config.flags import flag
 from utils.config.rules import resolve
+from utils.data.sets import DATASETS
 from utils.load_data import Data, load_data
 from utils.measure.judge import judge_of
 from utils.measure.score import Standard, score
+from utils.run.failures import guarded
 from utils.run.metrics import METRICS
 from utils.tables.layout import Table, as_text
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags of `python -m benchmarks.broken_samples`."""
+
+    dataset: str = flag(
+        "-d --dataset", str, "data", "mnist", "data set with labels",
+        options=lambda: [name for name, spec in DATASETS.items() if spec.classes],
+    )
+    data_dir: str = flag("--data_dir", str, "data", "data", "folder that holds it")
+    log_dir: str = flag("-ld --log_dir", str, "how", "results", "folder of runs, where the judge is stored")
+    samples: int = flag("-n", int, "how", 10_000, "samples of each kind", low=2, high=10**6)
 
 
 @dataclass(frozen=True)
@@ -79,23 +101,27 @@ def as_subject(images: Callable[[int, int | None], Tensor], classes: int, binary
     return SimpleNamespace(model=model, latents=latents, classes=list(range(classes)))
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-d", "--dataset", default="mnist")
-    parser.add_argument("--data_dir", default="data")
-    parser.add_argument("--log_dir", default="results", help="folder of runs, where the judge is stored")
-    parser.add_argument("-n", type=int, default=10_000, help="samples of each kind")
-    asked = parser.parse_args()
+def main(arguments: Sequence[str]) -> int:
+    """Print the table; returns the exit code."""
+    return guarded("benchmarks.broken_samples", lambda stop: _score(arguments))
+
+
+def _score(arguments: Sequence[str]) -> int:
+    asked, _ = parse_options(
+        arguments, Options, takes_words=False,
+        usage="python -m benchmarks.broken_samples [FLAGS]",
+        description="Score samples of models that are broken on purpose, and real images.",
+        epilog="Exit codes: 0 done, 1 failed, 2 usage.",
+    )
     data = load_data(resolve(Config(dataset=asked.dataset, data_dir=asked.data_dir)))
     folder = Path(asked.log_dir) / asked.dataset
     folder.mkdir(parents=True, exist_ok=True)
     device = torch.device("cpu")
     standard = Standard(data, judge_of(data, folder, device, print).judge, device)
-    columns = {"real": standard.of_test_images(asked.n)}
+    columns = {"real": standard.of_test_images(asked.samples)}
     for name, images in Broken(data).kinds.items():
         torch.manual_seed(1)
-        columns[name], _ = score(as_subject(images, data.classes), standard, asked.n)
+        columns[name], _ = score(as_subject(images, data.classes), standard, asked.samples)
     rows = [["samples", *columns]]
     for key, metric in METRICS.items():
         if metric.reference:
@@ -103,7 +129,8 @@ def main() -> None:
             texts = [metric.text(values[name], values[f"{name}_se"]) for values in columns.values()]
             rows.append([metric.heading, *texts])
     print(as_text(Table(rows)))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

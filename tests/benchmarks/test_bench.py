@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import card, revisions
+from benchmarks import broken_samples, card, code_confusions, revisions
 from benchmarks.bench import BENCHMARKS, HIGHEST, LARGE, in_process, main
 from utils.config.flags import UsageError
 
@@ -43,10 +43,20 @@ def test_epochs_on_a_card_can_be_rehearsed(monkeypatch):
     card.epoch(*card.prepared("normal", "cpu"))()
 
 
-def test_revision_that_is_none_is_one_line(capsys):
-    assert revisions.main(["no-such-revision"]) == 2
+@pytest.mark.parametrize(
+    ("program", "words", "line"),
+    [
+        (revisions, "no-such-revision", "benchmarks.revisions: no-such-revision: "),
+        (code_confusions, "", "benchmarks.code_confusions: no run is named; "),
+        (code_confusions, "nowhere", "benchmarks.code_confusions: nowhere: "),
+        (broken_samples, "-d freyfaces", "benchmarks.broken_samples: -d/--dataset: "),
+        (broken_samples, "-d digits -n 0", "benchmarks.broken_samples: -n: 0 is out of range"),
+    ],
+)
+def test_mistake_at_another_program_is_one_line(capsys, program, words, line):
+    assert program.main(words.split()) == 2
     err = capsys.readouterr().err
-    assert err.startswith("benchmarks.revisions: no-such-revision: ")
+    assert err.startswith(line)
     assert err.count("\n") == 1
 
 

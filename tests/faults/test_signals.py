@@ -164,7 +164,7 @@ def test_programs_see_to_ctrl_c_before_imports_that_take_time():
     places = ("*.py", "benchmarks/*.py", "docs/*.py", "utils/**/*.py")
     texts = {path: path.read_text() for place in places for path in ROOT.glob(place)}
     programs = {path: text for path, text in texts.items() if re.search(r"(return |exit\()guarded\(", text)}
-    assert len(programs) == 10
+    assert len(programs) == 12
     for path, text in programs.items():
         before, call, _ = text.partition("\n    end_on_ctrl_c()\n")
         assert call, path
