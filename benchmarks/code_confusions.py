@@ -51,6 +51,8 @@ def _compare(arguments: Sequence[str]) -> int:
     rows: list[list[str]] = []
     for folder in folders:
         run = RunDir.at(Path(folder))
+        if not (run.path / "confusions.npz").exists():
+            raise UsageError(f"{folder}: has no scores of samples; add them: run_models.py --from {folder} --score")
         prior = getattr(load_best(run)[0].latent, "code_prior", None)
         if not isinstance(prior, IndependentCodePrior):
             raise UsageError(f"{folder}: has no independent prior over codes; train with -n vq --vq_prior independent")

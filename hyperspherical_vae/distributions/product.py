@@ -221,7 +221,11 @@ class ProductDistribution(Distribution):
 
     @property
     def covariance_matrix(self) -> Tensor:
-        """Covariance matrix, (..., D, D): 0 between factors, where every factor has one or is `Independent`."""
+        """Covariance matrix, (..., D, D): 0 between factors.
+
+        Raises:
+            NotImplementedError: a factor has none and is not `Independent`.
+        """
         covariance = torch.diag_embed(self.variance)
         starts = [sum(self.factor_dims[:i]) for i in range(len(self.factor_dims))]
         for group, positions in self.groups:

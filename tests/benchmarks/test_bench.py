@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import broken_samples, card, code_confusions, revisions
 from benchmarks.bench import BENCHMARKS, HIGHEST, LARGE, in_process, main
+from tests.utils.fake_runs import finished
 from utils.config.flags import UsageError
 
 
@@ -58,6 +59,12 @@ def test_mistake_at_another_program_is_one_line(capsys, program, words, line):
     err = capsys.readouterr().err
     assert err.startswith(line)
     assert err.count("\n") == 1
+
+
+def test_run_without_scores_is_told_how_to_get_them(tmp_path, capsys):
+    run = finished(tmp_path, "-n vq -d digits")
+    assert code_confusions.main([str(run)]) == 2
+    assert f"--from {run} --score" in capsys.readouterr().err
 
 
 def test_help_names_what_can_be_measured(capsys):
